@@ -1,0 +1,47 @@
+import { assert } from './assert.ts'
+import { KiB, MiB, second } from './units.ts'
+
+/** Longest name in a directory, bytes (NAME_MAX). */
+export const nameBytesMax = 255
+/** Longest symlink target, bytes (PATH_MAX less the NUL). */
+export const symlinkBytesMax = 4095
+/** Longest xattr value (XATTR_SIZE_MAX) and list of names (XATTR_LIST_MAX), bytes. */
+export const xattrBytesMax = 64 * KiB
+export const xattrListBytesMax = 64 * KiB
+export const xattrNameBytesMax = 255
+/** Most hard links to one file: ext4's number, so that programs meet the limit they know. */
+export const linksMax = 65000
+
+/**
+ * Largest file, bytes: 4 PiB. Offsets and sizes are plain numbers, checked at the boundary; up to
+ * here the sum of two of them is still an exact integer.
+ */
+export const fileBytesMax = 2 ** 52
+assert(Number.isSafeInteger(fileBytesMax * 2), 'sums of offsets are exact')
+
+/** Default and bounds of the block size that a cluster is formatted with; a power of two. */
+export const blockBytesDefault = 4 * MiB
+export const blockBytesMin = 64 * KiB
+export const blockBytesMax = 16 * MiB
+
+/** One checksum per piece: cheap to read again on a mismatch, large enough to amortise a seek. */
+export const pieceBytes = 64 * KiB
+assert(blockBytesMin % pieceBytes === 0, 'pieces tile a block exactly')
+
+export const copiesDefault = 3
+export const copiesMax = 9
+
+/** Data travels in messages of at most this much; measured best for grpc-js. */
+export const dataMessageBytes = 1 * MiB
+/** Upper bound of any message on any socket. */
+export const messageBytesMax = 20 * MiB
+
+/** A session silent for this long has lost its leases and locks. */
+export const leaseMs = 30 * second
+export const heartbeatMs = 5 * second
+/** Data is written back at this age, as the durability promise says. */
+export const writeBackAgeMs = 5 * second
+
+/** Version of the wire protocol, and the oldest one still spoken. */
+export const wireVersion = 1
+export const wireVersionMin = 1
