@@ -1,0 +1,76 @@
+import type { Attr } from '../core/attr.ts'
+import type { Ino } from '../core/ids.ts'
+import type { Call, Reply } from '../wire/gen/cairn/v1/session.ts'
+
+/**
+ * How the parts of the client see each other: session/ offers MasterPort, the data path (read/,
+ * write/) offers FileData, files.ts joins them to a file system.
+ */
+export type Op = NonNullable<Call['op']>
+export type Result = NonNullable<Reply['result']>
+export type ResultOf<Case extends Result['$case']> = Extract<Result, { $case: Case }>['value']
+
+export interface ClusterFacts {
+  readonly cluster: Uint8Array
+  readonly blockBytes: number
+  readonly copies: number
+  readonly minCopies: number
+}
+
+/** The master, by way of this mount's session. */
+export interface MasterPort {
+  /**
+   * Sends a call and resolves with its result, which must be of the expected case. Commands happen
+   * exactly once; both wait, bounded, for a master that is away. Rejects with FsError: the master's
+   * answer, ETIMEDOUT, EINTR when `signal` aborts a wait, or EIO when the session died (outcome unknown).
+   * Leases that come with the reply are already noted when this resolves.
+   */
+  call<Case extends Result['$case']>(op: Op, expect: Case, signal?: AbortSignal): Promise<ResultOf<Case>>
+  /** Cluster time, ns. */
+  time(): bigint
+  readonly facts: ClusterFacts
+  /** The session as named in grants and on block streams. */
+  readonly identity: { readonly session: bigint; readonly epoch: bigint }
+}
+
+/** What the data path holds of one regular file while it is open, dirty or leased. */
+export interface FileData {
+  /** Up to `size` bytes as pieces, clipped to the file's size, holes as zeros. Sees what was written but not yet stored. */
+  read(offset: number, size: number, signal?: AbortSignal): Promise<readonly Uint8Array[]>
+  /** Accepts bytes into write-behind (copying them); waits when memory or granted space is used up. ENOSPC, EFBIG, EIO. */
+  write(offset: number, data: Uint8Array): Promise<void> | void
+  /** Everything accepted so far is stored on all replicas and committed. Rejects with what could not be (once per failure and handle: see takeError). */
+  flush(): Promise<void>
+  /** The error of an earlier write-back that nobody heard of yet, cleared by asking. */
+  takeError(): Error | undefined
+  /** Forgets accepted bytes from `size` on and waits for write-back under way: before a truncation is sent. */
+  discardFrom(size: number): Promise<void>
+  /** Forgets cached extents (and clean bytes are reached by block id, so they stay valid). After a command changed them, or a lease went. */
+  forgetExtents(): void
+  /** SEEK_DATA or SEEK_HOLE over committed extents and accepted bytes; ENXIO. */
+  seek(offset: number, whence: 'data' | 'hole'): Promise<number>
+  /** Attributes as this mount's programs see them: the committed ones with accepted bytes counted in (size, mtime, allocated). */
+  overlay(committed: Attr): Attr
+  readonly dirtyBytes: number
+}
+
+export interface DataPath {
+  /** The state of a file, made on first use. `attr` tells its size. */
+  file(ino: Ino): FileData
+  /** As `file`, but only if it has state already. */
+  known(ino: Ino): FileData | undefined
+  /** The file is closed, clean and not leased: its state may go. */
+  release(ino: Ino): void
+  /** Everything dirty of the mount. */
+  flushAll(): Promise<void>
+  readonly dirtyBytes: number
+  close(): Promise<void>
+}
+
+/** What the data path asks of the metadata side. */
+export interface AttrPort {
+  /** The last committed attributes known under a lease, else asked for. */
+  committed(ino: Ino): Attr | Promise<Attr>
+  /** Attributes that came back with a commit. */
+  noteCommitted(attr: Attr): void
+}
