@@ -1,0 +1,78 @@
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+
+# node-gyp fetches Node's headers unless it finds them beside the node binary.
+NODE_PREFIX := $(shell node -p "path.resolve(fs.realpathSync(process.execPath), '../..')" 2>/dev/null)
+ifneq ($(wildcard $(NODE_PREFIX)/include/node/node_api.h),)
+export npm_config_nodedir ?= $(NODE_PREFIX)
+endif
+
+# What `make sim` explores and where `make run` keeps its cluster.
+SEEDS ?= 100
+DIR ?= .cairn
+MOUNT ?= mnt
+
+setup_done := node_modules/.cairn-setup
+generated := src/wire/gen
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(setup_done) ## install the packages that building and testing need (skipped while the lockfile is unchanged)
+
+$(setup_done): package-lock.json tools/debian-packages.sh
+	bash tools/debian-packages.sh
+	npm ci
+	@touch $@
+
+.PHONY: build
+build: $(setup_done) ## compile src/ to dist/ and test/ to build/test/
+	tsc --build tsconfig.json test
+
+.PHONY: gen
+gen: $(setup_done) ## write the wire types of proto/ into src/wire/gen
+	buf generate
+
+.PHONY: lint
+lint: build ## check types, style, the borders between folders, the wire types and the format
+	buf lint
+	bash tools/check-generated.sh
+	depcruise --config .dependency-cruiser.js src
+	eslint --max-warnings 0 --cache --cache-strategy content --cache-location build/eslint .
+	biome format .
+
+.PHONY: format
+format: $(setup_done) ## format everything but the generated code
+	biome format --write .
+
+.PHONY: test
+test: lint test-unit test-sim test-real ## lint, then every group of tests
+
+.PHONY: test-unit
+test-unit: build ## tests of single modules, in memory
+	node tools/test-group.js unit
+
+.PHONY: test-sim
+test-sim: build ## whole clusters in the simulator
+	node tools/test-group.js sim
+
+.PHONY: test-real
+test-real: build ## real processes and mounts (root and /dev/fuse)
+	node tools/test-group.js real
+
+.PHONY: run
+run: build ## start a cluster on this machine and mount it: DIR=.cairn MOUNT=mnt
+	node dist/cli/cairn.js up --dir '$(DIR)' --mount '$(MOUNT)'
+
+.PHONY: sim
+sim: build ## run the simulator on SEEDS=100 seeds
+	node dist/sim/main.js --seeds '$(SEEDS)'
+
+.PHONY: clean
+clean: ## remove what was built, keep node_modules and the cluster of `make run`
+	rm -rf dist build

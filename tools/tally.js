@@ -1,0 +1,25 @@
+// Adds up what the groups of tests left in a folder: `node tools/tally.js <folder> <exit code of make>`.
+// Prints the one closing line of CI, and fails unless tests passed and nothing failed.
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { groups } from './groups.js'
+
+const [folder, makeCode] = [process.argv[2], Number(process.argv[3])]
+
+const sum = { passed: 0, failed: 0, skipped: 0 }
+for (const name of Object.keys(groups)) {
+  const file = join(folder, `${name}.json`)
+  if (!existsSync(file)) {
+    console.log(`${name}: did not run to its end`)
+    sum.failed++
+    continue
+  }
+  const counts = JSON.parse(readFileSync(file, 'utf8'))
+  for (const key of Object.keys(sum)) sum[key] += counts[key]
+}
+
+// What is no test, such as the lint, has no count of its own.
+if (makeCode !== 0 && sum.failed === 0) sum.failed++
+
+console.log(`${sum.passed} passed, ${sum.failed} failed${sum.skipped > 0 ? `, ${sum.skipped} skipped` : ''}`)
+process.exit(sum.failed === 0 && sum.passed > 0 && makeCode === 0 ? 0 : 1)
