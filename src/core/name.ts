@@ -7,7 +7,7 @@ declare const brand: unique symbol
 export type Name = string & { readonly [brand]: 'Name' }
 
 export function nameFromBytes(bytes: Uint8Array): Name {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice() as Name
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1') as Name
 }
 
 export function nameToBytes(name: Name): Buffer {
@@ -16,7 +16,7 @@ export function nameToBytes(name: Name): Buffer {
 
 /** From ordinary text, as UTF-8. */
 export function nameFromText(text: string): Name {
-  return Buffer.from(text, 'utf8').latin1Slice() as Name
+  return Buffer.from(text, 'utf8').toString('latin1') as Name
 }
 
 /** For people: as UTF-8, with what is not UTF-8 replaced. Not reversible. */
