@@ -4,12 +4,6 @@ SHELL := /bin/bash
 
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-# node-gyp fetches Node's headers unless it finds them beside the node binary.
-NODE_PREFIX := $(shell node -p "path.resolve(fs.realpathSync(process.execPath), '../..')" 2>/dev/null)
-ifneq ($(wildcard $(NODE_PREFIX)/include/node/node_api.h),)
-export npm_config_nodedir ?= $(NODE_PREFIX)
-endif
-
 # What `make sim` explores and where `make run` keeps its cluster.
 SEEDS ?= 100
 DIR ?= .cairn
@@ -25,9 +19,9 @@ help: ## list the targets
 .PHONY: setup
 setup: $(setup_done) ## install the packages that building and testing need (skipped while the lockfile is unchanged)
 
-$(setup_done): package-lock.json tools/debian-packages.sh
+$(setup_done): package-lock.json tools/debian-packages.sh tools/npm-ci.sh
 	bash tools/debian-packages.sh
-	npm ci
+	bash tools/npm-ci.sh
 	@touch $@
 
 .PHONY: build
