@@ -112,7 +112,10 @@ export interface AckChanges {
   sequence: bigint;
 }
 
-/** xor, per first byte(s) of the block id, of xxh64(id, generation, length): as of change `sequence`. */
+/**
+ * Per bucket of block ids with the same first `prefix_bits` bits (0 to 12; bucket = those bits as a number), the
+ * xor of xxh64(id | generation as u64 | length as u32; big endian, seed 0) of the blocks in it: as of change `sequence`.
+ */
 export interface InventoryDigest {
   sequence: bigint;
   prefixBits: number;
