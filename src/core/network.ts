@@ -6,6 +6,8 @@ import type { FsError } from './errors.ts'
  */
 export interface Codec<T> {
   encode(frame: T): Uint8Array
+  /** The same bytes in pieces, of which some are the frame's own data: for transports that need not join them. */
+  encodeSegments?(frame: T): Uint8Array[]
   /** Throws FsError EPROTO for bytes that are not a frame. Byte fields may be views of `bytes`. */
   decode(bytes: Uint8Array): T
 }
@@ -64,7 +66,10 @@ export interface CallOptions {
 
 export interface Serving {
   stream<Up, Down>(def: StreamDef<Up, Down>, accept: (link: Link<Down, Up>) => void): void
-  call<Request, Response>(def: CallDef<Request, Response>, handle: (request: Request) => Promise<Response>): void
+  call<Request, Response>(
+    def: CallDef<Request, Response>,
+    handle: (request: Request) => Promise<Response>,
+  ): void
 }
 
 export interface Network {

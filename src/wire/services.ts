@@ -1,0 +1,50 @@
+/** Every stream and call of the wire, by the names of proto/cairn/v1. */
+import { blocksDownCodec, blocksUpCodec } from './blocks-codec.ts'
+import { messageCodec, stream, unary } from './codec.ts'
+import * as admin from './gen/cairn/v1/admin.ts'
+import { NodeDown, NodeUp } from './gen/cairn/v1/nodes.ts'
+import { SessionDown, SessionUp } from './gen/cairn/v1/session.ts'
+
+export const sessionAttach = stream(
+  '/cairn.v1.Session/Attach',
+  messageCodec(SessionUp, 'SessionUp'),
+  messageCodec(SessionDown, 'SessionDown'),
+)
+
+export const nodesAttach = stream(
+  '/cairn.v1.Nodes/Attach',
+  messageCodec(NodeUp, 'NodeUp'),
+  messageCodec(NodeDown, 'NodeDown'),
+)
+
+export const blocksOpen = stream('/cairn.v1.Blocks/Open', blocksUpCodec, blocksDownCodec)
+
+export const adminStatus = unary(
+  '/cairn.v1.Admin/Status',
+  messageCodec(admin.StatusRequest, 'StatusRequest'),
+  messageCodec(admin.StatusReply, 'StatusReply'),
+)
+
+export const adminInfo = unary(
+  '/cairn.v1.Admin/Info',
+  messageCodec(admin.InfoRequest, 'InfoRequest'),
+  messageCodec(admin.InfoReply, 'InfoReply'),
+)
+
+export const adminSetCopies = unary(
+  '/cairn.v1.Admin/SetCopies',
+  messageCodec(admin.SetCopiesRequest, 'SetCopiesRequest'),
+  messageCodec(admin.SetCopiesReply, 'SetCopiesReply'),
+)
+
+export const adminFsck = unary(
+  '/cairn.v1.Admin/Fsck',
+  messageCodec(admin.FsckRequest, 'FsckRequest'),
+  messageCodec(admin.FsckReply, 'FsckReply'),
+)
+
+export const adminListBlocks = unary(
+  '/cairn.v1.Admin/ListBlocks',
+  messageCodec(admin.ListBlocksRequest, 'ListBlocksRequest'),
+  messageCodec(admin.ListBlocksReply, 'ListBlocksReply'),
+)
