@@ -1,0 +1,75 @@
+#!/usr/bin/env node
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { FsError, messageOf, UsageError } from '../core/errors.ts'
+import type { Network } from '../core/network.ts'
+import { version } from '../service/version.ts'
+import { registerChunkserver } from './commands/chunkserver.ts'
+import { registerCopies } from './commands/copies.ts'
+import { registerDown } from './commands/down.ts'
+import { registerFsck } from './commands/fsck.ts'
+import { registerInfo } from './commands/info.ts'
+import { registerMaster } from './commands/master.ts'
+import { registerMount } from './commands/mount.ts'
+import { registerStatus } from './commands/status.ts'
+import { registerSync } from './commands/sync.ts'
+import { registerUmount } from './commands/umount.ts'
+import { registerUp } from './commands/up.ts'
+
+/** Exit codes: 0 well, 1 the answer is bad news (damage, degraded), 2 it could not be done. */
+const exitFailure = 2
+
+/** A commander argument parser for whole numbers within bounds. */
+const wholeNumber =
+  (name: string, min: number, max: number) =>
+  (text: string): number => {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
+    if (!(value >= min && value <= max))
+      throw new InvalidArgumentError(`${name} must be a whole number from ${String(min)} to ${String(max)}.`)
+    return value
+  }
+
+/** gRPC is loaded only by the commands that talk to a cluster: the others start faster without. */
+const network = async (): Promise<Network> => {
+  const { commandNetwork } = await import('./command-network.ts')
+  return commandNetwork()
+}
+
+const program = new Command('cairn')
+  .description('Cairn, a distributed file system')
+  .version(version())
+  .showHelpAfterError('(see cairn --help)')
+  .showSuggestionAfterError()
+  .exitOverride()
+
+registerUp(program, wholeNumber)
+registerDown(program)
+registerMaster(program, wholeNumber)
+registerChunkserver(program)
+registerMount(program)
+registerUmount(program)
+registerStatus(program, network)
+registerInfo(program, network, wholeNumber)
+registerCopies(program, network, wholeNumber)
+registerSync(program)
+registerFsck(program, network)
+
+for (const command of program.commands) inherit(command)
+
+/** Errors of commander become exceptions in every subcommand, so that exit codes are ours. */
+function inherit(command: Command): void {
+  command.exitOverride().showHelpAfterError(`(see cairn ${command.name()} --help)`)
+  for (const child of command.commands) inherit(child)
+}
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : exitFailure
+  else {
+    const known = error instanceof UsageError || error instanceof FsError
+    process.stderr.write(`cairn: ${known ? messageOf(error) : error instanceof Error ? (error.stack ?? '') : String(error)}\n`)
+    process.exitCode = exitFailure
+  }
+}
+// Sockets that a failed call left half open must not keep a command alive.
+if (process.exitCode !== undefined && process.exitCode !== 0) process.exit()

@@ -1,0 +1,108 @@
+import type { Command } from 'commander'
+import type { Network } from '../../core/network.ts'
+import type { StatusReply } from '../../wire/gen/cairn/v1/admin.ts'
+import { adminStatus } from '../../wire/services.ts'
+import { ask } from '../admin-client.ts'
+import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
+import { bytes, healthColour, print, printJson, printTable } from '../output.ts'
+
+/** What `cairn status --json` prints; scripts rely on these names. */
+function asJson(address: string, status: StatusReply): object {
+  return {
+    health: status.health,
+    reasons: status.reasons,
+    cluster: Buffer.from(status.cluster).toString('hex'),
+    master: { address, version: status.program, uptimeMs: status.uptimeMs, rssBytes: status.rssBytes },
+    nodes: status.nodes.map((node) => ({
+      id: node.id,
+      address: node.address,
+      zone: node.zone,
+      host: node.host,
+      state: node.state,
+      reason: node.reason,
+      usedBytes: node.usedBytes,
+      totalBytes: node.totalBytes,
+      blocks: node.blocks,
+      silentMs: node.silentMs,
+    })),
+    blocks: {
+      total: status.blocks?.total ?? 0n,
+      underReplicated: status.blocks?.underReplicated ?? 0n,
+      missing: status.blocks?.missing ?? 0n,
+      condemned: status.blocks?.condemned ?? 0n,
+      bytes: status.blocks?.bytes ?? 0n,
+    },
+    mounts: status.mounts,
+    inodes: status.inodes,
+    totalBytes: status.totalBytes,
+    availableBytes: status.availableBytes,
+    copies: status.copies,
+    minCopies: status.minCopies,
+    blockBytes: status.blockBytes,
+  }
+}
+
+export function registerStatus(program: Command, network: () => Promise<Network>): void {
+  withCluster(program.command('status'))
+    .description('health, nodes, blocks and mounts of a cluster')
+    .option('--json', 'print it as JSON')
+    .addHelpText('after', '\nExit code 0 if healthy, 1 if degraded or down.')
+    .action(async (options: ClusterOptions & { json?: boolean }) => {
+      const address = masterAddress(options)
+      const status = await ask(await network(), address, adminStatus, {})
+      if (options.json === true) printJson(asJson(address, status))
+      else show(address, status)
+      if (status.health !== 'ok') process.exitCode = 1
+    })
+}
+
+function show(address: string, status: StatusReply): void {
+  print(`Health   ${healthColour(status.health)}`)
+  for (const reason of status.reasons) print(`         ${reason}`)
+  print(`Master   ${address}, up ${duration(Number(status.uptimeMs))}, ${bytes(status.rssBytes)} of memory`)
+  print(
+    `Space    ${bytes(status.availableBytes)} free of ${bytes(status.totalBytes)} at ${String(status.copies)} copies`,
+  )
+  const blocks = status.blocks
+  if (blocks !== undefined)
+    print(
+      `Blocks   ${blocks.total.toString()} (${bytes(blocks.bytes)}), ${blocks.underReplicated.toString()} with too few copies, ` +
+        `${blocks.missing.toString()} with none, ${blocks.condemned.toString()} to be removed`,
+    )
+  print(`Inodes   ${status.inodes.toString()}`)
+  print('')
+  printTable(
+    ['Node', 'Address', 'Zone', 'State', 'Used', 'Size', 'Blocks'],
+    status.nodes.map((node) => [
+      node.id.toString(),
+      node.address,
+      node.zone,
+      node.reason === '' ? node.state : `${node.state} (${node.reason})`,
+      bytes(node.usedBytes),
+      bytes(node.totalBytes),
+      node.blocks.toString(),
+    ]),
+  )
+  print('')
+  printTable(
+    ['Mount', 'Host', 'Path', 'Process', 'State', 'Not yet written back', 'Leases'],
+    status.mounts.map((mount) => [
+      mount.session.toString(),
+      mount.host,
+      mount.mountpoint,
+      String(mount.pid),
+      mount.state,
+      bytes(mount.dirtyBytes),
+      mount.leases.toString(),
+    ]),
+  )
+}
+
+function duration(ms: number): string {
+  const seconds = Math.floor(ms / 1000)
+  if (seconds < 120) return `${String(seconds)} s`
+  const minutes = Math.floor(seconds / 60)
+  if (minutes < 120) return `${String(minutes)} min`
+  const hours = Math.floor(minutes / 60)
+  return hours < 48 ? `${String(hours)} h` : `${String(Math.floor(hours / 24))} days`
+}

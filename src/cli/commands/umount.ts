@@ -1,0 +1,66 @@
+import { spawnSync } from 'node:child_process'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Command } from 'commander'
+import { FsError, messageOf, UsageError } from '../../core/errors.ts'
+import { minute } from '../../core/units.ts'
+import { processStart } from '../local/layout.ts'
+import { mountAt } from '../mounts.ts'
+import { print, printJson } from '../output.ts'
+import { MountRegistry } from '../local/mount-registry.ts'
+import { syncMount } from './sync.ts'
+
+interface Options {
+  readonly lazy?: boolean
+  readonly json?: boolean
+}
+
+export function registerUmount(program: Command): void {
+  program
+    .command('umount')
+    .description('write back and unmount; returns when the mount process has ended')
+    .argument('<path>', 'where it is mounted')
+    .option('-l, --lazy', 'detach now, also when files are open or the mount does not answer')
+    .option('--json', 'print the result as JSON')
+    .action(async (target: string, options: Options) => {
+      const mountpoint = path.resolve(target)
+      const mount = mountAt(mountpoint)
+      if (mount === undefined) throw new UsageError(`${mountpoint} is not a Cairn mount`)
+      const owner = new MountRegistry().find(mount.device)
+      if (options.lazy !== true) await writeBack(mountpoint)
+      unmount(mountpoint, options.lazy === true)
+      if (owner !== undefined && options.lazy !== true) {
+        const started = Date.now()
+        while (processStart(owner.pid) === owner.started) {
+          if (Date.now() - started > minute)
+            throw new UsageError(`unmounted, but process ${String(owner.pid)} has not ended: see its log`)
+          await sleep(20)
+        }
+      }
+      if (options.json === true) printJson({ mount: mountpoint, state: 'unmounted' })
+      else print(`${mountpoint}: unmounted`)
+    })
+}
+
+async function writeBack(mountpoint: string): Promise<void> {
+  try {
+    await syncMount(mountpoint)
+  } catch (error) {
+    const failure = FsError.from(error)
+    // ENOTCONN: the mount process is dead; there is nothing to write back, only to clear.
+    if (error instanceof Error && 'code' in error && error.code === 'ENOTCONN') return
+    throw new FsError(
+      failure.code,
+      `${mountpoint} could not be written back (${messageOf(error)}), so it stays mounted; --lazy gives it up`,
+    )
+  }
+}
+
+function unmount(mountpoint: string, lazy: boolean): void {
+  const command = process.getuid?.() === 0 ? ['umount', '-i'] : ['fusermount3', '-u']
+  const args = lazy ? [...command, command[0] === 'umount' ? '-l' : '-z', mountpoint] : [...command, mountpoint]
+  const result = spawnSync(args[0] ?? '', args.slice(1), { encoding: 'utf8' })
+  if (result.status === 0) return
+  const reason = result.error?.message ?? result.stderr.trim().split('\n').at(-1) ?? ''
+  throw new UsageError(`cannot unmount ${mountpoint}: ${reason}`)
+}

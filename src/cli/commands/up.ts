@@ -1,0 +1,118 @@
+import { spawn } from 'node:child_process'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
+import path from 'node:path'
+import type { Readable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import type { Command } from 'commander'
+import { messageOf, UsageError } from '../../core/errors.ts'
+import { LocalLayout } from '../local/layout.ts'
+import { awaitReadiness, readyEnvironment, reportReadiness } from '../local/ready.ts'
+import { type LocalCluster, startLocalCluster } from '../local/supervisor.ts'
+import { print, printJson } from '../output.ts'
+
+interface Options {
+  readonly dir: string
+  readonly chunkservers?: number
+  readonly mount?: string
+  readonly options?: string
+  readonly detach?: boolean
+  readonly json?: boolean
+}
+
+export const programFile = fileURLToPath(new URL('../cairn.js', import.meta.url))
+
+export function registerUp(program: Command, wholeNumber: (name: string, min: number, max: number) => (text: string) => number): void {
+  program
+    .command('up')
+    .description('run a whole cluster on this machine: a master, chunkservers, and a mount')
+    .requiredOption('--dir <dir>', 'folder for its data, made if missing')
+    .option('--chunkservers <n>', 'how many (default: as last time, else 3)', wholeNumber('--chunkservers', 1, 64))
+    .option('--mount <path>', 'mount the file system here')
+    .option('-o, --options <list>', 'mount options, as of cairn mount')
+    .option('--detach', 'return when it is usable, and leave it running')
+    .option('--json', 'print the result as JSON (with --detach)')
+    .addHelpText('after', '\nExample:\n  cairn up --dir ~/cairn --mount ~/files\n  cairn down --dir ~/cairn')
+    .action(async (options: Options) => {
+      await (options.detach === true ? detach(options) : foreground(options))
+    })
+}
+
+async function foreground(options: Options): Promise<void> {
+  const layout = new LocalLayout(options.dir)
+  const stopping = new Promise<string>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+      process.on(signal, () => {
+        resolve(signal)
+      })
+  })
+  let cluster: LocalCluster
+  try {
+    cluster = await startLocalCluster(layout, programFile, {
+      chunkservers: options.chunkservers,
+      mount: options.mount,
+      mountOptions: options.options,
+    })
+  } catch (error) {
+    reportReadiness({ ready: false, error: messageOf(error) })
+    throw error
+  }
+  reportReadiness({ ready: true, pid: process.pid, address: cluster.master })
+  greet(layout, cluster)
+  const reason = await Promise.race([stopping.then(() => undefined), cluster.failed])
+  if (reason !== undefined) {
+    // The rest of the cluster goes on: a file system with a node missing is degraded, not gone.
+    print(reason)
+    await stopping
+  }
+  print(cluster.mount === undefined ? 'Stopping…' : 'Writing back and stopping…')
+  await cluster.stop(print)
+  print('Stopped. The files are kept; start again with the same command.')
+  process.exit(0)
+}
+
+function greet(layout: LocalLayout, cluster: LocalCluster): void {
+  print(`Cairn is running. Master ${cluster.master}, data in ${layout.dir}, logs in ${path.join(layout.dir, 'logs')}`)
+  if (cluster.mount !== undefined) {
+    print(`Files are in  ${cluster.mount}`)
+    print('Try, in another terminal:')
+    print(`  cp -r /usr/share/doc ${cluster.mount}/ && ls ${cluster.mount}/doc | head`)
+    print(`  node dist/cli/cairn.js info ${cluster.mount}/doc`)
+  }
+  print(`  node dist/cli/cairn.js status --dir ${layout.dir}`)
+  print('Ctrl-C stops it.')
+}
+
+/** Runs the foreground form in a session of its own, and waits for its word. */
+async function detach(options: Options): Promise<void> {
+  const layout = new LocalLayout(options.dir)
+  const logFile = layout.log('up')
+  let log: number
+  try {
+    mkdirSync(path.dirname(logFile), { recursive: true })
+    log = openSync(logFile, 'a')
+  } catch (error) {
+    throw new UsageError(`cannot use ${layout.dir} for a cluster: ${messageOf(error)}`)
+  }
+  const args = ['up', '--dir', layout.dir]
+  if (options.chunkservers !== undefined) args.push('--chunkservers', String(options.chunkservers))
+  if (options.mount !== undefined) args.push('--mount', path.resolve(options.mount))
+  if (options.options !== undefined) args.push('-o', options.options)
+  const child = spawn(process.execPath, [...process.execArgv, programFile, ...args], {
+    detached: true,
+    stdio: ['ignore', log, log, 'pipe'],
+    env: { ...process.env, ...readyEnvironment },
+  })
+  closeSync(log)
+  const readiness = await awaitReadiness(child.stdio[3] as Readable, 'cairn up')
+  if (!readiness.ready) throw new UsageError(readiness.error)
+  child.unref()
+  const master = readiness.address ?? ''
+  const mount = options.mount === undefined ? undefined : path.resolve(options.mount)
+  if (options.json === true) printJson({ pid: child.pid, dir: layout.dir, master, mount })
+  else {
+    print(`Cairn is running (process ${String(child.pid)}). Master ${master}`)
+    if (mount !== undefined) print(`Files are in  ${mount}`)
+    print(`Stop it with  cairn down --dir ${layout.dir}`)
+  }
+  process.exit(0)
+}

@@ -1,0 +1,74 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, openSync, readFileSync } from 'node:fs'
+import type { Readable } from 'node:stream'
+import { UsageError } from '../../core/errors.ts'
+import { awaitReadiness, readyEnvironment } from './ready.ts'
+
+/**
+ * One daemon of a local cluster, in a process group of its own so that Ctrl-C on the terminal reaches
+ * only the supervisor. Its standard input is a lifeline: when the supervisor dies, it stops by itself.
+ */
+export class Child {
+  readonly name: string
+  readonly address: string
+  readonly #process: ChildProcess
+  readonly ended: Promise<string>
+  #over = false
+
+  private constructor(name: string, child: ChildProcess, address: string, ended: Promise<string>) {
+    this.name = name
+    this.#process = child
+    this.address = address
+    this.ended = ended
+    void ended.then(() => {
+      this.#over = true
+    })
+  }
+
+  /** Starts `cairn ARGS` and waits until it is ready. Rejects with the reason that it gave. */
+  static async start(name: string, program: string, args: readonly string[], logFile: string): Promise<Child> {
+    const log = openSync(logFile, 'a')
+    const child = spawn(process.execPath, [...process.execArgv, program, ...args, '--lifeline'], {
+      detached: true,
+      stdio: ['pipe', log, log, 'pipe'],
+      env: { ...process.env, ...readyEnvironment },
+    })
+    closeSync(log)
+    child.stdin?.on('error', () => undefined)
+    const ended = new Promise<string>((resolve) => {
+      child.on('exit', (code, signal) => {
+        resolve(signal === null ? `exit code ${String(code)}` : `signal ${signal}`)
+      })
+      child.on('error', (error) => {
+        resolve(error.message)
+      })
+    })
+    const readiness = await awaitReadiness(child.stdio[3] as Readable, name)
+    if (readiness.ready) return new Child(name, child, readiness.address ?? '', ended)
+    const how = await ended
+    throw new UsageError(`${readiness.error} (${how}; ${lastLine(logFile)})`)
+  }
+
+  get pid(): number {
+    return this.#process.pid ?? 0
+  }
+
+  /** Asks it to stop and waits; after `patienceMs` it is killed, which its data survives. */
+  async stop(patienceMs: number): Promise<'stopped' | 'killed'> {
+    if (this.#over) return 'stopped'
+    this.#process.kill('SIGTERM')
+    let killed = false
+    const timer = setTimeout(() => {
+      killed = true
+      this.#process.kill('SIGKILL')
+    }, patienceMs)
+    await this.ended
+    clearTimeout(timer)
+    return killed ? 'killed' : 'stopped'
+  }
+}
+
+function lastLine(logFile: string): string {
+  const lines = readFileSync(logFile, 'utf8').trimEnd().split('\n')
+  return `see ${logFile}: ${lines.at(-1) ?? ''}`
+}

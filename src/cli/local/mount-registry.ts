@@ -1,0 +1,52 @@
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { z } from 'zod'
+import { processStart } from './layout.ts'
+
+/**
+ * Which process serves which mount of this machine, so that `cairn umount` can wait for it. Rebuildable
+ * and never trusted for more: an entry of a process that has ended does not count.
+ */
+const schema = z.object({ pid: z.number().int().positive(), started: z.string(), path: z.string() })
+export type MountOwner = z.infer<typeof schema>
+
+export class MountRegistry {
+  readonly #dir: string
+
+  constructor(dir: string = defaultDir()) {
+    this.#dir = dir
+  }
+
+  /** `device` is MAJ:MIN as in mountinfo. Best effort: where there is no such folder, nobody can wait. */
+  add(device: string, mountpoint: string): void {
+    mkdirSync(this.#dir, { recursive: true, mode: 0o755 })
+    const owner: MountOwner = { pid: process.pid, started: processStart(process.pid) ?? '', path: mountpoint }
+    const file = this.#file(device)
+    writeFileSync(`${file}.new`, JSON.stringify(owner))
+    renameSync(`${file}.new`, file)
+  }
+
+  remove(device: string): void {
+    rmSync(this.#file(device), { force: true })
+  }
+
+  find(device: string): MountOwner | undefined {
+    let text: string
+    try {
+      text = readFileSync(this.#file(device), 'utf8')
+    } catch {
+      return undefined
+    }
+    const owner = schema.safeParse(JSON.parse(text))
+    return owner.success && processStart(owner.data.pid) === owner.data.started ? owner.data : undefined
+  }
+
+  #file(device: string): string {
+    return path.join(this.#dir, `mount-${device.replace(':', '-')}.json`)
+  }
+}
+
+function defaultDir(): string {
+  const runtime = process.env['XDG_RUNTIME_DIR']
+  return process.getuid?.() === 0 || runtime === undefined ? '/run/cairn' : path.join(runtime, 'cairn')
+}

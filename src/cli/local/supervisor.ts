@@ -1,0 +1,131 @@
+import { existsSync, mkdirSync } from 'node:fs'
+import path from 'node:path'
+import { UsageError } from '../../core/errors.ts'
+import { second } from '../../core/units.ts'
+import { Child } from './child.ts'
+import { type LocalLayout, type LocalState, processStart } from './layout.ts'
+
+/** How long a part may take to write back and stop before it is killed. */
+const patienceMs = 60 * second
+
+export interface LocalCluster {
+  readonly master: string
+  readonly mount: string | undefined
+  /** Resolves with the name and the way of the first part that ends by itself. */
+  readonly failed: Promise<string>
+  /** Unmounts (which writes back), then stops the chunkservers and the master. */
+  stop(say: (line: string) => void): Promise<void>
+}
+
+export interface UpOptions {
+  readonly chunkservers: number | undefined
+  readonly mount: string | undefined
+  readonly mountOptions: string | undefined
+}
+
+/** Starts, or starts again, every part of a cluster on this machine. What fails stops what was started. */
+export async function startLocalCluster(
+  layout: LocalLayout,
+  program: string,
+  options: UpOptions,
+): Promise<LocalCluster> {
+  const running = layout.running()
+  if (running !== undefined)
+    throw new UsageError(
+      `${layout.dir} is running already (process ${String(running.pid)}): stop it with cairn down --dir ${layout.dir}`,
+    )
+  const before = layout.read()
+  const chunkservers = options.chunkservers ?? before?.chunkservers ?? 3
+  if (before !== undefined && chunkservers < before.chunkservers)
+    throw new UsageError(
+      `${layout.dir} has ${String(before.chunkservers)} chunkservers, ${String(chunkservers)} would leave some of its data out`,
+    )
+  const mount = options.mount === undefined ? undefined : path.resolve(options.mount)
+  layout.write({ ...before, version: 1, chunkservers })
+
+  const children: Child[] = []
+  const stop = async (say: (line: string) => void) => {
+    // The mount first, since what it writes back needs the rest; then the nodes, the master last.
+    const mounts = children.filter((child) => child.name === 'mount')
+    const nodes = children.filter((child) => child.name.startsWith('chunkserver'))
+    const masters = children.filter((child) => child.name === 'master')
+    for (const group of [mounts, nodes, masters])
+      await Promise.all(
+        group.map(async (child) => {
+          const how = await child.stop(patienceMs)
+          if (how === 'killed') say(`${child.name} did not stop in ${String(patienceMs / second)} s and was killed`)
+        }),
+      )
+    layout.setRunning(undefined)
+  }
+  try {
+    const master = await startMaster(layout, program, before, chunkservers)
+    children.push(master)
+    // One after the other: node numbers follow the folders' numbers, on a first start.
+    const starts = Array.from({ length: chunkservers }, (_, index) => index + 1)
+    const first = before === undefined
+    const startOne = async (number: number) => {
+      children.push(await startChunkserver(layout, program, master.address, number))
+    }
+    if (first) for (const number of starts) await startOne(number)
+    else await Promise.all(starts.map(startOne))
+    if (mount !== undefined) children.push(await startMount(layout, program, master.address, mount, options))
+    const state: LocalState = { version: 1, chunkservers, master: master.address }
+    layout.write(mount === undefined ? state : { ...state, mount })
+    layout.setRunning({
+      pid: process.pid,
+      started: processStart(process.pid) ?? '',
+      master: master.address,
+      ...(mount === undefined ? {} : { mount }),
+    })
+    const failed = Promise.race(
+      children.map(async (child) => `${child.name} (process ${String(child.pid)}) ended: ${await child.ended}`),
+    )
+    return { master: master.address, mount, failed, stop }
+  } catch (error) {
+    await stop(() => undefined)
+    throw error
+  }
+}
+
+async function startMaster(
+  layout: LocalLayout,
+  program: string,
+  before: LocalState | undefined,
+  chunkservers: number,
+): Promise<Child> {
+  const start = (listen: string) =>
+    Child.start(
+      'master',
+      program,
+      ['master', '--data', layout.master, '--listen', listen, '--copies', String(Math.min(3, chunkservers))],
+      layout.log('master'),
+    )
+  const last = before?.master
+  if (last === undefined) return start('127.0.0.1:0')
+  try {
+    return await start(last)
+  } catch (error) {
+    // The port of last time may have been taken meanwhile; everything here is told the new one.
+    if (error instanceof UsageError && /in use/.test(error.message)) return start('127.0.0.1:0')
+    throw error
+  }
+}
+
+function startChunkserver(layout: LocalLayout, program: string, master: string, number: number): Promise<Child> {
+  const name = `chunkserver-${String(number)}`
+  const args = ['chunkserver', '--data', layout.chunkserver(number), '--master', master, '--listen', '127.0.0.1:0']
+  return Child.start(name, program, args, layout.log(name))
+}
+
+function startMount(
+  layout: LocalLayout,
+  program: string,
+  master: string,
+  mount: string,
+  options: UpOptions,
+): Promise<Child> {
+  if (!existsSync(mount)) mkdirSync(mount, { recursive: true })
+  const extra = options.mountOptions === undefined ? [] : ['-o', options.mountOptions]
+  return Child.start('mount', program, ['mount', master, mount, '--foreground', ...extra], layout.log('mount'))
+}

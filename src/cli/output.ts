@@ -1,0 +1,69 @@
+import Table from 'cli-table3'
+import colors from 'picocolors'
+import { z } from 'zod'
+
+/** Prints a result as one JSON document. Integers beyond 2^53 are strings, bytes are hex. */
+export function printJson(value: unknown): void {
+  const text = JSON.stringify(
+    value,
+    (_key, item: unknown) => {
+      if (typeof item === 'bigint')
+        return item <= BigInt(Number.MAX_SAFE_INTEGER) && item >= -BigInt(Number.MAX_SAFE_INTEGER)
+          ? Number(item)
+          : item.toString()
+      return item
+    },
+    2,
+  )
+  process.stdout.write(`${text}\n`)
+}
+
+export function print(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+/** A table on a terminal, tab-separated columns in a pipe. */
+export function printTable(head: readonly string[], rows: readonly (readonly string[])[]): void {
+  if (!process.stdout.isTTY) {
+    print(head.join('\t'))
+    for (const row of rows) print(row.join('\t'))
+    return
+  }
+  const plain = { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' }
+  const sides = { top: '', 'top-mid': '', 'top-left': '', 'top-right': '', left: '', right: '', middle: '  ' }
+  const bottom = { bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '' }
+  const table = new Table({
+    head: head.map((title) => colors.bold(title)),
+    chars: { ...plain, ...sides, ...bottom },
+    style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
+  })
+  for (const row of rows) table.push([...row])
+  print(table.toString())
+}
+
+const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'] as const
+
+export function bytes(count: bigint | number): string {
+  let value = Number(count)
+  let unit = 0
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024
+    unit++
+  }
+  return `${unit === 0 || value >= 100 ? value.toFixed(0) : value.toFixed(1)} ${units[unit] ?? ''}`
+}
+
+/** A number of bytes as people write it: 1048576, 64K, 10GiB, 1.5T. Powers of 1024. */
+export const byteCount = z
+  .string()
+  .regex(/^\d+(\.\d+)?\s*([KMGTPE](i?B)?|B)?$/i, 'must be a number of bytes such as 1048576, 64K or 10GiB')
+  .transform((text) => {
+    const [, number = '0', unit = ''] = /^([\d.]+)\s*([KMGTPE])?/i.exec(text) ?? []
+    const power = unit === '' ? 0 : 'KMGTPE'.indexOf(unit.toUpperCase()) + 1
+    return Math.floor(Number(number) * 1024 ** power)
+  })
+
+export function healthColour(health: string): string {
+  if (health === 'ok') return colors.green(health)
+  return health === 'degraded' ? colors.yellow(health) : colors.red(health)
+}

@@ -1,0 +1,83 @@
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync, existsSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+export const cairnProgram = fileURLToPath(new URL('../../../dist/cli/cairn.js', import.meta.url))
+
+/** Runs the CLI to its end. Rejects with stdout and stderr when the exit code is not 0. */
+export async function cairn(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
+  const { stdout } = await run(process.execPath, [cairnProgram, ...args], {
+    env: { ...process.env, ...env },
+    maxBuffer: 64 << 20,
+  })
+  return stdout
+}
+
+/** As `cairn`, for runs that are to fail: the exit code and what was said. */
+export async function cairnFails(args: readonly string[]): Promise<{ code: number; stderr: string; stdout: string }> {
+  try {
+    const stdout = await cairn(args)
+    return { code: 0, stderr: '', stdout }
+  } catch (error) {
+    const failed = error as { code?: number; stderr?: string; stdout?: string }
+    return { code: failed.code ?? -1, stderr: failed.stderr ?? '', stdout: failed.stdout ?? '' }
+  }
+}
+
+export interface ClusterOptions {
+  readonly chunkservers?: number
+  readonly mount?: boolean
+}
+
+/** A real cluster of real processes in a temporary folder, with a real mount. Dispose of it in teardown. */
+export class Cluster {
+  readonly dir: string
+  readonly mount: string
+  readonly #options: ClusterOptions
+
+  private constructor(dir: string, options: ClusterOptions) {
+    this.dir = dir
+    this.mount = path.join(dir, 'mnt')
+    this.#options = options
+  }
+
+  static async start(options: ClusterOptions = {}): Promise<Cluster> {
+    for (const [need, why] of [
+      [existsSync('/dev/fuse'), 'this test needs /dev/fuse'],
+      [process.getuid?.() === 0, 'this test needs root, to mount'],
+    ] as const)
+      if (!need) throw new Error(why)
+    const cluster = new Cluster(mkdtempSync(path.join(os.tmpdir(), 'cairn-test-')), options)
+    await cluster.up()
+    return cluster
+  }
+
+  async up(): Promise<void> {
+    const args = ['up', '--dir', this.dir, '--detach']
+    if (this.#options.mount !== false) args.push('--mount', this.mount)
+    if (this.#options.chunkservers !== undefined) args.push('--chunkservers', String(this.#options.chunkservers))
+    await cairn(args)
+  }
+
+  async down(): Promise<void> {
+    await cairn(['down', '--dir', this.dir])
+  }
+
+  /** Runs a command against this cluster and parses its JSON. */
+  async json<T>(...args: string[]): Promise<T> {
+    return JSON.parse(await cairn([...args, '--dir', this.dir, '--json'])) as T
+  }
+
+  async dispose(): Promise<void> {
+    try {
+      await this.down()
+    } finally {
+      await run('umount', ['-l', this.mount]).catch(() => undefined)
+      rmSync(this.dir, { recursive: true, force: true })
+    }
+  }
+}
