@@ -41,11 +41,18 @@ export interface FileData {
   write(offset: number, data: Uint8Array): Promise<void> | void
   /** Everything accepted so far is stored on all replicas and committed. Rejects with what could not be (once per failure and handle: see takeError). */
   flush(): Promise<void>
+  /** The last handle was closed: nobody waits, but what is dirty is stored soon, with that of other files. */
+  flushSoon(): void
+  /**
+   * A program sets mtime itself: what was accepted before no longer carries the time of its write. Called
+   * synchronously before the SetAttr is sent, so that a later commit cannot undo an utimensat.
+   */
+  mtimeSet(): void
   /** The error of an earlier write-back that nobody heard of yet, cleared by asking. */
   takeError(): Error | undefined
   /** Forgets accepted bytes from `size` on and waits for write-back under way: before a truncation is sent. */
   discardFrom(size: number): Promise<void>
-  /** Forgets cached extents (and clean bytes are reached by block id, so they stay valid). After a command changed them, or a lease went. */
+  /** Forgets cached extents and clean bytes kept for appends (and clean bytes are reached by block id, so they stay valid). After a command changed them, or a lease went. */
   forgetExtents(): void
   /** SEEK_DATA or SEEK_HOLE over committed extents and accepted bytes; ENXIO. */
   seek(offset: number, whence: 'data' | 'hole'): Promise<number>

@@ -481,6 +481,8 @@ export interface LocateReply {
 export interface PlanBlock {
   id: Uint8Array;
   length: number;
+  /** The inode whose number of copies counts for this block; 0: Plan.ino. Many small files share a plan. */
+  ino: bigint;
 }
 
 /**
@@ -499,6 +501,9 @@ export interface PlannedBlock {
   /** Non-zero: exists and is pinned; commit it by this key. Zero: put it to the targets. */
   key: bigint;
   targets: Target[];
+  /** As PlanReply's, of this block; 0: PlanReply's. */
+  copies: number;
+  minCopies: number;
 }
 
 export interface PlanReply {
@@ -5878,7 +5883,7 @@ export const LocateReply: MessageFns<LocateReply> = {
 };
 
 function createBasePlanBlock(): PlanBlock {
-  return { id: new Uint8Array(0), length: 0 };
+  return { id: new Uint8Array(0), length: 0, ino: 0n };
 }
 
 export const PlanBlock: MessageFns<PlanBlock> = {
@@ -5888,6 +5893,12 @@ export const PlanBlock: MessageFns<PlanBlock> = {
     }
     if (message.length !== 0) {
       writer.uint32(16).uint32(message.length);
+    }
+    if (message.ino !== 0n) {
+      if (BigInt.asUintN(64, message.ino) !== message.ino) {
+        throw new globalThis.Error("value provided for field message.ino of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.ino);
     }
     return writer;
   },
@@ -5921,6 +5932,14 @@ export const PlanBlock: MessageFns<PlanBlock> = {
             message.length = reader.uint32();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.ino = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5940,6 +5959,7 @@ export const PlanBlock: MessageFns<PlanBlock> = {
     const message = createBasePlanBlock();
     message.id = object.id ?? new Uint8Array(0);
     message.length = object.length ?? 0;
+    message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
     return message;
   },
 };
@@ -6044,7 +6064,7 @@ export const Plan: MessageFns<Plan> = {
 };
 
 function createBasePlannedBlock(): PlannedBlock {
-  return { key: 0n, targets: [] };
+  return { key: 0n, targets: [], copies: 0, minCopies: 0 };
 }
 
 export const PlannedBlock: MessageFns<PlannedBlock> = {
@@ -6057,6 +6077,12 @@ export const PlannedBlock: MessageFns<PlannedBlock> = {
     }
     for (const v of message.targets) {
       Target.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.copies !== 0) {
+      writer.uint32(24).uint32(message.copies);
+    }
+    if (message.minCopies !== 0) {
+      writer.uint32(32).uint32(message.minCopies);
     }
     return writer;
   },
@@ -6090,6 +6116,22 @@ export const PlannedBlock: MessageFns<PlannedBlock> = {
             message.targets.push(Target.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.copies = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.minCopies = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6109,6 +6151,8 @@ export const PlannedBlock: MessageFns<PlannedBlock> = {
     const message = createBasePlannedBlock();
     message.key = (object.key !== undefined && object.key !== null) ? BigInt(object.key) : 0n;
     message.targets = object.targets?.map((e) => Target.fromPartial(e)) || [];
+    message.copies = object.copies ?? 0;
+    message.minCopies = object.minCopies ?? 0;
     return message;
   },
 };
