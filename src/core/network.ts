@@ -45,7 +45,7 @@ export interface Link<Out, In> {
   /** Called exactly once, also for one's own close. The error is undefined for an orderly end. */
   onClose(handler: (error: FsError | undefined) => void): void
   /**
-   * Asks the transport to stop handing over frames until \`resume\`, so that its flow control holds the
+   * Asks the transport to stop handing over frames until `resume`, so that its flow control holds the
    * sender. Frames that were already taken from the socket may still arrive: it bounds memory, it is no lock.
    */
   pause(): void
