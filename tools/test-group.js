@@ -1,11 +1,13 @@
 // Runs one group of tests: `node tools/test-group.js unit`.
 //
-// With CAIRN_TEST_RESULTS=<folder> the tests are printed as a list, and <folder>/<group>.json gets the counts
-// which `.ci/run` adds up. The file is written last: a group that was killed leaves none.
+// With CAIRN_TEST_RESULTS=<folder> it leaves the counts in <folder>/<group>.json, which `.ci/run` adds up. The
+// file is written last: a group that was killed leaves none. The counts are read from ava's report for people:
+// its TAP report dies of a timeout and of a test that calls process.exit().
 import { spawn } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { stripVTControlCharacters } from 'node:util'
 import { groups, testFilesOf } from './groups.js'
 
 const name = process.argv[2]
@@ -30,48 +32,51 @@ if (group.needsMounts && (process.getuid() !== 0 || !existsSync('/dev/fuse'))) {
   process.exit(1)
 }
 
-const args = ['--concurrency', String(group.concurrency), ...(results ? ['--tap'] : []), ...files]
-const ava = spawn(join('node_modules', '.bin', 'ava'), args, {
-  stdio: ['ignore', results ? 'pipe' : 'inherit', 'inherit'],
-})
+// Only the report is on ava's standard output: what the tests print goes to standard error.
+const ava = spawn(
+  join('node_modules', '.bin', 'ava'),
+  ['--concurrency', String(group.concurrency), ...files],
+  {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: process.stdout.isTTY ? { FORCE_COLOR: '1', ...process.env } : process.env,
+  },
+)
 const exited = new Promise((resolve, reject) => {
   ava.on('error', reject)
   ava.on('close', (code, signal) => resolve({ code, signal }))
 })
 
+const totalOfFailures = new RegExp(
+  `^\\s*(?:[✘×] )?(\\d+) (?:${[
+    'hooks? failed',
+    'tests? failed',
+    'tests? remaining in \\S+',
+    'tests? remained pending after a timeout',
+    'uncaught exceptions?',
+    'unhandled rejections?',
+    'known failures?',
+  ].join('|')})$`,
+)
+
 const counts = { passed: 0, failed: 0, skipped: 0 }
-let finished = false
-if (results) {
-  for await (const line of createInterface({ input: ava.stdout })) count(line)
+for await (const line of createInterface({ input: ava.stdout })) {
+  console.log(line)
+  count(stripVTControlCharacters(line))
 }
 
 const { code, signal } = await exited
 if (signal) console.error(`${name}: ava was ended by ${signal}`)
-if (results) {
-  // An interrupted run, or one that failed outside of any test, counts as a failure of its own.
-  if (!finished || (code !== 0 && counts.failed === 0)) counts.failed++
-  report(counts)
-}
+// What failed outside of any test, such as a file that did not load, counts as one.
+if (code !== 0 && counts.failed === 0) counts.failed = 1
+report(counts)
 process.exit(code ?? 1)
 
-/** The closing lines of the runner are authoritative; without them, what was listed so far is counted. */
+/** Passed tests are listed one by one; the closing lines have their number only when nothing failed. */
 function count(line) {
-  const total = /^# (tests|pass|fail|skip) (\d+)$/.exec(line)
-  if (!total) {
-    if (/^ok .* # SKIP$/.test(line)) counts.skipped++
-    else if (line.startsWith('ok ')) counts.passed++
-    else if (line.startsWith('not ok ')) counts.failed++
-    if (!/^(TAP version|1\.\.\d)/.test(line)) console.log(line)
-    return
-  }
-  const n = Number(total[2])
-  if (total[1] === 'tests') Object.assign(counts, { passed: 0, failed: 0, skipped: 0 })
-  else if (total[1] === 'pass') counts.passed = n
-  else if (total[1] === 'skip') counts.skipped = n
-  else {
-    counts.failed = n
-    finished = true
-  }
+  if (/^\s*[✔√] (?!\[expected fail\])/.test(line)) counts.passed++
+  if (/^\s*- \[(skip|todo)\]/.test(line)) counts.skipped++
+  if (/^\s*[✘×] \S+ exited due to /.test(line)) counts.failed++
+  counts.failed += Number(totalOfFailures.exec(line)?.[1] ?? 0)
 }
 
 function report(outcome) {
