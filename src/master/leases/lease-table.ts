@@ -1,0 +1,192 @@
+/**
+ * Which session may cache what (docs/design.md §6). Lives in memory only: after a restart of the
+ * master the sessions reclaim what they held. Pure bookkeeping: it says which holders stand in the way
+ * of an operation; recalling them and waiting is the engine's.
+ *
+ * Per inode at most one session holds 'write', and then no other holds anything; else any number hold
+ * 'read'. A session that has the inode open without a lease is remembered too ('none', open), since
+ * an unlink must ask it. A million leases of one mount are the usual case, so an inode with a single
+ * holder costs one small integer.
+ */
+import { assert } from '../../core/assert.ts'
+import type { Ino, SessionId } from '../../core/ids.ts'
+import type { Lease } from '../../wire/attr.ts'
+
+/** What one session has of one inode. */
+export interface Holder {
+  readonly session: SessionId
+  readonly lease: Lease
+  readonly open: boolean
+}
+
+const kinds = ['none', 'read', 'write'] as const
+const rank: Readonly<Record<Lease, number>> = { none: 0, read: 1, write: 2 }
+
+/** Session slot × 8 + open × 4 + kind. */
+type Packed = number
+
+export class LeaseTable {
+  /** By Number(ino): half the memory of bigint keys. Inodes are issued in order from 2, far below 2^53. */
+  readonly #byIno = new Map<number, Packed | readonly Packed[]>()
+  readonly #slots = new Map<SessionId, number>()
+  readonly #sessions: (SessionId | undefined)[] = []
+  readonly #counts = new Map<SessionId, number>()
+
+  /** Number of inodes that the session has anything of. */
+  countOf(session: SessionId): number {
+    return this.#counts.get(session) ?? 0
+  }
+
+  held(ino: Ino, session: SessionId): Lease {
+    const found = this.#entries(ino).find(packed => this.#sessionOf(packed) === session)
+    return found === undefined ? 'none' : leaseOf(found)
+  }
+
+  holders(ino: Ino): Holder[] {
+    return this.#entries(ino).map(packed => this.#unpack(packed))
+  }
+
+  /**
+   * The others that must give something up before `session` may read (nobody else may buffer writes)
+   * or change (nobody else may cache) the inode.
+   */
+  conflicts(ino: Ino, session: SessionId, need: 'read' | 'write'): Holder[] {
+    const entry = this.#byIno.get(Number(ino))
+    if (entry === undefined) return []
+    const found: Holder[] = []
+    for (const packed of typeof entry === 'number' ? [entry] : entry) {
+      if (this.#sessionOf(packed) === session) continue
+      if (rank[leaseOf(packed)] > (need === 'read' ? rank.read : rank.none)) found.push(this.#unpack(packed))
+    }
+    return found
+  }
+
+  /** The others that have, or may have, the inode open: they must be asked before its last name goes. */
+  others(ino: Ino, session: SessionId): Holder[] {
+    const entry = this.#byIno.get(Number(ino))
+    if (entry === undefined) return []
+    return this.holders(ino).filter(holder => holder.session !== session)
+  }
+
+  /**
+   * Gives the session up to `wanted`, as far as the others allow, and never less than it has. Returns
+   * what it holds now.
+   */
+  grant(ino: Ino, session: SessionId, wanted: Lease): Lease {
+    const held = this.held(ino, session)
+    const allowed = this.#allowed(ino, session, wanted)
+    if (rank[allowed] <= rank[held]) return held
+    this.#set(ino, session, allowed, this.#isOpen(ino, session))
+    return allowed
+  }
+
+  /** The session has no more than `kept` from now on. */
+  reduce(ino: Ino, session: SessionId, kept: Lease, open: boolean): void {
+    const held = this.held(ino, session)
+    this.#set(ino, session, rank[kept] < rank[held] ? kept : held, open)
+  }
+
+  /** Gives back without being asked. */
+  release(ino: Ino, session: SessionId): void {
+    this.#set(ino, session, 'none', false)
+  }
+
+  /** As reclaimed after a restart. False (and nothing taken) if it contradicts what others hold. */
+  reclaim(ino: Ino, session: SessionId, lease: Lease, open: boolean): boolean {
+    const fits = lease === 'none' || this.conflicts(ino, session, lease).length === 0
+    this.#set(ino, session, fits ? lease : 'none', open)
+    return fits
+  }
+
+  /** The session ended. Returns the inodes of which it had anything. */
+  releaseSession(session: SessionId): Ino[] {
+    const released: Ino[] = []
+    if (this.countOf(session) > 0)
+      for (const [ino, entry] of this.#byIno)
+        if ((typeof entry === 'number' ? [entry] : entry).some(packed => this.#sessionOf(packed) === session))
+          released.push(BigInt(ino) as Ino)
+    for (const ino of released) this.#set(ino, session, 'none', false)
+    const slot = this.#slots.get(session)
+    if (slot !== undefined) {
+      this.#slots.delete(session)
+      this.#sessions[slot] = undefined
+    }
+    this.#counts.delete(session)
+    return released
+  }
+
+  /** The session's oldest leases, for a bound on their number. */
+  *oldest(session: SessionId): Generator<Ino> {
+    for (const key of this.#byIno.keys()) {
+      const ino = BigInt(key) as Ino
+      if (this.held(ino, session) !== 'none') yield ino
+    }
+  }
+
+  #allowed(ino: Ino, session: SessionId, wanted: Lease): Lease {
+    let highest = wanted
+    for (const packed of this.#entries(ino)) {
+      if (this.#sessionOf(packed) === session) continue
+      const other = leaseOf(packed)
+      if (other === 'write') return 'none'
+      if (other === 'read' && highest === 'write') highest = 'read'
+    }
+    return highest
+  }
+
+  #isOpen(ino: Ino, session: SessionId): boolean {
+    return this.#entries(ino).some(packed => this.#sessionOf(packed) === session && isOpen(packed))
+  }
+
+  #entries(ino: Ino): readonly Packed[] {
+    const entry = this.#byIno.get(Number(ino))
+    if (entry === undefined) return []
+    return typeof entry === 'number' ? [entry] : entry
+  }
+
+  #set(ino: Ino, session: SessionId, lease: Lease, open: boolean): void {
+    const before = this.#entries(ino)
+    const rest = before.filter(packed => this.#sessionOf(packed) !== session)
+    const nothing = lease === 'none' && !open
+    const had = rest.length < before.length
+    if (nothing && !had) return
+    const entries = nothing ? rest : [...rest, this.#slot(session) * 8 + (open ? 4 : 0) + rank[lease]]
+    const writers = entries.filter(packed => leaseOf(packed) === 'write').length
+    const readers = entries.filter(packed => leaseOf(packed) === 'read').length
+    assert(writers + Math.min(readers, 1) <= 1, () => `inode ${ino}: one writer or only readers`)
+    const [only] = entries
+    if (only === undefined) this.#byIno.delete(Number(ino))
+    else this.#byIno.set(Number(ino), entries.length === 1 ? only : entries)
+    const change = (nothing ? 0 : 1) - (had ? 1 : 0)
+    this.#counts.set(session, this.countOf(session) + change)
+  }
+
+  #slot(session: SessionId): number {
+    let slot = this.#slots.get(session)
+    if (slot === undefined) {
+      const free = this.#sessions.indexOf(undefined)
+      slot = free === -1 ? this.#sessions.length : free
+      this.#sessions[slot] = session
+      this.#slots.set(session, slot)
+    }
+    return slot
+  }
+
+  #sessionOf(packed: Packed): SessionId {
+    const session = this.#sessions[packed >> 3]
+    assert(session !== undefined, 'a lease belongs to a session')
+    return session
+  }
+
+  #unpack(packed: Packed): Holder {
+    return { session: this.#sessionOf(packed), lease: leaseOf(packed), open: isOpen(packed) }
+  }
+}
+
+function leaseOf(packed: Packed): Lease {
+  const lease = kinds[packed & 3]
+  assert(lease !== undefined, 'a lease has a kind')
+  return lease
+}
+
+const isOpen = (packed: Packed): boolean => (packed & 4) !== 0
