@@ -1,0 +1,76 @@
+import type { BlockKey, Generation, Ino, NodeId, SessionId } from '../../core/ids.ts'
+import type { Location } from '../../wire/gen/cairn/v1/common.ts'
+import type { Call, Reply, StoredBlock } from '../../wire/gen/cairn/v1/session.ts'
+
+export type Op = NonNullable<Call['op']>
+export type Result = NonNullable<Reply['result']>
+export type ResultOf<Case extends Result['$case']> = Extract<Result, { $case: Case }>
+
+const commandCases = [
+  'create',
+  'link',
+  'unlink',
+  'rename',
+  'setAttr',
+  'setXattr',
+  'removeXattr',
+  'commit',
+  'cloneRange',
+  'punchRange',
+  'closeOrphan',
+] as const
+const queryCases = [
+  'lookup',
+  'getAttr',
+  'readDir',
+  'readLink',
+  'getXattr',
+  'listXattr',
+  'getExtents',
+  'locate',
+  'statFs',
+] as const
+
+/** What changes the namespace, and happens exactly once. */
+export type CommandOp = Extract<Op, { $case: (typeof commandCases)[number] }>
+/** What the store alone (and the places of blocks) can answer. */
+export type QueryOp = Extract<Op, { $case: (typeof queryCases)[number] }>
+
+const commands: ReadonlySet<string> = new Set(commandCases)
+const queries: ReadonlySet<string> = new Set(queryCases)
+
+export const isCommand = (op: Op): op is CommandOp => commands.has(op.$case)
+export const isQuery = (op: Op): op is QueryOp => queries.has(op.$case)
+
+/** A copy that a receipt or pin vouches for. */
+export interface VerifiedReplica {
+  readonly node: NodeId
+  readonly generation: Generation
+}
+
+/** All that a command may depend on besides the store. */
+export interface CommandContext {
+  readonly session: SessionId
+  /**
+   * Cluster time of the command, ns: becomes ctime and `now`. The engine bounds what the client
+   * claims, since a time far ahead would stay with the inode.
+   */
+  readonly time: bigint
+  /**
+   * Judges a block of a commit: the replicas that its receipts prove (none for a block named by
+   * key whose pin holds), or 'again' if it must be put again (pin gone, receipt of another
+   * incarnation, fewer than minCopies). Throws FsError to fail the whole commit.
+   */
+  verify(stored: StoredBlock): readonly VerifiedReplica[] | 'again'
+  /** Other sessions that have the inode open, as their answers to recalls said. */
+  openIn(ino: Ino): readonly SessionId[]
+  /** Whether so many bytes, times copies, could be stored now (fallocate). */
+  hasSpace(bytes: number, copies: number): boolean
+}
+
+export interface QueryContext {
+  /** Where a block is, best first. */
+  locations(block: BlockKey): Location[]
+  /** Bytes at the default number of copies. */
+  space(): { readonly totalBytes: bigint; readonly availableBytes: bigint }
+}

@@ -1,0 +1,216 @@
+import type { Database } from 'better-sqlite3'
+import { assert, must } from '../../core/assert.ts'
+import type { BlockKey } from '../../core/ids.ts'
+import type { Counters } from './counters.ts'
+
+/**
+ *            refs 0                    told to a node
+ *   live ──────────────► condemned ──────────────────► deleting ──► (no row)
+ *        ◄──────────────           (never back: the same content
+ *          a reference              is a new block from then on)
+ *
+ * live ⇔ refs > 0. A pin (memory of the engine) only keeps a condemned block from being deleted.
+ */
+export const blockState = { live: 0, condemned: 1, deleting: 2 } as const
+export type BlockState = (typeof blockState)[keyof typeof blockState]
+
+export interface Block {
+  readonly key: BlockKey
+  /** SHA-256, 32 bytes. */
+  readonly id: Buffer
+  readonly length: number
+  /** Number of extents rows that name it. */
+  readonly refs: number
+  /** Copies wanted: the highest goal of the files that referred to it. */
+  readonly wanted: number
+  /** Number of replicas rows. */
+  readonly have: number
+  readonly state: BlockState
+  /** When it came into this state, ns. */
+  readonly since: bigint
+}
+
+type Row = readonly [
+  key: bigint,
+  id: Buffer,
+  length: bigint,
+  refs: bigint,
+  wanted: bigint,
+  have: bigint,
+  state: bigint,
+  since: bigint,
+]
+
+const columns = 'key, id, length, refs, wanted, have, state, since'
+
+const fromRow = ([key, id, length, refs, wanted, have, state, since]: Row): Block => ({
+  key: key as BlockKey,
+  id,
+  length: Number(length),
+  refs: Number(refs),
+  wanted: Number(wanted),
+  have: Number(have),
+  state: Number(state) as BlockState,
+  since,
+})
+
+/** Blocks by short key. At most one row of an id is not in state deleting: that one owns the id. */
+export class Blocks {
+  static readonly schema = `
+    CREATE TABLE blocks (
+      key INTEGER PRIMARY KEY,
+      id BLOB NOT NULL, -- SHA-256
+      length INTEGER NOT NULL,
+      refs INTEGER NOT NULL, -- extents rows that name it
+      wanted INTEGER NOT NULL, -- copies
+      have INTEGER NOT NULL, -- replicas rows
+      state INTEGER NOT NULL, -- blockState
+      since INTEGER NOT NULL -- ns, of the state
+    ) STRICT;
+    CREATE UNIQUE INDEX blocks_by_id ON blocks (id) WHERE state < 2;
+    CREATE INDEX blocks_leaving ON blocks (state, since) WHERE state > 0;
+    CREATE INDEX blocks_short ON blocks (have) WHERE state = 0 AND have < wanted;`
+
+  readonly #counters: Counters
+  readonly #byKey
+  readonly #owner
+  readonly #insert
+  readonly #refer
+  readonly #setWanted
+  readonly #setHave
+  readonly #setState
+  readonly #leaving
+  readonly #short
+  readonly #countShort
+  readonly #after
+  readonly #delete
+
+  constructor(db: Database, counters: Counters) {
+    this.#counters = counters
+    const select = (where: string) => db.prepare<unknown[], Row>(`SELECT ${columns} FROM blocks ${where}`)
+    this.#byKey = select('WHERE key = ?').safeIntegers().raw()
+    this.#owner = select('WHERE id = ? AND state < 2').safeIntegers().raw()
+    this.#leaving = select('WHERE state > 0 AND state = ? AND since <= ? ORDER BY since LIMIT ?')
+      .safeIntegers()
+      .raw()
+    this.#short = select('WHERE state = 0 AND have < wanted ORDER BY have LIMIT ?').safeIntegers().raw()
+    this.#after = select('WHERE key > ? AND state = 0 ORDER BY key LIMIT ?').safeIntegers().raw()
+    this.#countShort = db
+      .prepare<[], number>('SELECT count(*) FROM blocks WHERE state = 0 AND have < wanted')
+      .pluck()
+    this.#insert = db.prepare(`INSERT INTO blocks (${columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`)
+    this.#refer = db.prepare<[number, number, number, bigint, bigint]>(
+      'UPDATE blocks SET refs = ?, wanted = ?, state = ?, since = ? WHERE key = ?',
+    )
+    this.#setWanted = db.prepare<[number, bigint]>('UPDATE blocks SET wanted = ? WHERE key = ?')
+    this.#setHave = db.prepare<[number, bigint]>('UPDATE blocks SET have = have + ? WHERE key = ?')
+    this.#setState = db.prepare<[number, bigint, bigint]>(
+      'UPDATE blocks SET state = ?, since = ? WHERE key = ?',
+    )
+    this.#delete = db.prepare<[bigint]>('DELETE FROM blocks WHERE key = ?')
+  }
+
+  byKey(key: bigint): Block | undefined {
+    const row = this.#byKey.get(key)
+    return row === undefined ? undefined : fromRow(row)
+  }
+
+  /** The block that owns the id: live or condemned, never deleting. */
+  owner(id: Uint8Array): Block | undefined {
+    const row = this.#owner.get(id)
+    return row === undefined ? undefined : fromRow(row)
+  }
+
+  issueKey(): BlockKey {
+    return this.#counters.issue('block') as BlockKey
+  }
+
+  /** A new block with its first references (none: it begins condemned). Its replicas rows are added apart. */
+  add(block: Omit<Block, 'have' | 'state' | 'id'> & { readonly id: Uint8Array }): void {
+    const state = block.refs > 0 ? blockState.live : blockState.condemned
+    this.#insert.run(block.key, block.id, block.length, block.refs, block.wanted, 0, state, block.since)
+    this.#tally(state, block.length, 1n)
+  }
+
+  /**
+   * References come (delta > 0, by files that want `wanted` copies) or go. The last one condemns
+   * the block, the first one revives it.
+   */
+  refer(key: BlockKey, delta: number, wanted: number, time: bigint): void {
+    const block = must(this.byKey(key), `block ${key.toString()}`)
+    const refs = block.refs + delta
+    assert(refs >= 0, () => `block ${key.toString()} would have ${refs} references`)
+    assert(block.state !== blockState.deleting, () => `block ${key.toString()} is being deleted`)
+    const state = refs > 0 ? blockState.live : blockState.condemned
+    const goal = delta > 0 ? Math.max(block.refs > 0 ? block.wanted : 0, wanted) : block.wanted
+    this.#refer.run(refs, goal, state, state === block.state ? block.since : time, key)
+    if (state !== block.state) {
+      this.#tally(block.state, block.length, -1n)
+      this.#tally(state, block.length, 1n)
+    }
+  }
+
+  setWanted(key: BlockKey, wanted: number): void {
+    this.#setWanted.run(wanted, key)
+  }
+
+  /** The block is about to be ordered deleted: from now on its content is a new block. */
+  beginDeleting(key: BlockKey, time: bigint): void {
+    const block = must(this.byKey(key), `block ${key.toString()}`)
+    assert(block.state === blockState.condemned, () => `block ${key.toString()} is not condemned`)
+    this.#setState.run(blockState.deleting, time, key)
+    this.#tally(block.state, block.length, -1n)
+  }
+
+  /** Every node has confirmed (or is gone for good): the row goes. */
+  gone(key: BlockKey): void {
+    const block = must(this.byKey(key), `block ${key.toString()}`)
+    assert(block.state !== blockState.live, () => `block ${key.toString()} is live`)
+    assert(block.have === 0, () => `block ${key.toString()} has replicas`)
+    this.#delete.run(key)
+    this.#tally(block.state, block.length, -1n)
+  }
+
+  /** For Replicas: rows came or went. */
+  adjustHave(key: BlockKey, delta: number): void {
+    this.#setHave.run(delta, key)
+  }
+
+  /** In a state other than live since `until` or longer, oldest first. */
+  leaving(
+    state: typeof blockState.condemned | typeof blockState.deleting,
+    until: bigint,
+    limit: number,
+  ): Block[] {
+    return this.#leaving.all(state, until, limit).map(fromRow)
+  }
+
+  /** Live blocks with fewer replicas rows than wanted, fewest first. */
+  short(limit: number): Block[] {
+    return this.#short.all(limit).map(fromRow)
+  }
+
+  countShort(): number {
+    return this.#countShort.get() ?? 0
+  }
+
+  /** Live blocks in the order of keys. */
+  liveAfter(key: bigint, limit: number): Block[] {
+    return this.#after.all(key, limit).map(fromRow)
+  }
+
+  get live(): { readonly count: bigint; readonly bytes: bigint } {
+    return { count: this.#counters.total('liveBlocks'), bytes: this.#counters.total('liveBytes') }
+  }
+
+  get condemned(): { readonly count: bigint; readonly bytes: bigint } {
+    return { count: this.#counters.total('condemnedBlocks'), bytes: this.#counters.total('condemnedBytes') }
+  }
+
+  #tally(state: BlockState, length: number, sign: 1n | -1n): void {
+    if (state === blockState.deleting) return
+    const live = state === blockState.live
+    this.#counters.adjust(live ? 'liveBlocks' : 'condemnedBlocks', sign)
+    this.#counters.adjust(live ? 'liveBytes' : 'condemnedBytes', sign * BigInt(length))
+  }
+}

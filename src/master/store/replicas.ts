@@ -1,0 +1,87 @@
+import type { Database } from 'better-sqlite3'
+import type { BlockKey, Generation, NodeId } from '../../core/ids.ts'
+import type { Blocks } from './blocks.ts'
+
+export interface Replica {
+  readonly node: NodeId
+  readonly generation: Generation
+}
+
+type Row = readonly [node: bigint, generation: bigint]
+type BlockRow = readonly [block: bigint, generation: bigint]
+
+/** Which node has which instance of a block on stable storage, by its receipts and inventory. */
+export class Replicas {
+  static readonly schema = `
+    CREATE TABLE replicas (
+      block INTEGER NOT NULL, -- blocks.key
+      node INTEGER NOT NULL,
+      generation INTEGER NOT NULL,
+      PRIMARY KEY (block, node)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX replicas_by_node ON replicas (node);`
+
+  readonly #blocks: Blocks
+  readonly #of
+  readonly #one
+  readonly #ofNode
+  readonly #put
+  readonly #delete
+
+  constructor(db: Database, blocks: Blocks) {
+    this.#blocks = blocks
+    this.#of = db
+      .prepare<[bigint], Row>('SELECT node, generation FROM replicas WHERE block = ?')
+      .safeIntegers()
+      .raw()
+    this.#one = db
+      .prepare<[bigint, bigint], bigint>('SELECT generation FROM replicas WHERE block = ? AND node = ?')
+      .safeIntegers()
+      .pluck()
+    this.#ofNode = db
+      .prepare<[bigint, bigint, number], BlockRow>(
+        'SELECT block, generation FROM replicas WHERE node = ? AND block > ? ORDER BY block LIMIT ?',
+      )
+      .safeIntegers()
+      .raw()
+    this.#put = db.prepare<[bigint, bigint, bigint]>(
+      `INSERT INTO replicas (block, node, generation) VALUES (?, ?, ?)
+       ON CONFLICT DO UPDATE SET generation = excluded.generation`,
+    )
+    this.#delete = db.prepare<[bigint, bigint]>('DELETE FROM replicas WHERE block = ? AND node = ?')
+  }
+
+  of(block: BlockKey): Replica[] {
+    return this.#of
+      .all(block)
+      .map(([node, generation]) => ({ node: node as NodeId, generation: generation as Generation }))
+  }
+
+  generationOn(block: BlockKey, node: NodeId): Generation | undefined {
+    return this.#one.get(block, node) as Generation | undefined
+  }
+
+  /** A node has an instance. The newest one counts: a node keeps one instance of a block. */
+  record(block: BlockKey, node: NodeId, generation: Generation): void {
+    const known = this.generationOn(block, node)
+    if (known !== undefined && known >= generation) return
+    this.#put.run(block, node, generation)
+    if (known === undefined) this.#blocks.adjustHave(block, 1)
+  }
+
+  /** A node has the block no more. */
+  forget(block: BlockKey, node: NodeId): void {
+    if (this.#delete.run(block, node).changes > 0) this.#blocks.adjustHave(block, -1)
+  }
+
+  /** What a node should have, in the order of block keys. */
+  ofNode(
+    node: NodeId,
+    after: bigint,
+    limit: number,
+  ): { readonly block: BlockKey; readonly generation: Generation }[] {
+    return this.#ofNode
+      .all(node, after, limit)
+      .map(([block, generation]) => ({ block: block as BlockKey, generation: generation as Generation }))
+  }
+}

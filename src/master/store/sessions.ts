@@ -1,0 +1,122 @@
+import type { Database } from 'better-sqlite3'
+import type { SessionId } from '../../core/ids.ts'
+import type { Counters } from './counters.ts'
+
+export interface SessionRow {
+  readonly id: SessionId
+  /** Named in grants and receipts; rises with every incarnation of the session's state. */
+  readonly epoch: bigint
+  /** Proves that who goes on with the session is who began it. */
+  readonly secret: Buffer
+  readonly host: string
+  readonly mountpoint: string
+  readonly pid: number
+  readonly program: string
+  readonly zone: string
+  readonly readOnly: boolean
+  /** Cluster time, ns. */
+  readonly started: bigint
+  /** Commands up to this call id were acknowledged. */
+  readonly acked: bigint
+}
+
+interface Row {
+  readonly id: bigint
+  readonly epoch: bigint
+  readonly secret: Buffer
+  readonly host: string
+  readonly mountpoint: string
+  readonly pid: bigint
+  readonly program: string
+  readonly zone: string
+  readonly read_only: bigint
+  readonly started: bigint
+  readonly acked: bigint
+}
+
+const fromRow = ({ id, pid, read_only, ...rest }: Row): SessionRow => ({
+  ...rest,
+  id: id as SessionId,
+  pid: Number(pid),
+  readOnly: read_only !== 0n,
+})
+
+/** Sessions that are not known to be dead: after a restart the master waits for them to reclaim. */
+export class Sessions {
+  static readonly schema = `
+    CREATE TABLE sessions (
+      id INTEGER PRIMARY KEY,
+      epoch INTEGER NOT NULL,
+      secret BLOB NOT NULL,
+      host TEXT NOT NULL,
+      mountpoint TEXT NOT NULL,
+      pid INTEGER NOT NULL,
+      program TEXT NOT NULL,
+      zone TEXT NOT NULL,
+      read_only INTEGER NOT NULL,
+      started INTEGER NOT NULL, -- ns
+      acked INTEGER NOT NULL -- call id
+    ) STRICT;`
+
+  readonly #counters: Counters
+  readonly #byId
+  readonly #all
+  readonly #insert
+  readonly #setEpoch
+  readonly #setAcked
+  readonly #delete
+
+  constructor(db: Database, counters: Counters) {
+    this.#counters = counters
+    this.#byId = db.prepare<[bigint], Row>('SELECT * FROM sessions WHERE id = ?').safeIntegers()
+    this.#all = db.prepare<[], Row>('SELECT * FROM sessions ORDER BY id').safeIntegers()
+    this.#insert = db.prepare(
+      `INSERT INTO sessions (id, epoch, secret, host, mountpoint, pid, program, zone, read_only, started, acked)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    )
+    this.#setEpoch = db.prepare<[bigint, bigint]>('UPDATE sessions SET epoch = ? WHERE id = ?')
+    this.#setAcked = db.prepare<[bigint, bigint]>('UPDATE sessions SET acked = ? WHERE id = ?')
+    this.#delete = db.prepare<[bigint]>('DELETE FROM sessions WHERE id = ?')
+  }
+
+  find(id: bigint): SessionRow | undefined {
+    const row = this.#byId.get(id)
+    return row === undefined ? undefined : fromRow(row)
+  }
+
+  all(): SessionRow[] {
+    return this.#all.all().map(fromRow)
+  }
+
+  issueId(): SessionId {
+    return this.#counters.issue('session') as SessionId
+  }
+
+  began(s: SessionRow): void {
+    this.#insert.run(
+      s.id,
+      s.epoch,
+      s.secret,
+      s.host,
+      s.mountpoint,
+      s.pid,
+      s.program,
+      s.zone,
+      s.readOnly ? 1 : 0,
+      s.started,
+      s.acked,
+    )
+  }
+
+  setEpoch(id: SessionId, epoch: bigint): void {
+    this.#setEpoch.run(epoch, id)
+  }
+
+  acknowledged(id: SessionId, upTo: bigint): void {
+    this.#setAcked.run(upTo, id)
+  }
+
+  ended(id: SessionId): void {
+    this.#delete.run(id)
+  }
+}

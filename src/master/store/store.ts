@@ -1,0 +1,286 @@
+/**
+ * The master's database: the only authority over names, extents, references and placement. All of
+ * it is authoritative; nothing can be rebuilt but replicas (from the nodes' inventories).
+ *
+ * Transactions belong to the caller: `begin`, any number of commands each in a `savepoint`, then
+ * `commit`, after which (and only then) replies may leave. A crash leaves the last commit.
+ */
+import type { Database } from 'better-sqlite3'
+import { assert } from '../../core/assert.ts'
+import { S_IFDIR } from '../../core/attr.ts'
+import { UsageError, messageOf } from '../../core/errors.ts'
+import { rootIno } from '../../core/ids.ts'
+import { MiB } from '../../core/units.ts'
+import { Blocks } from './blocks.ts'
+import { Counters } from './counters.ts'
+import { Dirents } from './dirents.ts'
+import { Doomed } from './doomed.ts'
+import { Extents } from './extents.ts'
+import { applicationId, type Format, FormatTable } from './format.ts'
+import { Goals } from './goals.ts'
+import { Inodes } from './inodes.ts'
+import { Nodes } from './nodes.ts'
+import { Orphans } from './orphans.ts'
+import { Replicas } from './replicas.ts'
+import { Replies } from './replies.ts'
+import { Sessions } from './sessions.ts'
+import { Strays } from './strays.ts'
+import { Symlinks } from './symlinks.ts'
+import { Xattrs } from './xattrs.ts'
+
+const schema = [
+  FormatTable,
+  Counters,
+  Inodes,
+  Dirents,
+  Symlinks,
+  Xattrs,
+  Extents,
+  Doomed,
+  Goals,
+  Blocks,
+  Replicas,
+  Orphans,
+  Replies,
+  Sessions,
+  Nodes,
+  Strays,
+]
+  .map(table => table.schema)
+  .join('\n')
+
+/** Page cache: the largest part of the master's memory; a million files need no more to be fast. */
+const cacheBytes = 64 * MiB
+/** A database up to this size is checked page by page when it is opened (about 0.1 s). */
+const quickCheckBytesMax = 32 * MiB
+
+export class Store implements Disposable {
+  readonly db: Database
+  readonly format: FormatTable
+  readonly counters: Counters
+  readonly inodes: Inodes
+  readonly dirents: Dirents
+  readonly symlinks: Symlinks
+  readonly xattrs: Xattrs
+  readonly extents: Extents
+  readonly doomed: Doomed
+  readonly goals: Goals
+  readonly blocks: Blocks
+  readonly replicas: Replicas
+  readonly orphans: Orphans
+  readonly replies: Replies
+  readonly sessions: Sessions
+  readonly nodes: Nodes
+  readonly strays: Strays
+
+  readonly #begin
+  readonly #commit
+  readonly #rollback
+  readonly #savepoint
+  readonly #release
+  readonly #rollbackTo
+  #totalsAtBegin
+
+  /**
+   * Opens a formatted database and owns it from then on. Throws UsageError if it is damaged, of a
+   * newer version, in use by another process or not a master's.
+   */
+  static open(db: Database): Store {
+    return refusing(db, () => {
+      configure(db)
+      check(db)
+      return new Store(db)
+    })
+  }
+
+  /** Makes a cluster's empty namespace in an empty database: the root directory, owned by root. */
+  static format(db: Database, format: Format): Store {
+    return refusing(db, () => {
+      configure(db)
+      if (!isEmpty(db)) throw new UsageError('The database is not empty: it will not be formatted again')
+      db.pragma('page_size = 4096')
+      db.pragma(`application_id = ${applicationId}`)
+      db.exec('BEGIN IMMEDIATE')
+      db.exec(schema)
+      FormatTable.write(db, format)
+      const store = new Store(db)
+      store.#addRoot(format)
+      store.counters.write()
+      db.exec('COMMIT')
+      store.counters.written()
+      return store
+    })
+  }
+
+  /** Nothing has been written to it: neither a cluster nor anything else. */
+  static isEmpty(db: Database): boolean {
+    return refusing(db, () => isEmpty(db))
+  }
+
+  private constructor(db: Database) {
+    this.db = db
+    this.format = new FormatTable(db)
+    this.counters = new Counters(db)
+    this.inodes = new Inodes(db, this.counters)
+    this.dirents = new Dirents(db, this.counters)
+    this.symlinks = new Symlinks(db)
+    this.xattrs = new Xattrs(db)
+    this.extents = new Extents(db)
+    this.doomed = new Doomed(db)
+    this.goals = new Goals(db)
+    this.blocks = new Blocks(db, this.counters)
+    this.replicas = new Replicas(db, this.blocks)
+    this.orphans = new Orphans(db)
+    this.replies = new Replies(db)
+    this.sessions = new Sessions(db, this.counters)
+    this.nodes = new Nodes(db, this.counters)
+    this.strays = new Strays(db)
+    this.#begin = db.prepare('BEGIN IMMEDIATE')
+    this.#commit = db.prepare('COMMIT')
+    this.#rollback = db.prepare('ROLLBACK')
+    this.#savepoint = db.prepare('SAVEPOINT command')
+    this.#release = db.prepare('RELEASE command')
+    this.#rollbackTo = db.prepare('ROLLBACK TO command')
+    this.#totalsAtBegin = this.counters.mark()
+  }
+
+  /** Begins a transaction for many commands. */
+  begin(): void {
+    this.#begin.run()
+    this.#totalsAtBegin = this.counters.mark()
+  }
+
+  /** Everything since `begin` is on the disk when this returns. After a throw: `rollback`. */
+  commit(): void {
+    this.counters.write()
+    this.#commit.run()
+    this.counters.written()
+  }
+
+  /** Nothing since `begin` happened. Ids that were issued are not issued again. */
+  rollback(): void {
+    if (this.db.inTransaction) this.#rollback.run()
+    this.counters.restore(this.#totalsAtBegin)
+  }
+
+  get inTransaction(): boolean {
+    return this.db.inTransaction
+  }
+
+  /** Runs one command: if it throws, nothing of it happened, and what came before in the transaction stays. */
+  savepoint<T>(command: () => T): T {
+    assert(this.db.inTransaction, 'a command runs in a transaction')
+    const totals = this.counters.mark()
+    this.#savepoint.run()
+    try {
+      const result = command()
+      this.#release.run()
+      return result
+    } catch (thrown) {
+      // SQLite itself ends the transaction on some errors (full disk, I/O): then there is nothing to go back to.
+      if (this.inTransaction) this.#undoCommand()
+      this.counters.restore(totals)
+      throw thrown
+    }
+  }
+
+  /** One transaction for one piece of work. */
+  transaction<T>(work: () => T): T {
+    this.begin()
+    try {
+      const result = work()
+      this.commit()
+      return result
+    } catch (thrown) {
+      this.rollback()
+      throw thrown
+    }
+  }
+
+  close(): void {
+    this.db.close()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  #undoCommand(): void {
+    this.#rollbackTo.run()
+    this.#release.run()
+  }
+
+  #addRoot(format: Format): void {
+    this.inodes.add({
+      ino: rootIno,
+      mode: S_IFDIR | 0o755,
+      nlink: 2,
+      uid: 0,
+      gid: 0,
+      rdev: 0,
+      size: 4096,
+      allocated: 0,
+      atime: format.created,
+      mtime: format.created,
+      ctime: format.created,
+      btime: format.created,
+      parent: rootIno,
+      copies: format.copies,
+      flags: 0,
+    })
+  }
+}
+
+/**
+ * Exclusive locking: one process owns the database, and the WAL index needs no shared memory. A
+ * database in memory keeps its own journal mode and ignores the rest.
+ */
+function configure(db: Database): void {
+  db.pragma('locking_mode = EXCLUSIVE')
+  db.pragma('journal_mode = WAL')
+  db.pragma('synchronous = FULL')
+  db.pragma('foreign_keys = OFF')
+  db.pragma('temp_store = MEMORY')
+  db.pragma(`cache_size = -${cacheBytes / 1024}`)
+  db.pragma('wal_autocheckpoint = 4000')
+  db.pragma(`journal_size_limit = ${64 * MiB}`)
+}
+
+function isEmpty(db: Database): boolean {
+  return db.prepare('SELECT 1 FROM sqlite_master LIMIT 1').get() === undefined
+}
+
+function check(db: Database): void {
+  if (db.pragma('application_id', { simple: true }) !== applicationId) {
+    throw new UsageError('The file is not the database of a Cairn master')
+  }
+  const bytes =
+    Number(db.pragma('page_count', { simple: true })) * Number(db.pragma('page_size', { simple: true }))
+  if (bytes > quickCheckBytesMax) return
+  const found = String(db.pragma('quick_check(1)', { simple: true }))
+  if (found !== 'ok')
+    throw new UsageError(`The master database is damaged (${found}): restore it from a backup`)
+}
+
+/** Whatever keeps a database from being opened, as one line for the operator. */
+function refusing<T>(db: Database, open: () => T): T {
+  try {
+    return open()
+  } catch (thrown) {
+    db.close()
+    const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : ''
+    if (code.startsWith('SQLITE_BUSY')) {
+      throw new UsageError('The master database is in use by another process', { cause: thrown })
+    }
+    if (/^SQLITE_(CORRUPT|NOTADB)/.test(code)) {
+      const why = messageOf(thrown)
+      throw new UsageError(`The master database is damaged (${why}): restore it from a backup`, {
+        cause: thrown,
+      })
+    }
+    if (/^SQLITE_(CANTOPEN|READONLY|IOERR|FULL|PERM)/.test(code)) {
+      throw new UsageError(`The master database cannot be used: ${messageOf(thrown)}`, { cause: thrown })
+    }
+    throw thrown
+  }
+}
