@@ -17,7 +17,7 @@ export const linksMax = 65000
  * here the sum of two of them is still an exact integer.
  */
 export const fileBytesMax = 2 ** 52
-assert(Number.isSafeInteger(fileBytesMax * 2), 'sums of offsets are exact')
+assert(fileBytesMax * 2 <= 2 ** 53, 'sums of offsets are exact')
 
 /** Default and bounds of the block size that a cluster is formatted with; a power of two. */
 export const blockBytesDefault = 4 * MiB

@@ -42,7 +42,11 @@ export interface Link<Out, In> {
   drained(): Promise<void>
   /** Set once, synchronously after the link was obtained. A throw closes the link with EPROTO. */
   onFrame(handler: (frame: In) => void): void
-  /** Called exactly once, also for one's own close. The error is undefined for an orderly end. */
+  /**
+   * Called exactly once, also for one's own close, never from within `close`. The error is undefined for an
+   * orderly end; ECONNREFUSED or ETIMEDOUT if the link never was, ECONNRESET if the peer or the way to it
+   * went without a word, else what the peer closed with.
+   */
   onClose(handler: (error: FsError | undefined) => void): void
   /**
    * Asks the transport to stop handing over frames until `resume`, so that its flow control holds the
@@ -50,6 +54,7 @@ export interface Link<Out, In> {
    */
   pause(): void
   resume(): void
+  /** Ends the link; what was sent before still goes out, unless the end that dialled gives an error. */
   close(error?: FsError): void
 }
 

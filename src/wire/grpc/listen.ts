@@ -1,0 +1,109 @@
+import { Server, ServerCredentials } from '@grpc/grpc-js'
+import { loadSync } from '@grpc/proto-loader'
+import { ReflectionService } from '@grpc/reflection'
+import { HealthImplementation } from 'grpc-health-check'
+import type { Http2Server, ServerHttp2Session } from 'node:http2'
+import { fileURLToPath } from 'node:url'
+import { formatAddress, parseAddress } from '../../core/address.ts'
+import { assert } from '../../core/assert.ts'
+import type { Log } from '../../core/env.ts'
+import { messageOf, UsageError } from '../../core/errors.ts'
+import type { Listener, Serving } from '../../core/network.ts'
+import { serverOptions, windowBytes } from './options.ts'
+import { GrpcServing } from './serve.ts'
+
+/** How long a stopping server lets streams end by themselves. */
+const stopGraceMs = 1000
+
+/** Beside src/ and dist/ alike, and so in an installed package. */
+const protoFolder = fileURLToPath(new URL('../../../proto/', import.meta.url))
+const protoFiles = ['session', 'nodes', 'blocks', 'admin'].map(name => `cairn/v1/${name}.proto`)
+
+/** Serves on one address until closed, with health and reflection besides what `register` names. */
+export async function listenOn(
+  address: string,
+  register: (serving: Serving) => void,
+  log: Log,
+): Promise<Listener> {
+  const parsed = parseAddress(address)
+  if (parsed === undefined) throw new UsageError(`Cannot listen on ${address}: not an address (HOST:PORT)`)
+  const server = new Server(serverOptions)
+  widenWindows(server)
+  const serving = new GrpcServing(server, log)
+  register(serving)
+  const health = new HealthImplementation({ '': 'SERVING' })
+  health.addToServer(server)
+  reflection().addToServer(server)
+
+  const port = await bind(server, formatAddress(parsed)).catch((error: unknown) => {
+    server.forceShutdown()
+    throw new UsageError(`Cannot listen on ${address}: ${reasonOf(messageOf(error))}`)
+  })
+  let closing: Promise<void> | undefined
+  return {
+    address: formatAddress({ host: parsed.host, port }),
+    close() {
+      health.setStatus('', 'NOT_SERVING')
+      closing ??= stop(server, serving)
+      return closing
+    },
+  }
+}
+
+function bind(server: Server, address: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
+      if (error === null) resolve(port)
+      else reject(error)
+    })
+  })
+}
+
+function stop(server: Server, serving: GrpcServing): Promise<void> {
+  serving.closeLinks()
+  return new Promise(resolve => {
+    const force = setTimeout(() => server.forceShutdown(), stopGraceMs)
+    server.tryShutdown(() => {
+      clearTimeout(force)
+      resolve()
+    })
+  })
+}
+
+function reflection(): ReflectionService {
+  return new ReflectionService(loadSync(protoFiles, { includeDirs: [protoFolder] }))
+}
+
+function reasonOf(message: string): string {
+  if (message.includes('EADDRINUSE')) return 'the port is in use'
+  if (message.includes('EACCES')) return 'permission denied'
+  if (message.includes('EADDRNOTAVAIL')) return 'this machine has no such address'
+  if (message.includes('ENOTFOUND') || message.includes('EAI_AGAIN') || message.includes('Name resolution'))
+    return 'no such host'
+  return message
+}
+
+/** The parts of grpc-js' Server that its types hide. */
+interface ServerInternals {
+  commonServerOptions: { settings?: Record<string, unknown> }
+  createHttp2Server: (credentials: ServerCredentials) => Http2Server
+}
+
+/**
+ * grpc-js has an option for the client's windows but none for the server's, which stay at 64 KiB, a
+ * round trip each. So its HTTP/2 server is made with a larger window for streams, and every session
+ * gets a larger one for the connection. Fails loudly where the internals are no longer so.
+ */
+function widenWindows(server: Server): void {
+  const internals = server as unknown as ServerInternals
+  assert(typeof internals.commonServerOptions === 'object', 'grpc-js Server has commonServerOptions')
+  assert(typeof internals.createHttp2Server === 'function', 'grpc-js Server has createHttp2Server')
+  const options = internals.commonServerOptions
+  options.settings = { ...options.settings, initialWindowSize: windowBytes }
+  const create = internals.createHttp2Server.bind(server)
+  internals.createHttp2Server = credentials => {
+    const http2Server = create(credentials)
+    http2Server.on('session', (session: ServerHttp2Session) => session.setLocalWindowSize(windowBytes))
+    return http2Server
+  }
+}

@@ -1,0 +1,106 @@
+import {
+  Metadata,
+  type MethodDefinition,
+  type sendUnaryData,
+  type Server,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+  type UntypedHandleCall,
+} from '@grpc/grpc-js'
+import type { Log } from '../../core/env.ts'
+import { FsError } from '../../core/errors.ts'
+import type { CallDef, Link, Serving, StreamDef } from '../../core/network.ts'
+import { GrpcLink } from './grpc-link.ts'
+import { asIs, encodeMessage } from './message.ts'
+import { errorTrailers, toServiceError } from './status.ts'
+
+/** Puts streams and calls on a server, and knows the links that are open. */
+export class GrpcServing implements Serving {
+  readonly #server: Server
+  readonly #log: Log
+  readonly #links = new Set<{ close(): void }>()
+
+  constructor(server: Server, log: Log) {
+    this.#server = server
+    this.#log = log
+  }
+
+  stream<Up, Down>(def: StreamDef<Up, Down>, accept: (link: Link<Down, Up>) => void): void {
+    this.#add(def.path, true, (stream: ServerDuplexStream<Buffer, Buffer>) =>
+      this.#accepted(def, stream, accept),
+    )
+  }
+
+  call<Request, Response>(
+    def: CallDef<Request, Response>,
+    handle: (request: Request) => Promise<Response>,
+  ): void {
+    this.#add(def.path, false, (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) => {
+      const answer = async (): Promise<Buffer> =>
+        encodeMessage(def.response, await handle(def.request.decode(call.request)))
+      answer().then(
+        reply => done(null, reply),
+        (thrown: unknown) => {
+          if (!(thrown instanceof FsError))
+            this.#log.error('A call failed', { path: def.path, peer: call.getPeer(), error: thrown })
+          done(toServiceError(FsError.from(thrown)))
+        },
+      )
+    })
+  }
+
+  /** Ends every link in order. */
+  closeLinks(): void {
+    for (const link of this.#links) link.close()
+  }
+
+  #add(path: string, streams: boolean, handler: UntypedHandleCall): void {
+    const method: MethodDefinition<Buffer, Buffer> = {
+      path,
+      requestStream: streams,
+      responseStream: streams,
+      requestSerialize: asIs,
+      requestDeserialize: asIs,
+      responseSerialize: asIs,
+      responseDeserialize: asIs,
+    }
+    this.#server.addService({ [path]: method }, { [path]: handler })
+  }
+
+  #accepted<Up, Down>(
+    def: StreamDef<Up, Down>,
+    stream: ServerDuplexStream<Buffer, Buffer>,
+    accept: (link: Link<Down, Up>) => void,
+  ): void {
+    // Answers the head at once: the other end counts as connected by it.
+    stream.sendMetadata(new Metadata())
+    const link = new GrpcLink<Down, Up>({
+      stream,
+      out: def.down,
+      in: def.up,
+      peer: stream.getPeer(),
+      log: this.#log,
+      end: error => stream.end(error === undefined ? undefined : errorTrailers(error)),
+    })
+    this.#links.add(link)
+    const lost = (): void => link.ended(new FsError('ECONNRESET', `Lost the connection from ${link.peer}`))
+    stream.on('close', () => {
+      this.#links.delete(link)
+      lost()
+    })
+    stream.on('cancelled', lost)
+    stream.on('end', () => {
+      // A reset stream ends too, and only then is said to be cancelled.
+      setImmediate(() => {
+        link.ended(undefined)
+        stream.end()
+      })
+    })
+    try {
+      accept(link)
+    } catch (thrown) {
+      this.#log.error('A stream was not accepted', { path: def.path, peer: link.peer, error: thrown })
+      link.close(FsError.from(thrown))
+    }
+  }
+}
