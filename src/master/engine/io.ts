@@ -1,0 +1,63 @@
+/**
+ * What goes into the engine and comes out of it. Plain values that can be cloned: the engine runs in
+ * a Worker. Frames stay encoded, since bytes clone cheaply, and are decoded where a malformed one
+ * can be judged.
+ */
+import type { ErrnoName } from '../../core/errors.ts'
+
+export type ConnectionKind = 'session' | 'node'
+
+export type AdminMethod = 'status' | 'info' | 'setCopies' | 'fsck' | 'listBlocks'
+
+export type EngineInput =
+  /** The time of what follows; first in every batch. `random`: 32 fresh unpredictable bytes. */
+  | {
+      readonly kind: 'clock'
+      /** Milliseconds of a clock that never goes back. */
+      readonly now: number
+      /** Wall clock, ns. */
+      readonly wall: bigint
+      readonly random: Uint8Array
+      /** Resident memory of the process, bytes, for status. */
+      readonly rssBytes: number
+    }
+  | {
+      readonly kind: 'opened'
+      readonly connection: number
+      readonly of: ConnectionKind
+      readonly peer: string
+    }
+  | { readonly kind: 'frame'; readonly connection: number; readonly bytes: Uint8Array }
+  | { readonly kind: 'closed'; readonly connection: number }
+  | {
+      readonly kind: 'admin'
+      readonly call: number
+      readonly method: AdminMethod
+      readonly bytes: Uint8Array
+    }
+  /** Time for expiry and background work. */
+  | { readonly kind: 'tick' }
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+
+export type EngineOutput =
+  | { readonly kind: 'frame'; readonly connection: number; readonly bytes: Uint8Array }
+  /** From now on the front may answer this connection's heartbeats. */
+  | { readonly kind: 'welcomed'; readonly connection: number }
+  /** After the frames before it. */
+  | {
+      readonly kind: 'close'
+      readonly connection: number
+      readonly code: ErrnoName | undefined
+      readonly message: string
+    }
+  | { readonly kind: 'answer'; readonly call: number; readonly bytes: Uint8Array }
+  | { readonly kind: 'failure'; readonly call: number; readonly code: ErrnoName; readonly message: string }
+  | {
+      readonly kind: 'log'
+      readonly level: LogLevel
+      readonly message: string
+      readonly fields: Readonly<Record<string, string | number | bigint | boolean>>
+    }
+  /** Cluster time never falls below this; the last of every step. `wakeMs`: when to tick next. */
+  | { readonly kind: 'state'; readonly time: bigint; readonly wakeMs: number }

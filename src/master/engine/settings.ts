@@ -1,0 +1,47 @@
+import { heartbeatMs, leaseMs } from '../../core/limits.ts'
+import { hour, minute, second } from '../../core/units.ts'
+
+/** Times and bounds of the engine, in milliseconds where nothing else is said. Tests shorten them. */
+export interface EngineSettings {
+  /** A session silent for so long is dead. */
+  readonly leaseMs: number
+  /** Added at the master, so that a lease ends at its holder first even if clocks run unevenly. */
+  readonly leaseMarginMs: number
+  readonly heartbeatMs: number
+  /** A node silent for so long is down. */
+  readonly nodeSilentMs: number
+  /** A node down for so long has lost its copies, as far as repair is concerned. */
+  readonly repairDelayMs: number
+  /** A condemned block stays so long, for readers that still know its name and for backups. */
+  readonly condemnedMs: number
+  /** Validity of grants, and so of receipts: an unreferenced instance older than this cannot be committed. */
+  readonly grantMs: number
+  /** A pin holds at least so long and at most twice. */
+  readonly pinMs: number
+  /** Between two checks of a node's whole inventory. */
+  readonly inventoryMs: number
+  /** Copies under way to one node, and from one node. */
+  readonly copiesPerNode: number
+  /** A copy order without an answer is given up. */
+  readonly copyMs: number
+  /** Rows that background work may touch in one tick. */
+  readonly rowsPerTick: number
+  /** Most leases of one session; beyond, the oldest are recalled. */
+  readonly leasesPerSession: number
+}
+
+export const defaultSettings: EngineSettings = {
+  leaseMs,
+  leaseMarginMs: 1 * second,
+  heartbeatMs,
+  nodeSilentMs: 15 * second,
+  repairDelayMs: 1 * minute,
+  condemnedMs: 2 * hour,
+  grantMs: 10 * minute,
+  pinMs: 2 * minute,
+  inventoryMs: 1 * hour,
+  copiesPerNode: 4,
+  copyMs: 2 * minute,
+  rowsPerTick: 2000,
+  leasesPerSession: 1_000_000,
+}

@@ -1,0 +1,17 @@
+import type { Store } from '../store/store.ts'
+import type { Entropy } from './entropy.ts'
+import type { Outbox } from './outbox.ts'
+import type { EngineSettings } from './settings.ts'
+
+/** What every part of the engine works with: the same object for its life, its times set by each batch. */
+export interface Turn {
+  readonly store: Store
+  readonly settings: EngineSettings
+  readonly out: Outbox
+  readonly entropy: Entropy
+  /** Milliseconds of a clock that never goes back. */
+  now: number
+  /** Cluster time, ns: never goes back while the master runs. */
+  time: bigint
+  rssBytes: number
+}

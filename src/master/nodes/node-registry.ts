@@ -1,0 +1,271 @@
+/**
+ * The chunkservers and what is known of them. Authoritative in the nodes table: id, key, store,
+ * address and how far their changes are known. In memory only: connection, state and usage, which
+ * each node tells again when it attaches.
+ *
+ *            Register accepted
+ *   down ───────────────────────► up ◄──────► refusing (full, read-only, failing: no new blocks)
+ *        ◄───────────────────────────────────────
+ *          connection lost, silent, Goodbye
+ */
+import { FsError } from '../../core/errors.ts'
+import type { NodeId } from '../../core/ids.ts'
+import { wireVersion, wireVersionMin } from '../../core/limits.ts'
+import { nsPerMs } from '../../core/units.ts'
+import { errorToWire } from '../../wire/attr.ts'
+import type { NodeHeartbeat, Register } from '../../wire/gen/cairn/v1/nodes.ts'
+import { bytesUpTo, text, toNodeIdOrNone, u63, u64 } from '../../wire/validate.ts'
+import type { Turn } from '../engine/turn.ts'
+import type { NodeView } from '../placement/choose-nodes.ts'
+import type { NodeRow } from '../store/nodes.ts'
+
+export type NodeState = 'up' | 'refusing' | 'down'
+
+/** A node keeps this part of its disk free, so that its database can still delete. */
+const reservePart = 50
+
+export class Node implements NodeView {
+  row: NodeRow
+  connection: number | undefined
+  heardMs: number
+  /** When it went down, or the master started without it. */
+  downSinceMs: number
+  blocks = 0
+  load = 0
+  refusing = false
+  reason = ''
+  /** Bytes of receipts since the last heartbeat, which does not count them yet. */
+  recentBytes = 0
+  /** A failed delete order: no more of them until the node attaches again. */
+  removalStopped = ''
+
+  constructor(row: NodeRow, nowMs: number) {
+    this.row = row
+    this.heardMs = nowMs
+    this.downSinceMs = nowMs
+  }
+
+  get id(): NodeId {
+    return this.row.id
+  }
+
+  get host(): string {
+    return this.row.host
+  }
+
+  get zone(): string {
+    return this.row.zone
+  }
+
+  get state(): NodeState {
+    if (this.connection === undefined) return 'down'
+    return this.refusing ? 'refusing' : 'up'
+  }
+
+  get isUp(): boolean {
+    return this.connection !== undefined
+  }
+
+  get accepts(): boolean {
+    return this.state === 'up' && !this.row.draining
+  }
+
+  get freeBytes(): number {
+    const { totalBytes, usedBytes } = this.row
+    return Math.max(0, Math.floor(totalBytes - totalBytes / reservePart - usedBytes - this.recentBytes))
+  }
+}
+
+export class NodeRegistry {
+  readonly #turn: Turn
+  readonly #byId = new Map<NodeId, Node>()
+  readonly #byConnection = new Map<number, Node>()
+
+  constructor(turn: Turn) {
+    this.#turn = turn
+    for (const row of turn.store.nodes.all()) this.#byId.set(row.id, new Node(row, turn.now))
+  }
+
+  all(): IterableIterator<Node> {
+    return this.#byId.values()
+  }
+
+  get size(): number {
+    return this.#byId.size
+  }
+
+  find(id: bigint): Node | undefined {
+    return this.#byId.get(id as NodeId)
+  }
+
+  ofConnection(connection: number): Node | undefined {
+    return this.#byConnection.get(connection)
+  }
+
+  /** Nodes that take new blocks. */
+  accepting(): Node[] {
+    return [...this.#byId.values()].filter(node => node.accepts)
+  }
+
+  /** Admits a node, or answers NodeRefused and ends the connection. */
+  register(connection: number, wire: Register): Node | undefined {
+    try {
+      return this.#admit(connection, wire)
+    } catch (thrown) {
+      const error = FsError.from(thrown)
+      this.#turn.out.node(connection, { $case: 'refused', value: { error: errorToWire(error) } })
+      this.#turn.out.close(connection)
+      this.#turn.out.log('warn', 'node refused', {
+        address: wire.address.slice(0, 200),
+        reason: error.message,
+      })
+      return undefined
+    }
+  }
+
+  heartbeat(node: Node, wire: NodeHeartbeat): void {
+    node.heardMs = this.#turn.now
+    node.blocks = u64(wire.blocks, 'heartbeat.blocks')
+    node.load = wire.load
+    node.refusing = wire.refusing
+    node.reason = text(wire.reason, 'heartbeat.reason')
+    node.recentBytes = 0
+    const totalBytes = u64(wire.totalBytes, 'heartbeat.total_bytes')
+    const usedBytes = u64(wire.usedBytes, 'heartbeat.used_bytes')
+    const changed = totalBytes !== node.row.totalBytes || usedBytes !== node.row.usedBytes
+    node.row = { ...node.row, totalBytes, usedBytes }
+    if (changed) this.#turn.store.nodes.reported(node.id, totalBytes, usedBytes, this.#turn.time)
+  }
+
+  /** Its changes up to here are in the database. */
+  changesKnown(node: Node, sequence: bigint): void {
+    node.row = { ...node.row, knownSequence: sequence }
+    this.#turn.store.nodes.changesKnown(node.id, sequence)
+  }
+
+  /** The connection ended. Returns the node that is down by it. */
+  disconnected(connection: number): Node | undefined {
+    const node = this.#byConnection.get(connection)
+    if (node === undefined) return undefined
+    this.#byConnection.delete(connection)
+    node.connection = undefined
+    node.downSinceMs = this.#turn.now
+    this.#turn.out.log('warn', 'node down', { node: node.id, address: node.row.address })
+    return node
+  }
+
+  /** Connections of nodes that have been silent for too long. */
+  silent(): number[] {
+    const limit = this.#turn.now - this.#turn.settings.nodeSilentMs
+    return [...this.#byConnection]
+      .filter(([, node]) => node.heardMs < limit)
+      .map(([connection]) => connection)
+  }
+
+  /** The whole process was stopped for so long: that was not the nodes' silence. */
+  forgive(ms: number): void {
+    for (const node of this.#byId.values()) node.heardMs += ms
+  }
+
+  #admit(connection: number, wire: Register): Node {
+    const { store, time, now } = this.#turn
+    const version = agreedVersion(wire.versionMin, wire.versionMax)
+    const facts = store.format.facts
+    if (wire.cluster.length > 0 && !facts.cluster.equals(wire.cluster))
+      throw new FsError(
+        'EINVAL',
+        `The store belongs to cluster ${hex(wire.cluster)}, this master to ${hex(facts.cluster)}`,
+      )
+    const known = this.#known(wire)
+    const incarnation = u63(wire.incarnation, 'incarnation')
+    if (known !== undefined && incarnation < known.incarnation)
+      throw new FsError(
+        'EBUSY',
+        `Store of node ${known.id} was opened ${known.incarnation} times, this is opening ${incarnation}: it was copied or put back`,
+      )
+    const row: NodeRow = {
+      id: known?.id ?? store.nodes.issueId(),
+      store: known?.store ?? Buffer.from(bytesUpTo(wire.store, 64, 'store')),
+      key: known?.key ?? this.#turn.entropy.bytes(32),
+      incarnation,
+      address: text(wire.address, 'address', 300),
+      zone: text(wire.zone, 'zone', 300),
+      host: text(wire.host, 'host', 300),
+      totalBytes: u64(wire.totalBytes, 'total_bytes'),
+      usedBytes: u64(wire.usedBytes, 'used_bytes'),
+      // A store that was put back to an older state has fewer changes than the master knows of.
+      knownSequence: minimum(known?.knownSequence ?? 0n, u63(wire.sequence, 'sequence')),
+      seen: time,
+      draining: known?.draining ?? false,
+    }
+    store.nodes.registered(row)
+    const node = this.#byId.get(row.id) ?? new Node(row, now)
+    this.#replaceConnection(node, connection)
+    node.row = row
+    node.heardMs = now
+    node.blocks = u64(wire.blocks, 'blocks')
+    node.refusing = false
+    node.reason = ''
+    node.recentBytes = 0
+    node.removalStopped = ''
+    this.#byId.set(row.id, node)
+    this.#turn.out.node(connection, {
+      $case: 'accepted',
+      value: {
+        version,
+        cluster: facts.cluster,
+        node: row.id,
+        key: row.key,
+        heartbeatMs: this.#turn.settings.heartbeatMs,
+        blockBytes: facts.blockBytes,
+        knownSequence: row.knownSequence,
+        time,
+      },
+    })
+    this.#turn.out.welcomed(connection)
+    this.#turn.out.log('info', 'node up', { node: row.id, address: row.address, zone: row.zone })
+    return node
+  }
+
+  /** The row of a store that registered before; it may not have heard its node id then. */
+  #known(wire: Register): NodeRow | undefined {
+    const { nodes } = this.#turn.store
+    if (wire.store.length < 8)
+      throw new FsError('EPROTO', `store: ${wire.store.length} bytes, at least 8 expected`)
+    const claimed = toNodeIdOrNone(wire.node)
+    if (claimed === undefined) return nodes.byStore(wire.store)
+    const row = nodes.find(claimed)
+    if (row === undefined) throw new FsError('EINVAL', `Node ${claimed} is not known to this master`)
+    if (!row.store.equals(wire.store))
+      throw new FsError('EINVAL', `Node ${claimed} has another store: its folder was replaced or exchanged`)
+    return row
+  }
+
+  #replaceConnection(node: Node, connection: number): void {
+    const old = node.connection
+    if (old !== undefined) {
+      this.#byConnection.delete(old)
+      this.#turn.out.close(old, new FsError('ECANCELED', 'The node attached anew'))
+    }
+    node.connection = connection
+    this.#byConnection.set(connection, node)
+  }
+}
+
+/** The highest version that both speak. */
+export function agreedVersion(min: number, max: number): number {
+  const version = Math.min(max, wireVersion)
+  if (version < Math.max(min, wireVersionMin))
+    throw new FsError(
+      'EPROTO',
+      `The peer speaks versions ${min} to ${max}, this master ${wireVersionMin} to ${wireVersion}: update the older one`,
+    )
+  return version
+}
+
+export const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
+
+const minimum = (a: bigint, b: bigint): bigint => (a < b ? a : b)
+
+/** A duration as nanoseconds of cluster time. */
+export const ns = (ms: number): bigint => BigInt(Math.round(ms)) * nsPerMs
