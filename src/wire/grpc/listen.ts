@@ -1,9 +1,5 @@
 import { Server, ServerCredentials } from '@grpc/grpc-js'
-import { loadSync } from '@grpc/proto-loader'
-import { ReflectionService } from '@grpc/reflection'
-import { HealthImplementation } from 'grpc-health-check'
 import type { Http2Server, ServerHttp2Session } from 'node:http2'
-import { fileURLToPath } from 'node:url'
 import { formatAddress, parseAddress } from '../../core/address.ts'
 import { assert } from '../../core/assert.ts'
 import type { Log } from '../../core/env.ts'
@@ -11,13 +7,10 @@ import { messageOf, UsageError } from '../../core/errors.ts'
 import type { Listener, Serving } from '../../core/network.ts'
 import { serverOptions, windowBytes } from './options.ts'
 import { GrpcServing } from './serve.ts'
+import { addHealth, addReflection } from './tools.ts'
 
 /** How long a stopping server lets streams end by themselves. */
 const stopGraceMs = 1000
-
-/** Beside src/ and dist/ alike, and so in an installed package. */
-const protoFolder = fileURLToPath(new URL('../../../proto/', import.meta.url))
-const protoFiles = ['session', 'nodes', 'blocks', 'admin'].map(name => `cairn/v1/${name}.proto`)
 
 /** Serves on one address until closed, with health and reflection besides what `register` names. */
 export async function listenOn(
@@ -31,9 +24,8 @@ export async function listenOn(
   widenWindows(server)
   const serving = new GrpcServing(server, log)
   register(serving)
-  const health = new HealthImplementation({ '': 'SERVING' })
-  health.addToServer(server)
-  reflection().addToServer(server)
+  const health = addHealth(server, serving.services)
+  addReflection(server, serving.services)
 
   const port = await bind(server, formatAddress(parsed)).catch((error: unknown) => {
     server.forceShutdown()
@@ -43,7 +35,7 @@ export async function listenOn(
   return {
     address: formatAddress({ host: parsed.host, port }),
     close() {
-      health.setStatus('', 'NOT_SERVING')
+      health.stopping()
       closing ??= stop(server, serving)
       return closing
     },
@@ -68,10 +60,6 @@ function stop(server: Server, serving: GrpcServing): Promise<void> {
       resolve()
     })
   })
-}
-
-function reflection(): ReflectionService {
-  return new ReflectionService(loadSync(protoFiles, { includeDirs: [protoFolder] }))
 }
 
 function reasonOf(message: string): string {

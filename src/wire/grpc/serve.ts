@@ -18,6 +18,7 @@ import { errorTrailers, toServiceError } from './status.ts'
 export class GrpcServing implements Serving {
   readonly #server: Server
   readonly #log: Log
+  readonly #services = new Set<string>()
   readonly #links = new Set<{ close(): void }>()
 
   constructor(server: Server, log: Log) {
@@ -49,12 +50,18 @@ export class GrpcServing implements Serving {
     })
   }
 
+  /** Names of the services that have a method. */
+  get services(): readonly string[] {
+    return [...this.#services]
+  }
+
   /** Ends every link in order. */
   closeLinks(): void {
     for (const link of this.#links) link.close()
   }
 
   #add(path: string, streams: boolean, handler: UntypedHandleCall): void {
+    this.#services.add(path.slice(1, path.lastIndexOf('/')))
     const method: MethodDefinition<Buffer, Buffer> = {
       path,
       requestStream: streams,
