@@ -42,6 +42,7 @@ export class Strays {
     ) STRICT, WITHOUT ROWID;`
 
   readonly #older
+  readonly #between
   readonly #insert
   readonly #delete
   readonly #deleteNode
@@ -49,6 +50,9 @@ export class Strays {
   constructor(db: Database) {
     this.#older = db
       .prepare<[bigint, bigint, number], Row>('SELECT * FROM strays WHERE node = ? AND since <= ? LIMIT ?')
+      .safeIntegers()
+    this.#between = db
+      .prepare<[bigint, Uint8Array, Uint8Array], Row>('SELECT * FROM strays WHERE node = ? AND id BETWEEN ? AND ?')
       .safeIntegers()
     this.#insert = db.prepare<[bigint, Uint8Array, bigint, number, bigint]>(
       'INSERT OR IGNORE INTO strays (node, id, generation, length, since) VALUES (?, ?, ?, ?, ?)',
@@ -68,9 +72,14 @@ export class Strays {
     return this.#older.all(node, until, limit).map(fromRow)
   }
 
-  /** Committed after all, or gone from the node. */
-  settled(node: NodeId, id: Uint8Array, generation: Generation): void {
-    this.#delete.run(node, id, generation)
+  /** Committed after all, or gone from the node. False if it was no stray. */
+  settled(node: NodeId, id: Uint8Array, generation: Generation): boolean {
+    return this.#delete.run(node, id, generation).changes > 0
+  }
+
+  /** Those of a node with from <= id <= to. */
+  between(node: NodeId, from: Uint8Array, to: Uint8Array): Stray[] {
+    return this.#between.all(node, from, to).map(fromRow)
   }
 
   nodeRemoved(node: NodeId): void {

@@ -1,0 +1,237 @@
+/**
+ * Where blocks go and where they are: the answers to Plan and Locate, the grants that a Plan hands
+ * out, and the judgement of the receipts that come back with a Commit.
+ */
+import { FsError } from '../../core/errors.ts'
+import {
+  type BlockId,
+  blockIdFromBytes,
+  blockIdToBytes,
+  type Generation,
+  type BlockKey,
+  type NodeId,
+  type SessionId,
+} from '../../core/ids.ts'
+import type { Grant, Location, Receipt, Target } from '../../wire/gen/cairn/v1/common.ts'
+import type { Plan, PlannedBlock, PlanReply, StoredBlock } from '../../wire/gen/cairn/v1/session.ts'
+import { grantMac, isReceiptMac } from '../../wire/mac.ts'
+import { listOf, toBlockId, toBlockLength, toInoOrNone, toNodeId } from '../../wire/validate.ts'
+import type { Turn } from '../engine/turn.ts'
+import type { VerifiedReplica } from '../namespace/context.ts'
+import { ns, type Node, type NodeRegistry } from '../nodes/node-registry.ts'
+import type { Pins } from '../removal/pins.ts'
+import type { Block } from '../store/blocks.ts'
+import { chooseNodes } from './choose-nodes.ts'
+import type { Unconfirmed } from '../nodes/unconfirmed.ts'
+
+/** Most blocks of one Plan. */
+const planBlocksMax = 4096
+
+/** Who plans: what grants name, and where it runs. */
+export interface Planning {
+  readonly session: SessionId
+  readonly epoch: bigint
+  readonly host: string
+  readonly zone: string
+}
+
+/** What the receipts of a stored block proved. */
+export interface Proof {
+  readonly id: BlockId
+  readonly length: number
+  readonly replicas: readonly VerifiedReplica[]
+}
+
+export class Planner {
+  readonly #turn: Turn
+  readonly #nodes: NodeRegistry
+  readonly #pins: Pins
+  readonly #unconfirmed: Unconfirmed
+
+  constructor(turn: Turn, nodes: NodeRegistry, pins: Pins, unconfirmed: Unconfirmed) {
+    this.#turn = turn
+    this.#nodes = nodes
+    this.#pins = pins
+    this.#unconfirmed = unconfirmed
+  }
+
+  plan(who: Planning, wire: Plan): PlanReply {
+    const { store } = this.#turn
+    const exclude = new Set(wire.exclude.map(id => toNodeId(id, 'exclude')))
+    const goals = new Map<bigint, number>()
+    const goalOf = (wireIno: bigint): number => {
+      const known = goals.get(wireIno)
+      if (known !== undefined) return known
+      const ino = toInoOrNone(wireIno)
+      const copies =
+        (ino === undefined ? undefined : store.inodes.find(ino))?.copies ?? store.format.facts.copies
+      goals.set(wireIno, copies)
+      return copies
+    }
+    const planned = new Map<string, PlannedBlock>()
+    const blocks = listOf(wire.blocks, planBlocksMax, 'plan.blocks').map(block => {
+      const id = toBlockId(block.id, 'plan.blocks.id')
+      const length = toBlockLength(block.length, 'plan.blocks.length', store.format.facts.blockBytes)
+      const copies = goalOf(block.ino === 0n ? wire.ino : block.ino)
+      // The same content twice in one plan is put once.
+      const key = `${id}/${copies}`
+      let result = planned.get(key)
+      if (result === undefined) {
+        result = this.#planOne(who, Buffer.from(id, 'hex'), length, copies, exclude)
+        planned.set(key, result)
+      }
+      return result
+    })
+    const copies = goalOf(wire.ino)
+    return { blocks, copies, minCopies: this.minCopies(copies) }
+  }
+
+  /** Fewest receipts with which a block may be committed. */
+  minCopies(copies: number): number {
+    return Math.min(this.#turn.store.format.facts.minCopies, copies)
+  }
+
+  /** Where a block is for this reader: nodes that are up first, then same host, same zone, least loaded. */
+  locations(key: BlockKey, reader: { readonly host: string; readonly zone: string } | undefined): Location[] {
+    const found: Node[] = []
+    for (const { node } of this.#turn.store.replicas.of(key)) {
+      const known = this.#nodes.find(node)
+      if (known !== undefined) found.push(known)
+    }
+    const distance = (node: Node): number =>
+      (node.isUp ? 0 : 8) + (node.host === reader?.host ? 0 : 2) + (node.zone === reader?.zone ? 0 : 1)
+    // Equal ones in another order for each block, so that readers of different blocks spread.
+    const turn = (node: Node): bigint => (node.id + key) % 7n
+    return found
+      .sort((a, b) => distance(a) - distance(b) || a.load - b.load || Number(turn(a) - turn(b)))
+      .map(locationOf)
+  }
+
+  /** A grant of one put. Session 0 is the master itself (copy orders). */
+  grant(
+    node: Node,
+    block: Uint8Array,
+    length: number,
+    generation: Generation,
+    session: bigint,
+    epoch: bigint,
+  ): Grant {
+    const expiry = this.#turn.time + ns(this.#turn.settings.grantMs)
+    const claim = { node: node.id, block, length, generation, session, epoch, expiry }
+    return { node: node.id, generation, session, epoch, expiry, mac: grantMac(node.row.key, claim) }
+  }
+
+  /**
+   * The judge of a commit's blocks (see CommandContext.verify); `copies` is the file's goal. What
+   * receipts proved is added to `proofs`, for `committed`.
+   */
+  judge(
+    who: Planning,
+    copies: number,
+    proofs: Proof[],
+  ): (stored: StoredBlock) => readonly VerifiedReplica[] | 'again' {
+    return stored => {
+      if (stored.key !== 0n) return this.#judgePinned(who, stored)
+      const id = blockIdFromBytes(stored.id)
+      toBlockId(stored.id, 'commit.blocks.id')
+      const length = toBlockLength(
+        stored.length,
+        'commit.blocks.length',
+        this.#turn.store.format.facts.blockBytes,
+      )
+      const proved = new Map<NodeId, Generation>()
+      for (const receipt of listOf(stored.receipts, 64, 'commit.blocks.receipts'))
+        if (this.accepts(receipt, stored.id, length, who.session, who.epoch))
+          proved.set(receipt.node as NodeId, receipt.generation as Generation)
+      const owner = this.#turn.store.blocks.owner(stored.id)
+      const present = new Set(proved.keys())
+      if (owner !== undefined)
+        for (const { node } of this.#turn.store.replicas.of(owner.key)) present.add(node)
+      if (proved.size === 0 || present.size < this.minCopies(copies)) return 'again'
+      const replicas = [...proved].map(([node, generation]) => ({ node, generation }))
+      proofs.push({ id, length, replicas })
+      return replicas
+    }
+  }
+
+  /** The commit that the proofs belong to was executed: its instances have replica rows. */
+  committed(proofs: readonly Proof[]): void {
+    for (const { id, length, replicas } of proofs) {
+      const bytes = blockIdToBytes(id)
+      for (const { node, generation } of replicas) {
+        const known = this.#nodes.find(node)
+        if (known !== undefined) known.recentBytes += length
+        this.#unconfirmed.committed(node, id, bytes, generation)
+      }
+    }
+  }
+
+  /** Whether a receipt proves what it says, of this session's own put. */
+  accepts(receipt: Receipt, block: Uint8Array, length: number, session: bigint, epoch: bigint): boolean {
+    const node = this.#nodes.find(receipt.node)
+    if (node === undefined || receipt.session !== session || receipt.epoch !== epoch) return false
+    if (receipt.incarnation < 1n || receipt.incarnation > node.row.incarnation) return false
+    // After it the instance may be deleted as a stray.
+    if (receipt.expiry < this.#turn.time) return false
+    if (receipt.generation >= this.#turn.store.counters.peek('generation')) return false
+    return isReceiptMac(node.row.key, { ...receipt, block, length }, receipt.mac)
+  }
+
+  #judgePinned(who: Planning, stored: StoredBlock): readonly VerifiedReplica[] | 'again' {
+    const key = stored.key as BlockKey
+    if (!this.#pins.holds(who.session, key)) return 'again'
+    const block = this.#turn.store.blocks.byKey(key)
+    return block === undefined || block.state === 2 || block.have === 0 ? 'again' : []
+  }
+
+  #planOne(
+    who: Planning,
+    id: Buffer,
+    length: number,
+    copies: number,
+    exclude: ReadonlySet<NodeId>,
+  ): PlannedBlock {
+    const { store } = this.#turn
+    const minCopies = this.minCopies(copies)
+    const owner = store.blocks.owner(id)
+    if (owner !== undefined && owner.length !== length)
+      throw new FsError(
+        'EINVAL',
+        `plan.blocks.length: ${length}, block ${id.toString('hex')} has ${owner.length}`,
+      )
+    if (owner !== undefined && this.#isReadable(owner)) {
+      this.#pins.pin(who.session, owner.key)
+      return { key: owner.key, targets: [], copies, minCopies }
+    }
+    const wish = { length, copies, present: [], exclude, host: who.host }
+    const chosen = chooseNodes(this.#nodes.accepting(), wish, this.#turn.entropy.below)
+    if (chosen.length < minCopies) throw this.#tooFew(chosen.length, minCopies, exclude)
+    const generation = store.counters.issue('generation') as Generation
+    const targets = chosen.map(
+      (node): Target => ({
+        node: node.id,
+        address: node.row.address,
+        grant: this.grant(node, id, length, generation, who.session, who.epoch),
+      }),
+    )
+    return { key: 0n, targets, copies, minCopies }
+  }
+
+  #isReadable(block: Block): boolean {
+    return this.#turn.store.replicas.of(block.key).some(({ node }) => this.#nodes.find(node)?.isUp === true)
+  }
+
+  #tooFew(found: number, wanted: number, exclude: ReadonlySet<NodeId>): FsError {
+    const up = [...this.#nodes.all()].filter(node => node.isUp && !exclude.has(node.id)).length
+    return up >= wanted
+      ? new FsError('ENOSPC', `Only ${found} of ${up} chunkservers have room, ${wanted} needed`)
+      : new FsError('EIO', `Only ${up} chunkservers are up, ${wanted} needed`)
+  }
+}
+
+export const locationOf = (node: Node): Location => ({
+  node: node.id,
+  address: node.row.address,
+  zone: node.zone,
+  host: node.host,
+})
