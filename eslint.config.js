@@ -8,6 +8,7 @@ const realWorld = [
   'src/cli/**',
   'src/service/**',
   'src/fuse/device/**',
+  'src/fuse/mounter/**',
   'src/wire/grpc/**',
   'src/chunkserver/disk/**',
   'src/console/**',

@@ -186,7 +186,13 @@ export interface FileSystem {
   removexattr(ino: Ino, name: Name, caller: Caller): Answer<void>
 
   /** The first lock in the way of `range`, or undefined. */
-  getlk(ino: Ino, handle: Handle, owner: bigint, range: LockRange, caller: Caller): Answer<LockRange | undefined>
+  getlk(
+    ino: Ino,
+    handle: Handle,
+    owner: bigint,
+    range: LockRange,
+    caller: Caller,
+  ): Answer<LockRange | undefined>
   /**
    * Takes or (kind 'unlock') gives up a lock. With `wait` until it is free or the caller's signal
    * aborts (EINTR); else EAGAIN. `flock` locks and POSIX locks do not see each other.

@@ -1,0 +1,119 @@
+import { closeSync, constants, openSync, writeSync, writevSync } from 'node:fs'
+import { assert } from '../../core/assert.ts'
+import type { Log } from '../../core/env.ts'
+import { messageOf, UsageError } from '../../core/errors.ts'
+import type { Channel } from '../session/session.ts'
+import { BufferPool, type Receive } from './buffer-pool.ts'
+import { readByEpoll } from './epoll-reader.ts'
+import { NotificationThread } from './notification-thread.ts'
+import { readByPool } from './pool-reader.ts'
+import type { Reader } from './reader.ts'
+
+export type ReaderKind = 'epoll' | 'pool'
+
+const path = '/dev/fuse'
+
+/** Pieces of one writev: IOV_MAX, less one for the header. */
+const piecesMax = 1023
+
+/** The answer has nobody to go to: interrupted before it came, or unmounted. */
+const gone = new Set(['ENOENT', 'ENODEV', 'ECONNABORTED', 'EBADF'])
+
+/**
+ * One open /dev/fuse: messages in, answers out, notifications by a thread of its own. Owns the descriptor;
+ * nobody uses its number after `closed`, when the system may give it to another file.
+ */
+export class FuseDevice implements Channel {
+  readonly fd: number
+  readonly notifications: NotificationThread
+  /** Resolves when the kernel has ended the connection, or `close` was called, and the descriptor is closed. */
+  readonly closed: Promise<void>
+  readonly #log: Log
+  #reader: Reader | undefined
+  #usable = true
+  #setClosed: () => void = () => undefined
+
+  /** Takes over a descriptor of /dev/fuse, mounted or not yet. */
+  constructor(fd: number, log: Log) {
+    this.fd = fd
+    this.#log = log
+    this.notifications = new NotificationThread(fd)
+    this.closed = new Promise(resolve => {
+      this.#setClosed = resolve
+    })
+  }
+
+  /** Opens an unconnected device. UsageError if this machine or user cannot. */
+  static open(log: Log): FuseDevice {
+    try {
+      return new FuseDevice(openSync(path, constants.O_RDWR), log)
+    } catch (thrown) {
+      const { code } = thrown as NodeJS.ErrnoException
+      if (code === 'ENOENT' || code === 'ENXIO' || code === 'ENODEV') {
+        throw new UsageError(`${path} is missing: load the fuse kernel module (modprobe fuse)`)
+      }
+      if (code === 'EACCES' || code === 'EPERM') {
+        throw new UsageError(`${path} may not be opened by this user: mount as root`)
+      }
+      throw new UsageError(`cannot open ${path}: ${messageOf(thrown)}`)
+    }
+  }
+
+  /** Begins to read. The device must be mounted: before that it has nothing to wait for. */
+  read(receive: Receive, kind: ReaderKind): void {
+    assert(this.#reader === undefined, 'a device is read once')
+    const pool = new BufferPool()
+    const events = {
+      closing: async () => {
+        this.#usable = false
+        await this.notifications.stop()
+      },
+      ended: (error: Error | undefined) => {
+        const code = error === undefined ? undefined : (error as NodeJS.ErrnoException).code
+        if (error !== undefined && (code === undefined || !gone.has(code))) {
+          this.#log.error('cannot read from the kernel', { error: error.message })
+        }
+        this.#setClosed()
+      },
+    }
+    if (kind === 'epoll') {
+      try {
+        this.#reader = readByEpoll(this.fd, pool, receive, events)
+        return
+      } catch (thrown) {
+        this.#log.warn('reads requests by threads, more slowly', { reason: messageOf(thrown) })
+      }
+    }
+    this.#reader = readByPool(this.fd, pool, receive, events)
+  }
+
+  send(head: Buffer, headLength: number, data: readonly Uint8Array[]): 'sent' | 'gone' | 'refused' {
+    while (this.#usable) {
+      try {
+        if (data.length === 0) writeSync(this.fd, head, 0, headLength)
+        else writevSync(this.fd, [head.subarray(0, headLength), ...few(data)])
+        return 'sent'
+      } catch (thrown) {
+        const { code } = thrown as NodeJS.ErrnoException
+        if (code === 'EINTR' || code === 'EAGAIN') continue
+        if (code !== undefined && gone.has(code)) return 'gone'
+        this.#log.error('cannot answer the kernel', { error: messageOf(thrown) })
+        return 'refused'
+      }
+    }
+    return 'gone'
+  }
+
+  /** Ends the connection, if the kernel has not: what it still asks fails with ECONNABORTED or ENOTCONN. */
+  async close(): Promise<void> {
+    this.#usable = false
+    if (this.#reader !== undefined) return this.#reader.close()
+    await this.notifications.stop()
+    closeSync(this.fd)
+    this.#setClosed()
+  }
+}
+
+function few(pieces: readonly Uint8Array[]): readonly Uint8Array[] {
+  return pieces.length <= piecesMax ? pieces : [Buffer.concat(pieces)]
+}

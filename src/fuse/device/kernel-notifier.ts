@@ -1,0 +1,44 @@
+import { FsError } from '../../core/errors.ts'
+import type { Ino } from '../../core/ids.ts'
+import type { Name } from '../../core/name.ts'
+import {
+  invalidateAllNamesMessage,
+  invalidateEntryMessage,
+  invalidateInodeMessage,
+} from '../codec/notifications.ts'
+import type { Notifier } from '../filesystem.ts'
+import type { NotificationThread } from './notification-thread.ts'
+
+/** The kernel had nothing to forget: it does not know the inode or name, or has been unmounted. */
+const nothingToForget = new Set(['ENOENT', 'ENOTDIR', 'ENODEV'])
+
+export class KernelNotifier implements Notifier {
+  readonly #thread: NotificationThread
+  readonly #canInvalidateAllNames: boolean
+
+  constructor(thread: NotificationThread, canInvalidateAllNames: boolean) {
+    this.#thread = thread
+    this.#canInvalidateAllNames = canInvalidateAllNames
+  }
+
+  invalidateInode(ino: Ino, offset: number, length: number): Promise<void> {
+    return this.#write(invalidateInodeMessage(ino, offset, length))
+  }
+
+  invalidateEntry(parent: Ino, name: Name): Promise<void> {
+    return this.#write(invalidateEntryMessage(parent, name))
+  }
+
+  async invalidateAllNames(): Promise<boolean> {
+    if (!this.#canInvalidateAllNames) return false
+    await this.#write(invalidateAllNamesMessage())
+    return true
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
+    const error = await this.#thread.write(bytes)
+    if (error !== undefined && !nothingToForget.has(error)) {
+      throw new FsError('EIO', `the kernel refused a notification: ${error}`)
+    }
+  }
+}
