@@ -15,7 +15,10 @@ export async function ask<Request, Response>(
   } catch (error) {
     const failure = FsError.from(error)
     if (failure.code === 'ECONNREFUSED' || failure.code === 'ETIMEDOUT')
-      throw new FsError(failure.code, `no answer from the master at ${address}: is it running there? (${failure.message})`)
+      throw new FsError(
+        failure.code,
+        `no answer from the master at ${address}: is it running there? (${failure.message})`,
+      )
     throw failure
   }
 }

@@ -67,7 +67,9 @@ try {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : exitFailure
   else {
     const known = error instanceof UsageError || error instanceof FsError
-    process.stderr.write(`cairn: ${known ? messageOf(error) : error instanceof Error ? (error.stack ?? '') : String(error)}\n`)
+    process.stderr.write(
+      `cairn: ${known ? messageOf(error) : error instanceof Error ? (error.stack ?? '') : String(error)}\n`,
+    )
     process.exitCode = exitFailure
   }
 }

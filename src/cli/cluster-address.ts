@@ -21,8 +21,11 @@ export function masterAddress(options: ClusterOptions, fallback?: () => string):
     const layout = new LocalLayout(options.dir)
     const address = layout.running()?.master
     if (address !== undefined) return address
-    if (layout.read() === undefined) throw new UsageError(`there is no cluster in ${layout.dir}: make one with cairn up --dir`)
-    throw new UsageError(`the cluster in ${layout.dir} is not running: start it with cairn up --dir ${layout.dir}`)
+    if (layout.read() === undefined)
+      throw new UsageError(`there is no cluster in ${layout.dir}: make one with cairn up --dir`)
+    throw new UsageError(
+      `the cluster in ${layout.dir} is not running: start it with cairn up --dir ${layout.dir}`,
+    )
   }
   const fromEnvironment = process.env['CAIRN_MASTER']
   if (fromEnvironment !== undefined && fromEnvironment !== '') return fromEnvironment

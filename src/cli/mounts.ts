@@ -14,7 +14,7 @@ export interface MountLine {
 export function readMounts(): MountLine[] {
   return readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
-    .filter((line) => line !== '')
+    .filter(line => line !== '')
     .map(parseLine)
 }
 
@@ -41,13 +41,13 @@ export const cairnMountType = 'fuse.cairn'
 /** The Cairn mount at exactly this path (the topmost, if mounts are stacked). */
 export function mountAt(target: string): MountLine | undefined {
   const absolute = path.resolve(target)
-  return readMounts().findLast((mount) => mount.path === absolute && mount.type === cairnMountType)
+  return readMounts().findLast(mount => mount.path === absolute && mount.type === cairnMountType)
 }
 
 /** The Cairn mount that a path lies on. */
 export function mountOf(target: string): MountLine {
   const device = deviceOf(target)
-  const found = readMounts().findLast((mount) => mount.device === device && mount.type === cairnMountType)
+  const found = readMounts().findLast(mount => mount.device === device && mount.type === cairnMountType)
   if (found === undefined) throw new UsageError(`${target} is not on a Cairn mount`)
   return found
 }

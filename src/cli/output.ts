@@ -33,7 +33,7 @@ export function printTable(head: readonly string[], rows: readonly (readonly str
   const sides = { top: '', 'top-mid': '', 'top-left': '', 'top-right': '', left: '', right: '', middle: '  ' }
   const bottom = { bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '' }
   const table = new Table({
-    head: head.map((title) => colors.bold(title)),
+    head: head.map(title => colors.bold(title)),
     chars: { ...plain, ...sides, ...bottom },
     style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
   })
@@ -57,7 +57,7 @@ export function bytes(count: bigint | number): string {
 export const byteCount = z
   .string()
   .regex(/^\d+(\.\d+)?\s*([KMGTPE](i?B)?|B)?$/i, 'must be a number of bytes such as 1048576, 64K or 10GiB')
-  .transform((text) => {
+  .transform(text => {
     const [, number = '0', unit = ''] = /^([\d.]+)\s*([KMGTPE])?/i.exec(text) ?? []
     const power = unit === '' ? 0 : 'KMGTPE'.indexOf(unit.toUpperCase()) + 1
     return Math.floor(Number(number) * 1024 ** power)

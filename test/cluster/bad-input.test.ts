@@ -1,5 +1,15 @@
 import { spawn } from 'node:child_process'
-import { closeSync, mkdirSync, mkdtempSync, openSync, promises as fs, readdirSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  promises as fs,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
@@ -31,55 +41,129 @@ const refused = test.macro(async (t, args: () => string[] | Promise<string[]>, s
   t.not(outcome.code, 0)
   t.regex(outcome.stderr, says)
   t.notRegex(outcome.stderr, /\n\s+at /, 'no stack trace')
-  const lines = outcome.stderr.trim().split('\n').filter((line) => !line.startsWith('(see '))
+  const lines = outcome.stderr
+    .trim()
+    .split('\n')
+    .filter(line => !line.startsWith('(see '))
   t.is(lines.length, 1, outcome.stderr)
 })
 
 test('an unknown flag', refused, () => ['status', '--colour'], /unknown option '--colour'/)
 test('an unknown command', refused, () => ['stauts'], /unknown command 'stauts'.*status|Did you mean status/s)
-test('a bad number', refused, () => ['up', '--dir', folder('n'), '--chunkservers', 'many'], /--chunkservers must be a whole number/)
+test(
+  'a bad number',
+  refused,
+  () => ['up', '--dir', folder('n'), '--chunkservers', 'many'],
+  /--chunkservers must be a whole number/,
+)
 test('no cluster named', refused, () => ['status'], /--master HOST:PORT/)
 test('a folder without a cluster', refused, () => ['status', '--dir', folder('none')], /no cluster/)
-test('a master that is away', refused, () => ['status', '--master', '127.0.0.1:1'], /no answer from the master at 127\.0\.0\.1:1/)
+test(
+  'a master that is away',
+  refused,
+  () => ['status', '--master', '127.0.0.1:1'],
+  /no answer from the master at 127\.0\.0\.1:1/,
+)
 test('a bad address', refused, () => ['status', '--master', 'nowhere'], /nowhere/)
-test('a bad listen address', refused, () => ['master', '--data', folder('m1'), '--listen', '127.0.0.1:notaport'], /notaport/)
-test('an unusable data folder', refused, () => ['master', '--data', '/proc/nothing', '--listen', '127.0.0.1:0'], /\/proc\/nothing/)
+test(
+  'a bad listen address',
+  refused,
+  () => ['master', '--data', folder('m1'), '--listen', '127.0.0.1:notaport'],
+  /notaport/,
+)
+test(
+  'an unusable data folder',
+  refused,
+  () => ['master', '--data', '/proc/nothing', '--listen', '127.0.0.1:0'],
+  /\/proc\/nothing/,
+)
 test('a port in use', refused, () => ['master', '--data', folder('m2'), '--listen', master], /in use/)
-test('a data folder in use', refused, () => ['master', '--data', path.join(cluster.dir, 'master'), '--listen', '127.0.0.1:0'], /in use/)
-test('a store in use', refused, () => ['chunkserver', '--data', path.join(cluster.dir, 'chunkserver-1'), '--master', master, '--listen', '127.0.0.1:0'], /in use/)
-test('a mount point that is missing', refused, () => ['mount', master, path.join(scratch, 'missing')], /missing/)
-test('a mount point that is a file', refused, async () => {
-  await fs.writeFile(path.join(scratch, 'plain'), '')
-  return ['mount', master, path.join(scratch, 'plain')]
-}, /not a directory/)
-test('a mount point that is not empty', refused, () => {
-  writeFileSync(path.join(folder('full'), 'file'), '')
-  return ['mount', master, path.join(scratch, 'full')]
-}, /not empty/)
-test('a mount point that is mounted already', refused, () => ['mount', master, cluster.mount], /mounted already|already/)
+test(
+  'a data folder in use',
+  refused,
+  () => ['master', '--data', path.join(cluster.dir, 'master'), '--listen', '127.0.0.1:0'],
+  /in use/,
+)
+test(
+  'a store in use',
+  refused,
+  () => [
+    'chunkserver',
+    '--data',
+    path.join(cluster.dir, 'chunkserver-1'),
+    '--master',
+    master,
+    '--listen',
+    '127.0.0.1:0',
+  ],
+  /in use/,
+)
+test(
+  'a mount point that is missing',
+  refused,
+  () => ['mount', master, path.join(scratch, 'missing')],
+  /missing/,
+)
+test(
+  'a mount point that is a file',
+  refused,
+  async () => {
+    await fs.writeFile(path.join(scratch, 'plain'), '')
+    return ['mount', master, path.join(scratch, 'plain')]
+  },
+  /not a directory/,
+)
+test(
+  'a mount point that is not empty',
+  refused,
+  () => {
+    writeFileSync(path.join(folder('full'), 'file'), '')
+    return ['mount', master, path.join(scratch, 'full')]
+  },
+  /not empty/,
+)
+test(
+  'a mount point that is mounted already',
+  refused,
+  () => ['mount', master, cluster.mount],
+  /mounted already|already/,
+)
 test('an unknown mount option', refused, () => ['mount', master, folder('opt'), '-o', 'colour=red'], /colour/)
-test('a mount of a master that is away', refused, () => ['mount', '127.0.0.1:1', folder('away')], /127\.0\.0\.1:1/)
+test(
+  'a mount of a master that is away',
+  refused,
+  () => ['mount', '127.0.0.1:1', folder('away')],
+  /127\.0\.0\.1:1/,
+)
 test('not a mount', refused, () => ['umount', folder('notmounted')], /not a Cairn mount/)
 test('info of what is not on a mount', refused, () => ['info', scratch], /not on a Cairn mount/)
 test('a cluster that runs already', refused, () => ['up', '--dir', cluster.dir], /running already/)
 
-test('the store of another cluster is refused', async (t) => {
+test('the store of another cluster is refused', async t => {
   const other = await Cluster.start({ chunkservers: 1, mount: false })
   t.teardown(() => other.dispose())
   await other.down()
-  const outcome = await cairnFails(['chunkserver', '--data', path.join(other.dir, 'chunkserver-1'), '--master', master, '--listen', '127.0.0.1:0'])
+  const outcome = await cairnFails([
+    'chunkserver',
+    '--data',
+    path.join(other.dir, 'chunkserver-1'),
+    '--master',
+    master,
+    '--listen',
+    '127.0.0.1:0',
+  ])
   t.not(outcome.code, 0)
   t.regex(outcome.stderr, /another cluster|other cluster/)
   await other.up()
 })
 
-test('a corrupted database is noticed at start, and never half used', async (t) => {
+test('a corrupted database is noticed at start, and never half used', async t => {
   const other = await Cluster.start({ chunkservers: 1, mount: false })
   t.teardown(() => other.dispose())
   await other.down()
   for (const part of ['master', 'chunkserver-1']) {
     const dir = path.join(other.dir, part)
-    const name = readdirSync(dir).find((each) => /\.(db|sqlite3?)$/.test(each))
+    const name = readdirSync(dir).find(each => /\.(db|sqlite3?)$/.test(each))
     t.truthy(name, `${dir} has a database`)
     const file = path.join(dir, name ?? '')
     const kept = await fs.readFile(file)
@@ -87,7 +171,14 @@ test('a corrupted database is noticed at start, and never half used', async (t) 
     writeSync(fd, Buffer.alloc(100, 'garbage'), 0, 100, 0)
     closeSync(fd)
     const args = part === 'master' ? [] : ['--master', master]
-    const outcome = await cairnFails([part.replace(/-1$/, ''), '--data', dir, '--listen', '127.0.0.1:0', ...args])
+    const outcome = await cairnFails([
+      part.replace(/-1$/, ''),
+      '--data',
+      dir,
+      '--listen',
+      '127.0.0.1:0',
+      ...args,
+    ])
     t.not(outcome.code, 0)
     t.regex(outcome.stderr, /damaged|corrupt|not a database/)
     await fs.writeFile(file, kept)
@@ -95,12 +186,16 @@ test('a corrupted database is noticed at start, and never half used', async (t) 
   await other.up()
 })
 
-test('hostile bytes on a daemon\u2019s port change nothing', async (t) => {
+test('hostile bytes on a daemon\u2019s port change nothing', async t => {
   const status = await cluster.json<{ nodes: { address: string }[] }>('status')
-  for (const address of [master, ...status.nodes.map((node) => node.address)])
-    for (const bytes of [Buffer.from('GET / HTTP/1.1\r\n\r\n'), Buffer.alloc(100_000, 0xff), Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff', 'latin1')]) {
+  for (const address of [master, ...status.nodes.map(node => node.address)])
+    for (const bytes of [
+      Buffer.from('GET / HTTP/1.1\r\n\r\n'),
+      Buffer.alloc(100_000, 0xff),
+      Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff', 'latin1'),
+    ]) {
       const [host, port] = address.split(':')
-      await new Promise<void>((resolve) => {
+      await new Promise<void>(resolve => {
         const socket = net.connect(Number(port), host, () => {
           socket.end(bytes)
         })
@@ -116,7 +211,7 @@ test('hostile bytes on a daemon\u2019s port change nothing', async (t) => {
   t.is(after.health, 'ok')
 })
 
-test('a mount returns when it is usable, and umount when all is written back', async (t) => {
+test('a mount returns when it is usable, and umount when all is written back', async t => {
   const dir = folder('second')
   await cairn(['mount', master, dir])
   t.teardown(async () => {
@@ -128,7 +223,7 @@ test('a mount returns when it is usable, and umount when all is written back', a
   t.is(await fs.readFile(path.join(cluster.mount, 'from-second'), 'utf8'), 'hello')
 })
 
-test('a mount read-only refuses writes', async (t) => {
+test('a mount read-only refuses writes', async t => {
   const dir = folder('ro')
   await cairn(['mount', master, dir, '-o', 'ro'])
   t.teardown(async () => {
@@ -137,13 +232,15 @@ test('a mount read-only refuses writes', async (t) => {
   await t.throwsAsync(fs.writeFile(path.join(dir, 'x'), ''), { code: 'EROFS' })
 })
 
-test('up prints one line and fails where the folder cannot be used', async (t) => {
-  const child = spawn(process.execPath, [cairnProgram, 'up', '--dir', '/proc/cairn'], { stdio: ['ignore', 'ignore', 'pipe'] })
+test('up prints one line and fails where the folder cannot be used', async t => {
+  const child = spawn(process.execPath, [cairnProgram, 'up', '--dir', '/proc/cairn'], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
   let stderr = ''
   child.stderr.on('data', (chunk: Buffer) => {
     stderr += chunk.toString()
   })
-  const code = await new Promise((resolve) => child.on('exit', resolve))
+  const code = await new Promise(resolve => child.on('exit', resolve))
   t.not(code, 0)
   t.regex(stderr, /cannot use \/proc\/cairn/)
 })

@@ -14,7 +14,12 @@ const supervisorOf = (cluster: Cluster): number =>
 const sha = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex')
 
 /** Writes and fsyncs files until an error (the mount's death) ends it; what was acknowledged is noted. */
-async function writeUntilDeath(mount: string, round: number, dice: Dice, acked: Map<string, string>): Promise<void> {
+async function writeUntilDeath(
+  mount: string,
+  round: number,
+  dice: Dice,
+  acked: Map<string, string>,
+): Promise<void> {
   for (let n = 0; ; n++) {
     const size = dice.pick([10, 4096, 70_000, 1_000_000, 5_000_000])
     const data = Buffer.alloc(size, `round ${String(round)} file ${String(n)} ${String(dice.below(1e9))} `)
@@ -55,7 +60,7 @@ async function check(mount: string, acked: Map<string, string>): Promise<string[
   return wrong
 }
 
-test('kill -9 of every process during fsyncs loses nothing that was acknowledged', async (t) => {
+test('kill -9 of every process during fsyncs loses nothing that was acknowledged', async t => {
   const cluster = await Cluster.start()
   t.teardown(() => cluster.dispose())
   const dice = new Dice(7)
@@ -70,14 +75,16 @@ test('kill -9 of every process during fsyncs loses nothing that was acknowledged
     await cluster.up()
     t.deepEqual(await check(cluster.mount, acked), [])
   }
-  const result = JSON.parse(await cairn(['fsck', '--data', '--dir', cluster.dir, '--json'])) as { problems: string[] }
+  const result = JSON.parse(await cairn(['fsck', '--data', '--dir', cluster.dir, '--json'])) as {
+    problems: string[]
+  }
   t.deepEqual(result.problems, [])
 })
 
-test('kill -9 of the mount leaves no dead mount point', async (t) => {
+test('kill -9 of the mount leaves no dead mount point', async t => {
   const cluster = await Cluster.start()
   t.teardown(() => cluster.dispose())
-  const mounted = descendants(supervisorOf(cluster)).find((each) => each.command.includes(' mount '))
+  const mounted = descendants(supervisorOf(cluster)).find(each => each.command.includes(' mount '))
   t.truthy(mounted)
   kill9(mounted?.pid ?? 0)
   const there = () => readFileSync('/proc/self/mountinfo', 'utf8').includes(cluster.mount)
@@ -86,13 +93,13 @@ test('kill -9 of the mount leaves no dead mount point', async (t) => {
   t.deepEqual(await fs.readdir(cluster.mount), [])
 })
 
-test('one node of three may die while files are written and read', async (t) => {
+test('one node of three may die while files are written and read', async t => {
   const cluster = await Cluster.start()
   t.teardown(() => cluster.dispose())
   const data = Buffer.alloc(9_000_000, 'some content of a file ')
   await fs.writeFile(path.join(cluster.mount, 'before'), data)
   await cairn(['sync', cluster.mount])
-  const node = descendants(supervisorOf(cluster)).find((each) => each.command.includes('chunkserver-2'))
+  const node = descendants(supervisorOf(cluster)).find(each => each.command.includes('chunkserver-2'))
   kill9(node?.pid ?? 0)
   const file = await fs.open(path.join(cluster.mount, 'after'), 'w')
   await file.write(data)
@@ -100,6 +107,8 @@ test('one node of three may die while files are written and read', async (t) => 
   await file.close()
   t.deepEqual(await fs.readFile(path.join(cluster.mount, 'before')), data)
   t.deepEqual(await fs.readFile(path.join(cluster.mount, 'after')), data)
-  const status = await cluster.json<{ health: string }>('status').catch((error: unknown) => JSON.parse((error as { stdout: string }).stdout) as { health: string })
+  const status = await cluster
+    .json<{ health: string }>('status')
+    .catch((error: unknown) => JSON.parse((error as { stdout: string }).stdout) as { health: string })
   t.is(status.health, 'degraded')
 })

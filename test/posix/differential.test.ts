@@ -18,7 +18,13 @@ const seeds = only === undefined ? [1, 2, 3, 4, 5, 6] : [Number(only)]
 function alike(op: string, ours: unknown, theirs: unknown): boolean {
   if (JSON.stringify(ours) === JSON.stringify(theirs)) return true
   // A hole may be reported as data (lseek(2) allows it), and page granularity is the file system's own.
-  return op === 'lseek' && typeof ours === 'object' && typeof theirs === 'object' && 'ok' in (ours as object) && 'ok' in (theirs as object)
+  return (
+    op === 'lseek' &&
+    typeof ours === 'object' &&
+    typeof theirs === 'object' &&
+    'ok' in (ours as object) &&
+    'ok' in (theirs as object)
+  )
 }
 
 let cluster: Cluster
@@ -28,27 +34,32 @@ test.before(async () => {
 test.after.always(() => cluster.dispose())
 
 for (const seed of seeds)
-  test.serial(`random system calls are answered as by the local file system (seed ${String(seed)})`, async (t) => {
-    const local = mkdtempSync(path.join(os.tmpdir(), 'cairn-local-'))
-    const mounted = mkdtempSync(path.join(cluster.mount, 'diff-'))
-    const ours = new Syscalls(mounted)
-    const theirs = new Syscalls(local)
-    try {
-      const dice = new Dice(seed)
-      const history: string[] = []
-      for (let n = 0; n < calls; n++) {
-        const request = randomCall(dice)
-        const [a, b] = await Promise.all([ours.call(request), theirs.call(request)])
-        history.push(`${JSON.stringify(request)} → ${JSON.stringify(b)}`)
-        if (!alike(request.op, a, b)) {
-          t.log(history.slice(-25).join('\n'))
-          t.fail(`seed ${String(seed)}, call ${String(n)}: ${JSON.stringify(request)}: Cairn ${JSON.stringify(a)}, local ${JSON.stringify(b)}`)
-          return
+  test.serial(
+    `random system calls are answered as by the local file system (seed ${String(seed)})`,
+    async t => {
+      const local = mkdtempSync(path.join(os.tmpdir(), 'cairn-local-'))
+      const mounted = mkdtempSync(path.join(cluster.mount, 'diff-'))
+      const ours = new Syscalls(mounted)
+      const theirs = new Syscalls(local)
+      try {
+        const dice = new Dice(seed)
+        const history: string[] = []
+        for (let n = 0; n < calls; n++) {
+          const request = randomCall(dice)
+          const [a, b] = await Promise.all([ours.call(request), theirs.call(request)])
+          history.push(`${JSON.stringify(request)} → ${JSON.stringify(b)}`)
+          if (!alike(request.op, a, b)) {
+            t.log(history.slice(-25).join('\n'))
+            t.fail(
+              `seed ${String(seed)}, call ${String(n)}: ${JSON.stringify(request)}: Cairn ${JSON.stringify(a)}, local ${JSON.stringify(b)}`,
+            )
+            return
+          }
         }
+        t.deepEqual(await ours.must({ op: 'tree' }), await theirs.must({ op: 'tree' }))
+      } finally {
+        await Promise.all([ours.close(), theirs.close()])
+        rmSync(local, { recursive: true, force: true })
       }
-      t.deepEqual(await ours.must({ op: 'tree' }), await theirs.must({ op: 'tree' }))
-    } finally {
-      await Promise.all([ours.close(), theirs.close()])
-      rmSync(local, { recursive: true, force: true })
-    }
-  })
+    },
+  )

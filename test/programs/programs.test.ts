@@ -1,5 +1,14 @@
 import { execFile, execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
@@ -18,12 +27,17 @@ const run = async (program: string, args: readonly string[], cwd: string): Promi
     return stdout
   } catch (error) {
     const failed = error as { stdout?: string; stderr?: string; message: string }
-    throw new Error(`${program} ${args.join(' ')}: ${failed.message}\n${failed.stdout?.slice(-2000) ?? ''}\n${failed.stderr?.slice(-2000) ?? ''}`)
+    throw new Error(
+      `${program} ${args.join(' ')}: ${failed.message}\n${failed.stdout?.slice(-2000) ?? ''}\n${failed.stderr?.slice(-2000) ?? ''}`,
+    )
   }
 }
 
 /** The npm that ships with Node: a tree of more than 2,000 real files. */
-const npmTree = path.resolve(realpathSync(execFileSync('which', ['npm'], { encoding: 'utf8' }).trim()), '../..')
+const npmTree = path.resolve(
+  realpathSync(execFileSync('which', ['npm'], { encoding: 'utf8' }).trim()),
+  '../..',
+)
 
 let cluster: Cluster
 test.before(async () => {
@@ -39,7 +53,7 @@ const folder = (name: string): string => {
   return dir
 }
 
-test.serial('a source tree is unpacked, compared, and is all there after a remount', async (t) => {
+test.serial('a source tree is unpacked, compared, and is all there after a remount', async t => {
   const dir = folder('untar')
   const archive = path.join(cluster.dir, 'tree.tar')
   await run('tar', ['-cf', archive, '-C', npmTree, '.'], cluster.dir)
@@ -53,7 +67,7 @@ test.serial('a source tree is unpacked, compared, and is all there after a remou
   t.is(await run('diff', ['-r', npmTree, dir], cluster.dir), '')
 })
 
-test.serial('rsync with hard links, ACLs and xattrs has nothing to transfer the second time', async (t) => {
+test.serial('rsync with hard links, ACLs and xattrs has nothing to transfer the second time', async t => {
   const source = mkdtempSync(path.join(os.tmpdir(), 'cairn-rsync-'))
   t.teardown(() => {
     rmSync(source, { recursive: true, force: true })
@@ -71,30 +85,32 @@ test.serial('rsync with hard links, ACLs and xattrs has nothing to transfer the 
   t.regex(await run('getfacl', ['-n', 'tree'], dir), /user:1234:rw-/)
 })
 
-test.serial('a C project is built and runs', async (t) => {
+test.serial('a C project is built and runs', async t => {
   const dir = folder('build')
   const units = Array.from({ length: 20 }, (_, index) => String(index))
-  for (const unit of units) writeFileSync(path.join(dir, `u${unit}.c`), `int u${unit}(void) { return ${unit}; }\n`)
+  for (const unit of units)
+    writeFileSync(path.join(dir, `u${unit}.c`), `int u${unit}(void) { return ${unit}; }\n`)
   writeFileSync(
     path.join(dir, 'main.c'),
-    `#include <stdio.h>\n${units.map((unit) => `int u${unit}(void);`).join('\n')}\nint main(void) { printf("%d\\n", ${units.map((unit) => `u${unit}()`).join('+')}); return 0; }\n`,
+    `#include <stdio.h>\n${units.map(unit => `int u${unit}(void);`).join('\n')}\nint main(void) { printf("%d\\n", ${units.map(unit => `u${unit}()`).join('+')}); return 0; }\n`,
   )
   writeFileSync(
     path.join(dir, 'Makefile'),
-    `OBJ := main.o ${units.map((unit) => `u${unit}.o`).join(' ')}\nprog: $(OBJ)\n\tcc -o $@ $^\n%.o: %.c\n\tcc -O1 -c -o $@ $<\n`,
+    `OBJ := main.o ${units.map(unit => `u${unit}.o`).join(' ')}\nprog: $(OBJ)\n\tcc -o $@ $^\n%.o: %.c\n\tcc -O1 -c -o $@ $<\n`,
   )
   await run('make', ['-j4'], dir)
   t.is(await run('./prog', [], dir), '190\n')
   t.regex(await run('make', ['-j4'], dir), /up to date/, 'times let make see that nothing is to be done')
 })
 
-test.serial('git: init, commit, clone, gc, fsck', async (t) => {
+test.serial('git: init, commit, clone, gc, fsck', async t => {
   const dir = folder('git')
   const repo = path.join(dir, 'repo')
   mkdirSync(repo)
   await run('git', ['init', '-q', '-b', 'main'], repo)
   cpSync(path.join(npmTree, 'lib'), path.join(repo, 'lib'), { recursive: true })
-  const git = (...args: string[]) => run('git', ['-c', 'user.name=t', '-c', 'user.email=t@example.org', ...args], repo)
+  const git = (...args: string[]) =>
+    run('git', ['-c', 'user.name=t', '-c', 'user.email=t@example.org', ...args], repo)
   await git('add', '.')
   await git('commit', '-qm', 'one')
   for (const n of [1, 2, 3]) {
@@ -110,23 +126,41 @@ test.serial('git: init, commit, clone, gc, fsck', async (t) => {
 })
 
 for (const mode of ['wal', 'delete'] as const)
-  test.serial(`a SQLite database in journal mode ${mode}, written by two processes`, async (t) => {
+  test.serial(`a SQLite database in journal mode ${mode}, written by two processes`, async t => {
     const dir = folder(`sqlite-${mode}`)
     const file = path.join(dir, 'db')
-    await run('sqlite3', [file, `pragma journal_mode=${mode}; create table t(id integer primary key, v text);`], dir)
-    const statements = Array.from({ length: 60 }, (_, n) => `insert into t(v) values(hex(randomblob(${String(100 + n * 20)})));`)
+    await run(
+      'sqlite3',
+      [file, `pragma journal_mode=${mode}; create table t(id integer primary key, v text);`],
+      dir,
+    )
+    const statements = Array.from(
+      { length: 60 },
+      (_, n) => `insert into t(v) values(hex(randomblob(${String(100 + n * 20)})));`,
+    )
     const script = `.timeout 60000\n${statements.join('\n')}\n`
     const write = (name: string) => {
       writeFileSync(path.join(dir, name), script)
       return run('sh', ['-c', `sqlite3 ${file} < ${name}`], dir)
     }
     await Promise.all([write('a.sql'), write('b.sql')])
-    t.is((await run('sqlite3', [file, 'pragma integrity_check; select count(*) from t;'], dir)).trim(), 'ok\n120')
+    t.is(
+      (await run('sqlite3', [file, 'pragma integrity_check; select count(*) from t;'], dir)).trim(),
+      'ok\n120',
+    )
   })
 
-test.serial('fio writes and verifies', async (t) => {
+test.serial('fio writes and verifies', async t => {
   const dir = folder('fio')
-  const common = ['--directory=.', '--size=24m', '--verify=xxhash', '--verify_fatal=1', '--do_verify=1', '--group_reporting', '--minimal']
+  const common = [
+    '--directory=.',
+    '--size=24m',
+    '--verify=xxhash',
+    '--verify_fatal=1',
+    '--do_verify=1',
+    '--group_reporting',
+    '--minimal',
+  ]
   await run('fio', ['--name=seq', '--rw=write', '--bs=1m', '--end_fsync=1', ...common], dir)
   await run('fio', ['--name=rand', '--rw=randwrite', '--bs=4k', '--fsync=64', ...common], dir)
   await run('fio', ['--name=mix', '--rw=randrw', '--bs=16k', '--numjobs=3', ...common], dir)
@@ -135,22 +169,86 @@ test.serial('fio writes and verifies', async (t) => {
   t.true(existsSync(path.join(dir, 'seq.0.0')))
 })
 
-const stressors = ['chdir', 'chmod', 'chown', 'copy-file', 'dentry', 'dir', 'dirdeep', 'fallocate', 'fcntl', 'fiemap', 'file-ioctl', 'filename', 'flock', 'fpunch', 'fstat', 'getdent', 'hdd', 'inode-flags', 'iomix', 'io', 'lease', 'link', 'lockf', 'lockofd', 'mknod', 'open', 'readahead', 'rename', 'seek', 'symlink', 'sync-file', 'touch', 'unlink', 'utime', 'xattr', 'verity', 'sendfile', 'revio']
-test.serial('stress-ng: the file-system stressors verify', async (t) => {
+const stressors = [
+  'chdir',
+  'chmod',
+  'chown',
+  'copy-file',
+  'dentry',
+  'dir',
+  'dirdeep',
+  'fallocate',
+  'fcntl',
+  'fiemap',
+  'file-ioctl',
+  'filename',
+  'flock',
+  'fpunch',
+  'fstat',
+  'getdent',
+  'hdd',
+  'inode-flags',
+  'iomix',
+  'io',
+  'lease',
+  'link',
+  'lockf',
+  'lockofd',
+  'mknod',
+  'open',
+  'readahead',
+  'rename',
+  'seek',
+  'symlink',
+  'sync-file',
+  'touch',
+  'unlink',
+  'utime',
+  'xattr',
+  'verity',
+  'sendfile',
+  'revio',
+]
+test.serial('stress-ng: the file-system stressors verify', async t => {
   const dir = folder('stress')
   for (const stressor of stressors) {
-    const out = await exec('stress-ng', [`--${stressor}`, '2', '--temp-path', dir, '--verify', '--timeout', '2s', '--hdd-bytes', '16m', '--iomix-bytes', '8m', '--copy-file-bytes', '8m', '--fallocate-bytes', '16m', '--metrics-brief'], { cwd: dir }).catch((error: unknown) => error as { stdout: string; stderr: string; code: number })
+    const out = await exec(
+      'stress-ng',
+      [
+        `--${stressor}`,
+        '2',
+        '--temp-path',
+        dir,
+        '--verify',
+        '--timeout',
+        '2s',
+        '--hdd-bytes',
+        '16m',
+        '--iomix-bytes',
+        '8m',
+        '--copy-file-bytes',
+        '8m',
+        '--fallocate-bytes',
+        '16m',
+        '--metrics-brief',
+      ],
+      { cwd: dir },
+    ).catch((error: unknown) => error as { stdout: string; stderr: string; code: number })
     const said = `${out.stdout}${out.stderr}`
     if ('code' in out && out.code !== 0) {
       // 3: not supported by this machine; anything else is a failure that was verified.
-      if (out.code === 3 || out.code === 4) t.log(`${stressor}: not possible here: ${said.split('\n').slice(-4).join(' ')}`)
+      if (out.code === 3 || out.code === 4)
+        t.log(`${stressor}: not possible here: ${said.split('\n').slice(-4).join(' ')}`)
       else t.fail(`${stressor}: exit ${String(out.code)}: ${said.slice(-1500)}`)
     } else t.notRegex(said, /\bfail(ed|ure)?:/, stressor)
   }
 })
 
-test.serial('the cluster is whole after all of it', async (t) => {
-  const result = JSON.parse(await cairn(['fsck', '--data', '--dir', cluster.dir, '--json'])) as { clean: boolean; problems: string[] }
+test.serial('the cluster is whole after all of it', async t => {
+  const result = JSON.parse(await cairn(['fsck', '--data', '--dir', cluster.dir, '--json'])) as {
+    clean: boolean
+    problems: string[]
+  }
   t.deepEqual(result.problems, [])
   t.true(result.clean)
 })

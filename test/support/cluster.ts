@@ -18,7 +18,9 @@ export async function cairn(args: readonly string[], env: NodeJS.ProcessEnv = {}
 }
 
 /** As `cairn`, for runs that are to fail: the exit code and what was said. */
-export async function cairnFails(args: readonly string[]): Promise<{ code: number; stderr: string; stdout: string }> {
+export async function cairnFails(
+  args: readonly string[],
+): Promise<{ code: number; stderr: string; stdout: string }> {
   try {
     const stdout = await cairn(args)
     return { code: 0, stderr: '', stdout }
@@ -59,7 +61,8 @@ export class Cluster {
   async up(): Promise<void> {
     const args = ['up', '--dir', this.dir, '--detach']
     if (this.#options.mount !== false) args.push('--mount', this.mount)
-    if (this.#options.chunkservers !== undefined) args.push('--chunkservers', String(this.#options.chunkservers))
+    if (this.#options.chunkservers !== undefined)
+      args.push('--chunkservers', String(this.#options.chunkservers))
     await cairn(args)
   }
 

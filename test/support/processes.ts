@@ -18,7 +18,10 @@ export function descendants(pid: number): { readonly pid: number; readonly comma
         grew = true
       }
   }
-  return [...found].map((each) => ({ pid: each, command: read(`/proc/${String(each)}/cmdline`).replaceAll('\0', ' ') }))
+  return [...found].map(each => ({
+    pid: each,
+    command: read(`/proc/${String(each)}/cmdline`).replaceAll('\0', ' '),
+  }))
 }
 
 /** A process may end while it is looked at. */

@@ -21,8 +21,31 @@ export class Dice {
   }
 }
 
-const O = { RDONLY: 0, WRONLY: 1, RDWR: 2, CREAT: 0o100, EXCL: 0o200, TRUNC: 0o1000, APPEND: 0o2000, DIRECTORY: 0o200000, NOFOLLOW: 0o400000, SYNC: 0o4010000 }
-const names = ['a', 'b', 'c', 'd', 'dir', 'dir2', 'link', `n${'x'.repeat(254)}`, `t${'y'.repeat(255)}`, 'caf\u00c3\u00a9', '\u00ff\u00fe']
+const O = {
+  RDONLY: 0,
+  WRONLY: 1,
+  RDWR: 2,
+  CREAT: 0o100,
+  EXCL: 0o200,
+  TRUNC: 0o1000,
+  APPEND: 0o2000,
+  DIRECTORY: 0o200000,
+  NOFOLLOW: 0o400000,
+  SYNC: 0o4010000,
+}
+const names = [
+  'a',
+  'b',
+  'c',
+  'd',
+  'dir',
+  'dir2',
+  'link',
+  `n${'x'.repeat(254)}`,
+  `t${'y'.repeat(255)}`,
+  'caf\u00c3\u00a9',
+  '\u00ff\u00fe',
+]
 const dirs = ['', 'dir', 'dir2', 'dir/dir2', 'dir/dir']
 const KEEP_SIZE = 1
 const PUNCH_HOLE = 2
@@ -53,7 +76,7 @@ const fd = (dice: Dice) => dice.below(4)
 const makers: readonly (readonly [weight: number, make: Maker])[] = [
   [
     12,
-    (d) => ({
+    d => ({
       op: 'open',
       fd: fd(d),
       path: somePath(d),
@@ -64,51 +87,117 @@ const makers: readonly (readonly [weight: number, make: Maker])[] = [
       mode: mode(d),
     }),
   ],
-  [3, (d) => ({ op: 'close', fd: fd(d) })],
-  [12, (d) => ({ op: 'pwrite', fd: fd(d), seed: d.below(1e6), offset: offset(d), length: length(d) })],
-  [6, (d) => ({ op: 'write', fd: fd(d), seed: d.below(1e6), length: length(d) })],
-  [10, (d) => ({ op: 'pread', fd: fd(d), offset: offset(d), length: length(d) })],
-  [4, (d) => ({ op: 'read', fd: fd(d), length: length(d) })],
-  [2, (d) => ({ op: 'pwritev', fd: fd(d), seed: d.below(1e6), offset: offset(d), lengths: [length(d), length(d)] })],
-  [2, (d) => ({ op: 'preadv', fd: fd(d), offset: offset(d), lengths: [length(d), length(d)] })],
-  [5, (d) => ({ op: 'ftruncate', fd: fd(d), size: offset(d) })],
-  [3, (d) => ({ op: 'truncate', path: somePath(d), size: offset(d) })],
+  [3, d => ({ op: 'close', fd: fd(d) })],
+  [12, d => ({ op: 'pwrite', fd: fd(d), seed: d.below(1e6), offset: offset(d), length: length(d) })],
+  [6, d => ({ op: 'write', fd: fd(d), seed: d.below(1e6), length: length(d) })],
+  [10, d => ({ op: 'pread', fd: fd(d), offset: offset(d), length: length(d) })],
+  [4, d => ({ op: 'read', fd: fd(d), length: length(d) })],
+  [
+    2,
+    d => ({
+      op: 'pwritev',
+      fd: fd(d),
+      seed: d.below(1e6),
+      offset: offset(d),
+      lengths: [length(d), length(d)],
+    }),
+  ],
+  [2, d => ({ op: 'preadv', fd: fd(d), offset: offset(d), lengths: [length(d), length(d)] })],
+  [5, d => ({ op: 'ftruncate', fd: fd(d), size: offset(d) })],
+  [3, d => ({ op: 'truncate', path: somePath(d), size: offset(d) })],
   [
     5,
-    (d) => ({
+    d => ({
       op: 'fallocate',
       fd: fd(d),
-      mode: d.pick([0, KEEP_SIZE, KEEP_SIZE | PUNCH_HOLE, KEEP_SIZE | PUNCH_HOLE, ZERO_RANGE, ZERO_RANGE | KEEP_SIZE, PUNCH_HOLE]),
+      mode: d.pick([
+        0,
+        KEEP_SIZE,
+        KEEP_SIZE | PUNCH_HOLE,
+        KEEP_SIZE | PUNCH_HOLE,
+        ZERO_RANGE,
+        ZERO_RANGE | KEEP_SIZE,
+        PUNCH_HOLE,
+      ]),
       // Preallocation costs real space on the local side: keep it near.
       offset: offset(d) % (16 << 20),
       length: length(d),
     }),
   ],
-  [3, (d) => ({ op: 'copy_file_range', fd: fd(d), to: fd(d), offset: offset(d), to_offset: offset(d), length: length(d) })],
-  [3, (d) => ({ op: 'lseek', fd: fd(d), offset: offset(d), whence: d.pick([0, 1, 2]) })],
-  [2, (d) => ({ op: 'fsync', fd: fd(d) })],
-  [3, (d) => ({ op: 'fstat', fd: fd(d) })],
-  [4, (d) => ({ op: 'lstat', path: somePath(d) })],
-  [2, (d) => ({ op: 'stat', path: somePath(d) })],
-  [5, (d) => ({ op: 'mkdir', path: somePath(d), mode: mode(d) })],
-  [2, (d) => ({ op: 'rmdir', path: somePath(d) })],
-  [4, (d) => ({ op: 'unlink', path: somePath(d) })],
-  [5, (d) => ({ op: 'rename', path: somePath(d), to: somePath(d) })],
-  [3, (d) => ({ op: 'renameat2', path: somePath(d), to: somePath(d), flags: d.pick([0, 1, 2, 3, 8]) })],
-  [4, (d) => ({ op: 'link', path: somePath(d), to: somePath(d) })],
-  [3, (d) => ({ op: 'symlink', target: d.pick(['a', 'dir', '../b', 'none', 'link', 'x'.repeat(4095), '']), path: somePath(d) })],
-  [2, (d) => ({ op: 'readlink', path: somePath(d) })],
-  [2, (d) => ({ op: 'mknod', path: somePath(d), mode: d.pick([0o010000, 0o140000, 0o020000, 0o060000, 0o100000]) | 0o640, rdev: 0x103 })],
-  [3, (d) => ({ op: 'chmod', path: somePath(d), mode: mode(d) })],
-  [2, (d) => ({ op: 'chown', path: somePath(d), uid: d.pick([0, 1000, -1]), gid: d.pick([0, 1000, -1]) })],
-  [3, (d) => ({ op: 'listdir', path: d.pick(dirs) })],
-  [3, (d) => ({ op: 'setxattr', path: somePath(d), name: d.pick(['user.a', 'user.b', 'trusted.t', 'bogus.x']), seed: d.below(9), length: d.pick([0, 1, 50, 1000]), flags: d.pick([0, 0, 1, 2]) })],
-  [2, (d) => ({ op: 'getxattr', path: somePath(d), name: d.pick(['user.a', 'user.b', 'trusted.t', 'bogus.x']) })],
-  [1, (d) => ({ op: 'listxattr', path: somePath(d) })],
-  [1, (d) => ({ op: 'removexattr', path: somePath(d), name: d.pick(['user.a', 'user.b']) })],
-  [2, (d) => ({ op: 'mmap_read', fd: fd(d), offset: d.pick([0, 4096]), length: 4096 })],
-  [2, (d) => ({ op: 'mmap_write', fd: fd(d), offset: 0, length: 4096, at: d.below(4000), count: 50, seed: d.below(1e6) })],
-  [1, (d) => ({ op: 'flock', fd: fd(d), how: d.pick([1 | 4, 2 | 4, 8]) })],
+  [
+    3,
+    d => ({
+      op: 'copy_file_range',
+      fd: fd(d),
+      to: fd(d),
+      offset: offset(d),
+      to_offset: offset(d),
+      length: length(d),
+    }),
+  ],
+  [3, d => ({ op: 'lseek', fd: fd(d), offset: offset(d), whence: d.pick([0, 1, 2]) })],
+  [2, d => ({ op: 'fsync', fd: fd(d) })],
+  [3, d => ({ op: 'fstat', fd: fd(d) })],
+  [4, d => ({ op: 'lstat', path: somePath(d) })],
+  [2, d => ({ op: 'stat', path: somePath(d) })],
+  [5, d => ({ op: 'mkdir', path: somePath(d), mode: mode(d) })],
+  [2, d => ({ op: 'rmdir', path: somePath(d) })],
+  [4, d => ({ op: 'unlink', path: somePath(d) })],
+  [5, d => ({ op: 'rename', path: somePath(d), to: somePath(d) })],
+  [3, d => ({ op: 'renameat2', path: somePath(d), to: somePath(d), flags: d.pick([0, 1, 2, 3, 8]) })],
+  [4, d => ({ op: 'link', path: somePath(d), to: somePath(d) })],
+  [
+    3,
+    d => ({
+      op: 'symlink',
+      target: d.pick(['a', 'dir', '../b', 'none', 'link', 'x'.repeat(4095), '']),
+      path: somePath(d),
+    }),
+  ],
+  [2, d => ({ op: 'readlink', path: somePath(d) })],
+  [
+    2,
+    d => ({
+      op: 'mknod',
+      path: somePath(d),
+      mode: d.pick([0o010000, 0o140000, 0o020000, 0o060000, 0o100000]) | 0o640,
+      rdev: 0x103,
+    }),
+  ],
+  [3, d => ({ op: 'chmod', path: somePath(d), mode: mode(d) })],
+  [2, d => ({ op: 'chown', path: somePath(d), uid: d.pick([0, 1000, -1]), gid: d.pick([0, 1000, -1]) })],
+  [3, d => ({ op: 'listdir', path: d.pick(dirs) })],
+  [
+    3,
+    d => ({
+      op: 'setxattr',
+      path: somePath(d),
+      name: d.pick(['user.a', 'user.b', 'trusted.t', 'bogus.x']),
+      seed: d.below(9),
+      length: d.pick([0, 1, 50, 1000]),
+      flags: d.pick([0, 0, 1, 2]),
+    }),
+  ],
+  [
+    2,
+    d => ({ op: 'getxattr', path: somePath(d), name: d.pick(['user.a', 'user.b', 'trusted.t', 'bogus.x']) }),
+  ],
+  [1, d => ({ op: 'listxattr', path: somePath(d) })],
+  [1, d => ({ op: 'removexattr', path: somePath(d), name: d.pick(['user.a', 'user.b']) })],
+  [2, d => ({ op: 'mmap_read', fd: fd(d), offset: d.pick([0, 4096]), length: 4096 })],
+  [
+    2,
+    d => ({
+      op: 'mmap_write',
+      fd: fd(d),
+      offset: 0,
+      length: 4096,
+      at: d.below(4000),
+      count: 50,
+      seed: d.below(1e6),
+    }),
+  ],
+  [1, d => ({ op: 'flock', fd: fd(d), how: d.pick([1 | 4, 2 | 4, 8]) })],
 ]
 
 const total = makers.reduce((sum, [weight]) => sum + weight, 0)

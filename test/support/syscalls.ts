@@ -17,12 +17,13 @@ export class Syscalls {
   constructor(root: string, python = '/usr/bin/python3') {
     this.#process = spawn(python, [script, root], { stdio: ['pipe', 'pipe', 'pipe'] })
     this.#lines = createInterface({ input: this.#process.stdout as NodeJS.ReadableStream })
-    this.#lines.on('line', (line) => this.#waiting.shift()?.(line))
+    this.#lines.on('line', line => this.#waiting.shift()?.(line))
     this.#process.stderr?.on('data', (chunk: Buffer) => {
       this.#stderr += chunk.toString()
     })
     this.#process.on('exit', () => {
-      for (const answer of this.#waiting.splice(0)) answer(JSON.stringify({ bug: `syscalls.py ended: ${this.#stderr}` }))
+      for (const answer of this.#waiting.splice(0))
+        answer(JSON.stringify({ bug: `syscalls.py ended: ${this.#stderr}` }))
     })
     this.#process.stdin?.on('error', () => undefined)
   }
@@ -32,7 +33,7 @@ export class Syscalls {
   }
 
   async call(request: Request): Promise<Reply> {
-    const line = new Promise<string>((resolve) => {
+    const line = new Promise<string>(resolve => {
       this.#waiting.push(resolve)
     })
     this.#process.stdin?.write(`${JSON.stringify(request)}\n`)
@@ -48,7 +49,7 @@ export class Syscalls {
 
   async close(): Promise<void> {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return
-    const ended = new Promise((resolve) => this.#process.on('exit', resolve))
+    const ended = new Promise(resolve => this.#process.on('exit', resolve))
     this.#process.stdin?.end()
     const timer = setTimeout(() => this.#process.kill('SIGKILL'), 5000)
     await ended

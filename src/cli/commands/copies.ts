@@ -25,9 +25,14 @@ export function registerCopies(
     .option('--json', 'print it as JSON')
     .action(async (target: string, options: Options) => {
       const address = masterAddress(options, () => mountOf(target).source)
-      const info = await ask(await network(), address, adminInfo, { ino: inodeOf(target), offset: 0n, limit: 1 })
+      const info = await ask(await network(), address, adminInfo, {
+        ino: inodeOf(target),
+        offset: 0n,
+        limit: 1,
+      })
       const wanted = info.extents[0]?.copiesWanted
-      if (options.json === true) printJson({ path: target, copies: info.copies, inherited: info.copies === 0 })
+      if (options.json === true)
+        printJson({ path: target, copies: info.copies, inherited: info.copies === 0 })
       else if (info.copies !== 0) print(`${target}: ${String(info.copies)} copies`)
       else print(`${target}: inherited${wanted === undefined ? '' : ` (${String(wanted)} copies)`}`)
     })

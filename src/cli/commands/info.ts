@@ -47,7 +47,7 @@ function asJson(target: string, info: InfoReply): object {
     copies: info.copies,
     extentsTotal: info.extentsTotal,
     more: info.more,
-    extents: info.extents.map((extent) => ({
+    extents: info.extents.map(extent => ({
       offset: extent.offset,
       length: extent.length,
       block: Buffer.from(extent.block).toString('hex'),
@@ -55,7 +55,7 @@ function asJson(target: string, info: InfoReply): object {
       blockOffset: extent.blockOffset,
       blockLength: extent.blockLength,
       copiesWanted: extent.copiesWanted,
-      copies: extent.locations.map((location) => ({
+      copies: extent.locations.map(location => ({
         node: location.node,
         address: location.address,
         zone: location.zone,
@@ -69,7 +69,9 @@ function show(target: string, info: InfoReply): void {
   print(`${target}`)
   if (attr !== undefined) {
     print(`  inode    ${attr.ino.toString()}  (in the cluster: ${Buffer.from(info.path).toString('utf8')})`)
-    print(`  mode     ${attr.mode.toString(8)}, ${String(attr.nlink)} links, owner ${String(attr.uid)}:${String(attr.gid)}`)
+    print(
+      `  mode     ${attr.mode.toString(8)}, ${String(attr.nlink)} links, owner ${String(attr.uid)}:${String(attr.gid)}`,
+    )
     print(`  size     ${attr.size.toString()} bytes, ${bytes(attr.allocated)} stored`)
   }
   print(`  copies   ${info.copies === 0 ? 'as the folder says' : String(info.copies)}`)
@@ -78,7 +80,7 @@ function show(target: string, info: InfoReply): void {
   print('')
   printTable(
     ['Offset', 'Length', 'Block', 'Part', 'Copies', 'Nodes'],
-    info.extents.map((extent) => [
+    info.extents.map(extent => [
       extent.offset.toString(),
       extent.length.toString(),
       Buffer.from(extent.block).toString('hex').slice(0, 16),
@@ -86,7 +88,7 @@ function show(target: string, info: InfoReply): void {
         ? 'all'
         : `from ${String(extent.blockOffset)} of ${String(extent.blockLength)}`,
       `${String(extent.locations.length)} of ${String(extent.copiesWanted)}`,
-      extent.locations.map((location) => `${location.node.toString()} (${location.address})`).join(', '),
+      extent.locations.map(location => `${location.node.toString()} (${location.address})`).join(', '),
     ]),
   )
   if (info.more) print('…')

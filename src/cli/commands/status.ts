@@ -13,7 +13,7 @@ function asJson(address: string, status: StatusReply): object {
     reasons: status.reasons,
     cluster: Buffer.from(status.cluster).toString('hex'),
     master: { address, version: status.program, uptimeMs: status.uptimeMs, rssBytes: status.rssBytes },
-    nodes: status.nodes.map((node) => ({
+    nodes: status.nodes.map(node => ({
       id: node.id,
       address: node.address,
       zone: node.zone,
@@ -73,7 +73,7 @@ function show(address: string, status: StatusReply): void {
   print('')
   printTable(
     ['Node', 'Address', 'Zone', 'State', 'Used', 'Size', 'Blocks'],
-    status.nodes.map((node) => [
+    status.nodes.map(node => [
       node.id.toString(),
       node.address,
       node.zone,
@@ -86,7 +86,7 @@ function show(address: string, status: StatusReply): void {
   print('')
   printTable(
     ['Mount', 'Host', 'Path', 'Process', 'State', 'Not yet written back', 'Leases'],
-    status.mounts.map((mount) => [
+    status.mounts.map(mount => [
       mount.session.toString(),
       mount.host,
       mount.mountpoint,

@@ -28,7 +28,10 @@ export function registerSync(program: Command): void {
       try {
         await syncMount(mount.path)
       } catch (error) {
-        throw new FsError(FsError.from(error).code, `${mount.path} could not be written back: ${messageOf(error)}`)
+        throw new FsError(
+          FsError.from(error).code,
+          `${mount.path} could not be written back: ${messageOf(error)}`,
+        )
       }
       if (options.json === true) printJson({ mount: mount.path, synced: true })
       else print(`${mount.path}: everything is on stable storage`)

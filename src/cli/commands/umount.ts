@@ -58,7 +58,9 @@ async function writeBack(mountpoint: string): Promise<void> {
 
 function unmount(mountpoint: string, lazy: boolean): void {
   const command = process.getuid?.() === 0 ? ['umount', '-i'] : ['fusermount3', '-u']
-  const args = lazy ? [...command, command[0] === 'umount' ? '-l' : '-z', mountpoint] : [...command, mountpoint]
+  const args = lazy
+    ? [...command, command[0] === 'umount' ? '-l' : '-z', mountpoint]
+    : [...command, mountpoint]
   const result = spawnSync(args[0] ?? '', args.slice(1), { encoding: 'utf8' })
   if (result.status === 0) return
   const reason = result.error?.message ?? result.stderr.trim().split('\n').at(-1) ?? ''

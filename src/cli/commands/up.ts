@@ -21,12 +21,19 @@ interface Options {
 
 export const programFile = fileURLToPath(new URL('../cairn.js', import.meta.url))
 
-export function registerUp(program: Command, wholeNumber: (name: string, min: number, max: number) => (text: string) => number): void {
+export function registerUp(
+  program: Command,
+  wholeNumber: (name: string, min: number, max: number) => (text: string) => number,
+): void {
   program
     .command('up')
     .description('run a whole cluster on this machine: a master, chunkservers, and a mount')
     .requiredOption('--dir <dir>', 'folder for its data, made if missing')
-    .option('--chunkservers <n>', 'how many (default: as last time, else 3)', wholeNumber('--chunkservers', 1, 64))
+    .option(
+      '--chunkservers <n>',
+      'how many (default: as last time, else 3)',
+      wholeNumber('--chunkservers', 1, 64),
+    )
     .option('--mount <path>', 'mount the file system here')
     .option('-o, --options <list>', 'mount options, as of cairn mount')
     .option('--detach', 'return when it is usable, and leave it running')
@@ -39,7 +46,7 @@ export function registerUp(program: Command, wholeNumber: (name: string, min: nu
 
 async function foreground(options: Options): Promise<void> {
   const layout = new LocalLayout(options.dir)
-  const stopping = new Promise<string>((resolve) => {
+  const stopping = new Promise<string>(resolve => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
       process.on(signal, () => {
         resolve(signal)
@@ -71,7 +78,9 @@ async function foreground(options: Options): Promise<void> {
 }
 
 function greet(layout: LocalLayout, cluster: LocalCluster): void {
-  print(`Cairn is running. Master ${cluster.master}, data in ${layout.dir}, logs in ${path.join(layout.dir, 'logs')}`)
+  print(
+    `Cairn is running. Master ${cluster.master}, data in ${layout.dir}, logs in ${path.join(layout.dir, 'logs')}`,
+  )
   if (cluster.mount !== undefined) {
     print(`Files are in  ${cluster.mount}`)
     print('Try, in another terminal:')

@@ -26,7 +26,12 @@ export class Child {
   }
 
   /** Starts `cairn ARGS` and waits until it is ready. Rejects with the reason that it gave. */
-  static async start(name: string, program: string, args: readonly string[], logFile: string): Promise<Child> {
+  static async start(
+    name: string,
+    program: string,
+    args: readonly string[],
+    logFile: string,
+  ): Promise<Child> {
     const log = openSync(logFile, 'a')
     const child = spawn(process.execPath, [...process.execArgv, program, ...args, '--lifeline'], {
       detached: true,
@@ -35,11 +40,11 @@ export class Child {
     })
     closeSync(log)
     child.stdin?.on('error', () => undefined)
-    const ended = new Promise<string>((resolve) => {
+    const ended = new Promise<string>(resolve => {
       child.on('exit', (code, signal) => {
         resolve(signal === null ? `exit code ${String(code)}` : `signal ${signal}`)
       })
-      child.on('error', (error) => {
+      child.on('error', error => {
         resolve(error.message)
       })
     })

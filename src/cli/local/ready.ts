@@ -41,7 +41,7 @@ export async function awaitReadiness(pipe: Readable, what: string): Promise<Read
 
 /** Resolves when the other end of standard input is closed: the process that holds it has gone. */
 export function lifelineCut(): Promise<void> {
-  return new Promise((resolve) => {
+  return new Promise(resolve => {
     const input = createReadStream('', { fd: 0, autoClose: false })
     input.on('end', resolve)
     input.on('error', () => {

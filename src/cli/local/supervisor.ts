@@ -46,14 +46,15 @@ export async function startLocalCluster(
   const children: Child[] = []
   const stop = async (say: (line: string) => void) => {
     // The mount first, since what it writes back needs the rest; then the nodes, the master last.
-    const mounts = children.filter((child) => child.name === 'mount')
-    const nodes = children.filter((child) => child.name.startsWith('chunkserver'))
-    const masters = children.filter((child) => child.name === 'master')
+    const mounts = children.filter(child => child.name === 'mount')
+    const nodes = children.filter(child => child.name.startsWith('chunkserver'))
+    const masters = children.filter(child => child.name === 'master')
     for (const group of [mounts, nodes, masters])
       await Promise.all(
-        group.map(async (child) => {
+        group.map(async child => {
           const how = await child.stop(patienceMs)
-          if (how === 'killed') say(`${child.name} did not stop in ${String(patienceMs / second)} s and was killed`)
+          if (how === 'killed')
+            say(`${child.name} did not stop in ${String(patienceMs / second)} s and was killed`)
         }),
       )
     layout.setRunning(undefined)
@@ -79,7 +80,7 @@ export async function startLocalCluster(
       ...(mount === undefined ? {} : { mount }),
     })
     const failed = Promise.race(
-      children.map(async (child) => `${child.name} (process ${String(child.pid)}) ended: ${await child.ended}`),
+      children.map(async child => `${child.name} (process ${String(child.pid)}) ended: ${await child.ended}`),
     )
     return { master: master.address, mount, failed, stop }
   } catch (error) {
@@ -112,9 +113,22 @@ async function startMaster(
   }
 }
 
-function startChunkserver(layout: LocalLayout, program: string, master: string, number: number): Promise<Child> {
+function startChunkserver(
+  layout: LocalLayout,
+  program: string,
+  master: string,
+  number: number,
+): Promise<Child> {
   const name = `chunkserver-${String(number)}`
-  const args = ['chunkserver', '--data', layout.chunkserver(number), '--master', master, '--listen', '127.0.0.1:0']
+  const args = [
+    'chunkserver',
+    '--data',
+    layout.chunkserver(number),
+    '--master',
+    master,
+    '--listen',
+    '127.0.0.1:0',
+  ]
   return Child.start(name, program, args, layout.log(name))
 }
 
@@ -127,5 +141,10 @@ function startMount(
 ): Promise<Child> {
   if (!existsSync(mount)) mkdirSync(mount, { recursive: true })
   const extra = options.mountOptions === undefined ? [] : ['-o', options.mountOptions]
-  return Child.start('mount', program, ['mount', master, mount, '--foreground', ...extra], layout.log('mount'))
+  return Child.start(
+    'mount',
+    program,
+    ['mount', master, mount, '--foreground', ...extra],
+    layout.log('mount'),
+  )
 }

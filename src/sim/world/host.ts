@@ -1,0 +1,114 @@
+import type { Clock, Env, Log, LogFields, Random, Timers } from '../../core/env.ts'
+import type { Prng } from './prng.ts'
+import type { Timeline } from './timeline.ts'
+
+export type Trace = (line: string) => void
+
+/**
+ * One start of one machine's process: its clock, timers, randomness. After `crash` nothing of it runs any
+ * more: its timers do not fire, its network is silent, its disks' answers never come.
+ */
+export class HostEnv implements Env {
+  readonly clock: Clock
+  readonly timers: Timers
+  readonly random: Random
+  readonly log: Log
+  readonly name: string
+  readonly #timeline: Timeline
+  #alive = true
+
+  constructor(name: string, timeline: Timeline, prng: Prng, trace: Trace, skewNs: bigint) {
+    this.name = name
+    this.#timeline = timeline
+    const epoch = 1_700_000_000_000_000_000n
+    this.clock = {
+      now: () => timeline.now,
+      wall: () => epoch + skewNs + BigInt(Math.round(timeline.now * 1e6)),
+    }
+    this.timers = {
+      after: (ms, callback) => ({ cancel: this.schedule(Math.max(ms, 0.001), callback) }),
+      soon: callback => {
+        this.schedule(0, callback)
+      },
+      sleep: (ms, signal) => this.#sleep(ms, signal),
+    }
+    this.random = { bytes: count => prng.bytes(count), below: bound => prng.below(bound) }
+    this.log = new TraceLog(line => trace(`${timeline.now.toFixed(3).padStart(10)} ${name} ${line}`), {})
+  }
+
+  get alive(): boolean {
+    return this.#alive
+  }
+
+  crash(): void {
+    this.#alive = false
+  }
+
+  /** Runs `callback` after `ms` unless this start of the host is over by then. */
+  schedule(ms: number, callback: () => void): () => void {
+    return this.#timeline.after(ms, () => {
+      if (this.#alive) callback()
+    })
+  }
+
+  #sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted === true) {
+        reject(asError(signal.reason))
+        return
+      }
+      const onAbort = () => {
+        cancel()
+        reject(asError(signal?.reason))
+      }
+      const cancel = this.schedule(ms, () => {
+        signal?.removeEventListener('abort', onAbort)
+        resolve()
+      })
+      signal?.addEventListener('abort', onAbort, { once: true })
+    })
+  }
+}
+
+function asError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new Error(String(reason))
+}
+
+class TraceLog implements Log {
+  readonly #write: Trace
+  readonly #fields: LogFields
+
+  constructor(write: Trace, fields: LogFields) {
+    this.#write = write
+    this.#fields = fields
+  }
+
+  debug(message: string, fields?: LogFields): void {
+    this.#say('debug', message, fields)
+  }
+  info(message: string, fields?: LogFields): void {
+    this.#say('info ', message, fields)
+  }
+  warn(message: string, fields?: LogFields): void {
+    this.#say('warn ', message, fields)
+  }
+  error(message: string, fields?: LogFields): void {
+    this.#say('ERROR', message, fields)
+  }
+  child(fields: LogFields): Log {
+    return new TraceLog(this.#write, { ...this.#fields, ...fields })
+  }
+
+  #say(level: string, message: string, fields?: LogFields): void {
+    const all = Object.entries({ ...this.#fields, ...fields })
+    this.#write(`${level} ${message}${all.map(([key, value]) => ` ${key}=${show(value)}`).join('')}`)
+  }
+}
+
+function show(value: unknown): string {
+  if (value instanceof Error) return value.message
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex')
+  if (typeof value === 'object' && value !== null)
+    return JSON.stringify(value, (_key, item: unknown) => (typeof item === 'bigint' ? item.toString() : item))
+  return String(value)
+}

@@ -1,0 +1,20 @@
+// Mounts a MemoryFileSystem: `node memory-mount.js PATH '{"ttlMs":0}' [reader]`. Prints "mounted", runs until unmounted.
+import { performance } from 'node:perf_hooks'
+import { FuseDriver } from '#src/fuse/driver.ts'
+import { MemoryFileSystem, type MemoryOptions } from './memory-filesystem.ts'
+import { stderrLog } from './stderr-log.ts'
+
+const [path = '', options = '{}', reader = 'epoll'] = process.argv.slice(2)
+const fs = new MemoryFileSystem(JSON.parse(options) as MemoryOptions)
+const driver = await FuseDriver.serve(() => fs, {
+  path,
+  source: 'memory:1',
+  mountOptions: [],
+  clock: { now: () => performance.now(), wall: () => BigInt(Date.now()) * 1_000_000n },
+  log: stderrLog,
+  reader: reader === 'pool' ? 'pool' : 'epoll',
+})
+console.log('mounted')
+process.on('SIGTERM', () => void driver.unmount({ lazy: true }))
+await driver.done
+console.log(`calls ${JSON.stringify(Object.fromEntries(fs.calls))} opens ${fs.opens.size}`)
