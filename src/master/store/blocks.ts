@@ -125,11 +125,15 @@ export class Blocks {
     return this.#counters.issue('block') as BlockKey
   }
 
-  /** A new block with its first references (none: it begins condemned). Its replicas rows are added apart. */
-  add(block: Omit<Block, 'have' | 'state' | 'id'> & { readonly id: Uint8Array }): void {
+  /**
+   * A new block with its first references (none: it begins condemned). `have` replicas rows are
+   * added by Replicas.
+   */
+  add(block: Omit<Block, 'state' | 'id'> & { readonly id: Uint8Array }): void {
     const state = block.refs > 0 ? blockState.live : blockState.condemned
-    this.#insert.run(block.key, block.id, block.length, block.refs, block.wanted, 0, state, block.since)
-    this.#tally(state, block.length, 1n)
+    const { key, id, length, refs, wanted, have, since } = block
+    this.#insert.run(key, id, length, refs, wanted, have, state, since)
+    this.#tally(state, length, 1n)
   }
 
   /**

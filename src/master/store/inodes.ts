@@ -17,6 +17,8 @@ export const inodeFlag = {
   capability: 8,
   /** Made by O_TMPFILE without O_EXCL and not linked yet: a link may still name it. */
   linkable: 16,
+  /** There may be ranges in doomed. */
+  doomed: 32,
 } as const
 
 /** A row of inodes, to be changed in place and saved. */

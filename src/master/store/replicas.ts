@@ -69,6 +69,11 @@ export class Replicas {
     if (known === undefined) this.#blocks.adjustHave(block, 1)
   }
 
+  /** The first rows of a new block, which counts them itself (Block.have). Nodes are distinct. */
+  recordNew(block: BlockKey, replicas: readonly Replica[]): void {
+    for (const { node, generation } of replicas) this.#put.run(block, node, generation)
+  }
+
   /** A node has the block no more. */
   forget(block: BlockKey, node: NodeId): void {
     if (this.#delete.run(block, node).changes > 0) this.#blocks.adjustHave(block, -1)

@@ -15,6 +15,7 @@ export class Replies {
     ) STRICT, WITHOUT ROWID;`
 
   readonly #get
+  readonly #highest
   readonly #insert
   readonly #deleteUpTo
   readonly #deleteSession
@@ -23,6 +24,10 @@ export class Replies {
     this.#get = db
       .prepare<[bigint, bigint], Buffer>('SELECT reply FROM replies WHERE session = ? AND call = ?')
       .pluck()
+    this.#highest = db
+      .prepare<[bigint], bigint | null>('SELECT max(call) FROM replies WHERE session = ?')
+      .pluck()
+      .safeIntegers()
     this.#insert = db.prepare<[bigint, bigint, Uint8Array]>(
       'INSERT INTO replies (session, call, reply) VALUES (?, ?, ?)',
     )
@@ -32,6 +37,11 @@ export class Replies {
 
   find(session: SessionId, call: bigint): Buffer | undefined {
     return this.#get.get(session, call)
+  }
+
+  /** The highest call id with a kept reply; 0 if there is none. */
+  highest(session: SessionId): bigint {
+    return this.#highest.get(session) ?? 0n
   }
 
   keep(session: SessionId, call: bigint, reply: Uint8Array): void {

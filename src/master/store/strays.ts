@@ -52,7 +52,9 @@ export class Strays {
       .prepare<[bigint, bigint, number], Row>('SELECT * FROM strays WHERE node = ? AND since <= ? LIMIT ?')
       .safeIntegers()
     this.#between = db
-      .prepare<[bigint, Uint8Array, Uint8Array], Row>('SELECT * FROM strays WHERE node = ? AND id BETWEEN ? AND ?')
+      .prepare<[bigint, Uint8Array, Uint8Array], Row>(
+        'SELECT * FROM strays WHERE node = ? AND id BETWEEN ? AND ?',
+      )
       .safeIntegers()
     this.#insert = db.prepare<[bigint, Uint8Array, bigint, number, bigint]>(
       'INSERT OR IGNORE INTO strays (node, id, generation, length, since) VALUES (?, ?, ?, ?, ?)',

@@ -13,6 +13,7 @@ export class Xattrs {
 
   readonly #get
   readonly #names
+  readonly #bytes
   readonly #put
   readonly #delete
   readonly #deleteAll
@@ -22,6 +23,10 @@ export class Xattrs {
       .prepare<[bigint, Uint8Array], Buffer>('SELECT value FROM xattrs WHERE ino = ? AND name = ?')
       .pluck()
     this.#names = db.prepare<[bigint], Buffer>('SELECT name FROM xattrs WHERE ino = ? ORDER BY name').pluck()
+    this.#bytes = db.prepare<[bigint], { names: number; values: number }>(
+      `SELECT ifnull(sum(length(name) + 1), 0) AS "names", ifnull(sum(length(value)), 0) AS "values"
+       FROM xattrs WHERE ino = ?`,
+    )
     this.#put = db.prepare<[bigint, Uint8Array, Uint8Array]>(
       'INSERT INTO xattrs (ino, name, value) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
     )
@@ -35,6 +40,11 @@ export class Xattrs {
 
   names(ino: bigint): Buffer[] {
     return this.#names.all(ino)
+  }
+
+  /** Bytes of the list of names as listxattr(2) gives it, and of all values. */
+  bytes(ino: bigint): { readonly names: number; readonly values: number } {
+    return this.#bytes.get(ino) ?? { names: 0, values: 0 }
   }
 
   put(ino: Ino, name: Uint8Array, value: Uint8Array): void {

@@ -312,8 +312,8 @@ export interface ReadLinkReply {
 }
 
 export interface Create {
-  /** 0 with an empty name: an open file without a name (O_TMPFILE) in directory `dir_for_tmpfile`. */
   parent: bigint;
+  /** Empty for `tmpfile`: an open file without a name (O_TMPFILE), made as if in directory `parent`. */
   name: Uint8Array;
   /** Type and permission bits, umask not applied. */
   mode: number;
@@ -322,7 +322,10 @@ export interface Create {
   gid: number;
   rdev: number;
   target: Uint8Array;
-  /** EEXIST if the name exists; else an existing regular file is returned as it is. */
+  /**
+   * EEXIST if the name exists; else an existing regular file is returned as it is. Of a tmpfile (O_EXCL):
+   * it can never be linked.
+   */
   exclusive: boolean;
   tmpfile: boolean;
   time: bigint;
@@ -563,6 +566,8 @@ export interface CloneRange {
   toOffset: bigint;
   length: bigint;
   time: bigint;
+  /** The caller lacks CAP_FSETID: setuid, setgid and capabilities of `to` go. */
+  killSuidgid: boolean;
 }
 
 /** Makes a hole. With `grow`, the size becomes at least offset + length. */
@@ -574,6 +579,8 @@ export interface PunchRange {
   /** No hole, just the growth (fallocate): checked against free space. */
   allocateOnly: boolean;
   time: bigint;
+  /** As in CloneRange. */
+  killSuidgid: boolean;
 }
 
 export interface StatFs {
@@ -6672,7 +6679,7 @@ export const CloneReply: MessageFns<CloneReply> = {
 };
 
 function createBaseCloneRange(): CloneRange {
-  return { from: 0n, fromOffset: 0n, to: 0n, toOffset: 0n, length: 0n, time: 0n };
+  return { from: 0n, fromOffset: 0n, to: 0n, toOffset: 0n, length: 0n, time: 0n, killSuidgid: false };
 }
 
 export const CloneRange: MessageFns<CloneRange> = {
@@ -6712,6 +6719,9 @@ export const CloneRange: MessageFns<CloneRange> = {
         throw new globalThis.Error("value provided for field message.time of type sint64 too large");
       }
       writer.uint32(48).sint64(message.time);
+    }
+    if (message.killSuidgid !== false) {
+      writer.uint32(56).bool(message.killSuidgid);
     }
     return writer;
   },
@@ -6777,6 +6787,14 @@ export const CloneRange: MessageFns<CloneRange> = {
             message.time = reader.sint64() as bigint;
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.killSuidgid = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6802,12 +6820,13 @@ export const CloneRange: MessageFns<CloneRange> = {
     message.toOffset = (object.toOffset !== undefined && object.toOffset !== null) ? BigInt(object.toOffset) : 0n;
     message.length = (object.length !== undefined && object.length !== null) ? BigInt(object.length) : 0n;
     message.time = (object.time !== undefined && object.time !== null) ? BigInt(object.time) : 0n;
+    message.killSuidgid = object.killSuidgid ?? false;
     return message;
   },
 };
 
 function createBasePunchRange(): PunchRange {
-  return { ino: 0n, offset: 0n, length: 0n, grow: false, allocateOnly: false, time: 0n };
+  return { ino: 0n, offset: 0n, length: 0n, grow: false, allocateOnly: false, time: 0n, killSuidgid: false };
 }
 
 export const PunchRange: MessageFns<PunchRange> = {
@@ -6841,6 +6860,9 @@ export const PunchRange: MessageFns<PunchRange> = {
         throw new globalThis.Error("value provided for field message.time of type sint64 too large");
       }
       writer.uint32(48).sint64(message.time);
+    }
+    if (message.killSuidgid !== false) {
+      writer.uint32(56).bool(message.killSuidgid);
     }
     return writer;
   },
@@ -6906,6 +6928,14 @@ export const PunchRange: MessageFns<PunchRange> = {
             message.time = reader.sint64() as bigint;
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.killSuidgid = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6929,6 +6959,7 @@ export const PunchRange: MessageFns<PunchRange> = {
     message.grow = object.grow ?? false;
     message.allocateOnly = object.allocateOnly ?? false;
     message.time = (object.time !== undefined && object.time !== null) ? BigInt(object.time) : 0n;
+    message.killSuidgid = object.killSuidgid ?? false;
     return message;
   },
 };

@@ -1,0 +1,55 @@
+import { must } from '../../core/assert.ts'
+import { type BlockKey, blockIdBytes } from '../../core/ids.ts'
+import { fileBytesMax } from '../../core/limits.ts'
+import { FsError } from '../../core/errors.ts'
+import type { BlockInfo, GetExtents, Locate } from '../../wire/gen/cairn/v1/session.ts'
+import { existingFile } from '../namespace/checks.ts'
+import type { QueryContext, ResultOf } from '../namespace/context.ts'
+import type { Block } from '../store/blocks.ts'
+import { wireAttr } from '../store/inodes.ts'
+import type { Store } from '../store/store.ts'
+import { liveRows } from './extents-edit.ts'
+
+/** Extents in one answer, if the question does not say or asks for more. */
+const extentsMax = 4096
+/** Blocks asked for in one Locate. */
+const locateMax = 4096
+
+/** The extents that overlap a range, whole, with their blocks and where those are. */
+export function getExtents(store: Store, op: GetExtents, ctx: QueryContext): ResultOf<'extents'> {
+  const inode = existingFile(store, op.ino)
+  const from = Math.min(Number(op.offset), fileBytesMax)
+  const to = Math.min(from + Number(op.length), fileBytesMax)
+  const limit = op.limit === 0 ? extentsMax : Math.min(op.limit, extentsMax)
+  const { rows, end } = liveRows(store, inode, from, to, limit)
+  const indexes = new Map<BlockKey, number>()
+  const blocks: BlockInfo[] = []
+  const extents = rows.map(row => {
+    let index = indexes.get(row.block)
+    if (index === undefined) {
+      index = blocks.push(info(must(store.blocks.byKey(row.block), 'block of an extent'), ctx)) - 1
+      indexes.set(row.block, index)
+    }
+    const { offset, length, blockOffset } = row
+    return { offset: BigInt(offset), length: BigInt(length), block: index, blockOffset }
+  })
+  return { $case: 'extents', value: { extents, blocks, end: BigInt(end), attr: wireAttr(inode) } }
+}
+
+/** Blocks that are unknown by now are left out. */
+export function locate(store: Store, op: Locate, ctx: QueryContext): ResultOf<'locate'> {
+  if (op.ids.length > locateMax)
+    throw new FsError('EINVAL', `At most ${locateMax} blocks can be located at once`)
+  const blocks = op.ids.flatMap(id => {
+    const block = id.length === blockIdBytes ? store.blocks.owner(id) : undefined
+    return block === undefined ? [] : [info(block, ctx)]
+  })
+  return { $case: 'locate', value: { blocks } }
+}
+
+const info = ({ key, id, length }: Block, ctx: QueryContext): BlockInfo => ({
+  key,
+  id,
+  length,
+  locations: ctx.locations(key),
+})
