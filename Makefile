@@ -25,8 +25,8 @@ $(setup_done): package-lock.json tools/debian-packages.sh tools/npm-ci.sh
 	@touch $@
 
 .PHONY: build
-build: $(setup_done) ## compile src/ to dist/ and test/ to build/test/
-	tsc --build tsconfig.json test
+build: $(setup_done) ## compile src/ to dist/, test/ and bench/ to build/
+	tsc --build tsconfig.json test $(wildcard bench/tsconfig.json)
 
 .PHONY: gen
 gen: $(setup_done) ## write the wire types of proto/ into src/wire/gen
@@ -66,6 +66,10 @@ run: build ## start a cluster on this machine and mount it: DIR=.cairn MOUNT=mnt
 .PHONY: sim
 sim: build ## run the simulator on SEEDS=100 seeds
 	node dist/sim/main.js --seeds '$(SEEDS)'
+
+.PHONY: bench
+bench: build ## measure a cluster on this machine against a local folder: BENCH='--rounds 1'
+	node build/bench/run.js $(BENCH)
 
 .PHONY: clean
 clean: ## remove what was built, keep node_modules and the cluster of `make run`
