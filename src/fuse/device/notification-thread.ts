@@ -45,7 +45,11 @@ export class NotificationThread {
 
   /** Resolves when the thread is gone and can no longer use the descriptor. */
   stop(): Promise<unknown> {
-    this.#stopped ??= this.#worker.terminate()
+    if (this.#stopped === undefined) {
+      // Someone waits for its end: the process must not end before.
+      this.#worker.ref()
+      this.#stopped = this.#worker.terminate()
+    }
     return this.#stopped
   }
 

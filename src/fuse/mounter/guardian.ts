@@ -69,6 +69,7 @@ export class Guardian {
 
   /** The mount is gone in an orderly way. */
   async dismiss(): Promise<void> {
+    this.#child.ref()
     this.#child.stdin?.end('done\n')
     await this.#exited
   }
