@@ -66,7 +66,7 @@ function asJson(target: string, info: InfoReply): object {
 
 function show(target: string, info: InfoReply): void {
   const attr = info.attr
-  print(`${target}`)
+  print(target)
   if (attr !== undefined) {
     print(`  inode    ${attr.ino.toString()}  (in the cluster: ${Buffer.from(info.path).toString('utf8')})`)
     print(

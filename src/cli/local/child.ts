@@ -13,16 +13,12 @@ export class Child {
   readonly address: string
   readonly #process: ChildProcess
   readonly ended: Promise<string>
-  #over = false
 
   private constructor(name: string, child: ChildProcess, address: string, ended: Promise<string>) {
     this.name = name
     this.#process = child
     this.address = address
     this.ended = ended
-    void ended.then(() => {
-      this.#over = true
-    })
   }
 
   /** Starts `cairn ARGS` and waits until it is ready. Rejects with the reason that it gave. */
@@ -60,16 +56,12 @@ export class Child {
 
   /** Asks it to stop and waits; after `patienceMs` it is killed, which its data survives. */
   async stop(patienceMs: number): Promise<'stopped' | 'killed'> {
-    if (this.#over) return 'stopped'
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return 'stopped'
     this.#process.kill('SIGTERM')
-    let killed = false
-    const timer = setTimeout(() => {
-      killed = true
-      this.#process.kill('SIGKILL')
-    }, patienceMs)
-    await this.ended
+    const timer = setTimeout(() => this.#process.kill('SIGKILL'), patienceMs)
+    const how = await this.ended
     clearTimeout(timer)
-    return killed ? 'killed' : 'stopped'
+    return how === 'signal SIGKILL' ? 'killed' : 'stopped'
   }
 }
 

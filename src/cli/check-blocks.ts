@@ -1,0 +1,114 @@
+import { blockIdOf, createChecksums, type Checksums } from '../core/checksum.ts'
+import { silentLog } from '../core/env.ts'
+import { FsError } from '../core/errors.ts'
+import { type BlockId, blockIdFromBytes } from '../core/ids.ts'
+import type { Network } from '../core/network.ts'
+import { second } from '../core/units.ts'
+import { BlockLink } from '../client/blocks/block-link.ts'
+import { realEnv } from '../env/real-env.ts'
+import type { ListedBlock } from '../wire/gen/cairn/v1/admin.ts'
+import type { Location } from '../wire/gen/cairn/v1/common.ts'
+import { adminListBlocks, adminStatus, blocksOpen } from '../wire/services.ts'
+import { ask } from './admin-client.ts'
+
+export interface DataReport {
+  readonly problems: readonly string[]
+  readonly copies: bigint
+  readonly bytes: bigint
+}
+
+const pageBlocks = 500
+/** Copies read at once over all nodes: enough to keep their disks busy, at most this many blocks in memory. */
+const concurrent = 6
+const stallMs = 20 * second
+
+/** Reads every copy of every referenced block from the node that should hold it, and verifies all of it. */
+export async function checkBlocks(network: Network, master: string): Promise<DataReport> {
+  const env = realEnv(silentLog)
+  const checksums = await createChecksums()
+  const { cluster } = await ask(network, master, adminStatus, {})
+  const links = new Map<string, BlockLink>()
+  const linkTo = (address: string): BlockLink => {
+    const known = links.get(address)
+    if (known !== undefined) return known
+    const identity = { cluster, session: 0n, epoch: 0n }
+    const link = new BlockLink(env, network.dial(address, blocksOpen), identity, () => links.delete(address))
+    links.set(address, link)
+    return link
+  }
+  const problems: string[] = []
+  let copies = 0n
+  let bytes = 0n
+  try {
+    for (let afterKey = 0n; ; ) {
+      const page = await ask(network, master, adminListBlocks, { afterKey, limit: pageBlocks })
+      if (page.blocks.length === 0) return { problems, copies, bytes }
+      const work = page.blocks.flatMap(block => block.locations.map(location => ({ block, location })))
+      for (const block of page.blocks)
+        if (block.locations.length === 0) problems.push(`block ${name(block)} is on no node`)
+      await eachConcurrently(work, async ({ block, location }) => {
+        const problem = await checkCopy(linkTo(location.address), block, checksums)
+        copies++
+        bytes += BigInt(block.length)
+        if (problem !== undefined)
+          problems.push(`block ${name(block)} on node ${where(location)}: ${problem}`)
+      })
+      afterKey = page.blocks.at(-1)?.key ?? afterKey
+    }
+  } finally {
+    for (const link of links.values()) link.close()
+  }
+}
+
+/** What is wrong with one copy, undefined if nothing is. */
+async function checkCopy(
+  link: BlockLink,
+  block: ListedBlock,
+  checksums: Checksums,
+): Promise<string | undefined> {
+  const id = blockIdFromBytes(block.id)
+  const parts: Uint8Array[] = []
+  const sums: Uint8Array[] = []
+  let at = 0
+  try {
+    await link.get(
+      { id: block.id, offset: 0, length: block.length },
+      data => {
+        if (data.offset !== at)
+          throw new FsError('EPROTO', `data for offset ${String(data.offset)}, expected ${String(at)}`)
+        at += data.data.length
+        parts.push(Uint8Array.from(data.data))
+        sums.push(Uint8Array.from(data.checksums))
+      },
+      stallMs,
+    )
+  } catch (error) {
+    return FsError.from(error).message
+  }
+  return verify(id, Buffer.concat(parts), Buffer.concat(sums), block.length, checksums)
+}
+
+function verify(
+  id: BlockId,
+  data: Buffer,
+  sums: Buffer,
+  length: number,
+  checksums: Checksums,
+): string | undefined {
+  if (data.length !== length) return `has ${String(data.length)} bytes, should have ${String(length)}`
+  const piece = checksums.mismatch(id, data, sums)
+  if (piece >= 0) return `piece ${String(piece)} does not match its checksum`
+  if (blockIdOf(data) !== id) return 'its content is not that of its id'
+  return undefined
+}
+
+async function eachConcurrently<T>(items: readonly T[], action: (item: T) => Promise<void>): Promise<void> {
+  const rest = items.values()
+  const worker = async () => {
+    for (const item of rest) await action(item)
+  }
+  await Promise.all(Array.from({ length: concurrent }, worker))
+}
+
+const name = (block: ListedBlock): string => Buffer.from(block.id).toString('hex').slice(0, 16)
+const where = (location: Location): string => `${location.node.toString()} (${location.address})`
