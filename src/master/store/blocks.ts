@@ -81,7 +81,9 @@ export class Blocks {
   readonly #setState
   readonly #leaving
   readonly #short
+  readonly #shortAfter
   readonly #countShort
+  readonly #countLost
   readonly #after
   readonly #delete
 
@@ -95,6 +97,12 @@ export class Blocks {
       .raw()
     this.#short = select('WHERE state = 0 AND have < wanted ORDER BY have LIMIT ?').safeIntegers().raw()
     this.#after = select('WHERE key > ? AND state = 0 ORDER BY key LIMIT ?').safeIntegers().raw()
+    this.#shortAfter = rows<[number, bigint, number]>(
+      'WHERE state = 0 AND have < wanted AND (have, key) > (?, ?) ORDER BY have, key LIMIT ?',
+    )
+    this.#countLost = db
+      .prepare<[], number>('SELECT count(*) FROM blocks WHERE state = 0 AND have < wanted AND have = 0')
+      .pluck()
     this.#countShort = db
       .prepare<[], number>('SELECT count(*) FROM blocks WHERE state = 0 AND have < wanted')
       .pluck()
@@ -192,6 +200,16 @@ export class Blocks {
   /** Live blocks with fewer replicas rows than wanted, fewest first. */
   short(limit: number): Block[] {
     return this.#short.all(limit).map(fromRow)
+  }
+
+  /** As `short`, from a place on: those after (have, key). */
+  shortAfter(have: number, key: bigint, limit: number): Block[] {
+    return this.#shortAfter.all(have, key, limit).map(fromRow)
+  }
+
+  /** Live blocks without any replicas row. */
+  countLost(): number {
+    return this.#countLost.get() ?? 0
   }
 
   countShort(): number {

@@ -7,7 +7,16 @@ export interface Replica {
   readonly generation: Generation
 }
 
+/** A copy on some node, with what it is a copy of. */
+export interface Instance {
+  readonly key: BlockKey
+  readonly id: Buffer
+  readonly generation: Generation
+  readonly length: number
+}
+
 type Row = readonly [node: bigint, generation: bigint]
+type InstanceRow = readonly [key: bigint, id: Buffer, generation: bigint, length: bigint]
 type BlockRow = readonly [block: bigint, generation: bigint]
 
 /** Which node has which instance of a block on stable storage, by its receipts and inventory. */
@@ -25,6 +34,8 @@ export class Replicas {
   readonly #of
   readonly #one
   readonly #ofNode
+  readonly #between
+  readonly #betweenDeleting
   readonly #put
   readonly #delete
 
@@ -44,6 +55,16 @@ export class Replicas {
       )
       .safeIntegers()
       .raw()
+    const instances = (states: string) =>
+      db
+        .prepare<[bigint, Uint8Array, Uint8Array], InstanceRow>(
+          `SELECT key, id, generation, length FROM blocks JOIN replicas ON block = key AND node = ?
+           WHERE ${states} AND id BETWEEN ? AND ?`,
+        )
+        .safeIntegers()
+        .raw()
+    this.#between = instances('state < 2')
+    this.#betweenDeleting = instances('state = 2 AND state > 0')
     this.#put = db.prepare<[bigint, bigint, bigint]>(
       `INSERT INTO replicas (block, node, generation) VALUES (?, ?, ?)
        ON CONFLICT DO UPDATE SET generation = excluded.generation`,
@@ -88,5 +109,16 @@ export class Replicas {
     return this.#ofNode
       .all(node, after, limit)
       .map(([block, generation]) => ({ block: block as BlockKey, generation: generation as Generation }))
+  }
+
+  /** What a node should have of the blocks with from <= id <= to, those being deleted included. */
+  between(node: NodeId, from: Uint8Array, to: Uint8Array): Instance[] {
+    const rows = [...this.#between.all(node, from, to), ...this.#betweenDeleting.all(node, from, to)]
+    return rows.map(([key, id, generation, length]) => ({
+      key: key as BlockKey,
+      id,
+      generation: generation as Generation,
+      length: Number(length),
+    }))
   }
 }

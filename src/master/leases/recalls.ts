@@ -1,0 +1,87 @@
+/**
+ * Recalls under way. Each asks one session to go down to a weaker lease on one inode; at most one is
+ * under way for a session and inode, and what it does not settle is asked again after it. They
+ * survive a lost connection and are sent again when the session resumes.
+ */
+import type { Ino, SessionId } from '../../core/ids.ts'
+import { type Lease, leaseToWire } from '../../wire/attr.ts'
+import type { Turn } from '../engine/turn.ts'
+import type { Session } from '../sessions/session-registry.ts'
+
+export interface RecallUnderWay {
+  readonly id: bigint
+  readonly session: Session
+  readonly ino: Ino
+  readonly to: Lease
+  readonly removing: boolean
+  /** When it was first sent, or its holder last made progress. */
+  sinceMs: number
+}
+
+export class Recalls {
+  readonly #turn: Turn
+  readonly #bySession = new Map<SessionId, Map<Ino, RecallUnderWay>>()
+  #nextId = 1n
+
+  constructor(turn: Turn) {
+    this.#turn = turn
+  }
+
+  isUnderWay(session: SessionId, ino: Ino): boolean {
+    return this.#bySession.get(session)?.has(ino) ?? false
+  }
+
+  /** Asks unless something is being asked of the same session and inode already. */
+  ask(session: Session, ino: Ino, to: Lease, removing: boolean): void {
+    let recalls = this.#bySession.get(session.id)
+    if (recalls === undefined) {
+      recalls = new Map()
+      this.#bySession.set(session.id, recalls)
+    }
+    if (recalls.has(ino)) return
+    const recall = { id: this.#nextId++, session, ino, to, removing, sinceMs: this.#turn.now }
+    recalls.set(ino, recall)
+    this.#send(recall)
+  }
+
+  /** The holder answered. Undefined if nobody asked (or an older recall, before a resume, was meant). */
+  answered(session: Session, ino: Ino, id: bigint): RecallUnderWay | undefined {
+    const recalls = this.#bySession.get(session.id)
+    const recall = recalls?.get(ino)
+    if (recalls === undefined || recall?.id !== id) return undefined
+    recalls.delete(ino)
+    return recall
+  }
+
+  /** The holder is at work on the inode: its time begins anew. */
+  progress(session: Session, ino: Ino): void {
+    const recall = this.#bySession.get(session.id)?.get(ino)
+    if (recall !== undefined) recall.sinceMs = this.#turn.now
+  }
+
+  /** The session came back on a new connection. */
+  resend(session: Session): void {
+    for (const recall of this.#bySession.get(session.id)?.values() ?? []) this.#send(recall)
+  }
+
+  releaseSession(session: SessionId): void {
+    this.#bySession.delete(session)
+  }
+
+  /** Recalls without progress for longer than the lease time. */
+  overdue(): RecallUnderWay[] {
+    const limit = this.#turn.now - this.#turn.settings.leaseMs
+    const found: RecallUnderWay[] = []
+    for (const recalls of this.#bySession.values())
+      for (const recall of recalls.values()) if (recall.sinceMs < limit) found.push(recall)
+    return found
+  }
+
+  #send({ id, session, ino, to, removing }: RecallUnderWay): void {
+    if (session.connection === undefined) return
+    this.#turn.out.session(session.connection, {
+      $case: 'recall',
+      value: { id, ino, to: leaseToWire(to), removing },
+    })
+  }
+}

@@ -1,0 +1,190 @@
+/**
+ * Removing blocks that nobody refers to. What is deleted here cannot be brought back, so every step
+ * is on the master's disk before a node hears of it, and any error stops it.
+ *
+ *   state       rows                              left by
+ *   ─────────── ───────────────────────────────── ─────────────────────────────────────────────────────
+ *   live        blocks refs > 0                   the last reference goes → condemned (with the time)
+ *   condemned   blocks refs = 0                   a reference → live. Old enough, not pinned, and no
+ *                                                 session still to reclaim → deleting
+ *   deleting    blocks, replicas rows             each node is told (id, generation); its confirmation
+ *                                                 drops the replicas row; the last one → gone
+ *   gone        none                              never: the same content again is a new block, with
+ *                                                 a new key, already while the old one is deleting
+ *
+ *   stray       strays (node, id, generation):    a commit with its receipt → a copy of that block.
+ *               on a node, named by no block      Older than any grant can be → deleted on this node
+ *   superfluous a copy more than wanted           the replicas row goes first; then as an old stray
+ *
+ * Why a node never deletes what is needed: an order names a generation, the node deletes only that
+ * one, and whatever is put later has a higher one. Why no commit names what was deleted: a receipt is
+ * refused once its grant has expired, a stray is left alone until then, and a key in state deleting is
+ * answered "put it again". A node that is away keeps its rows; it is told when it is back.
+ */
+import type { BlockKey, Generation } from '../../core/ids.ts'
+import { errorFromWire } from '../../wire/attr.ts'
+import type { Deleted } from '../../wire/gen/cairn/v1/nodes.ts'
+import type { Turn } from '../engine/turn.ts'
+import { type Node, type NodeRegistry, ns } from '../nodes/node-registry.ts'
+import { blockState } from '../store/blocks.ts'
+import type { Pins } from './pins.ts'
+
+/** Instances in one order, and orders under way at one node. */
+const instancesPerOrder = 500
+const ordersPerNode = 2
+/** Grants and receipts are judged by the same clock; this is for the work between. */
+const strayMarginMs = 10_000
+
+interface Doomed {
+  /** Absent for a stray or a superfluous copy. */
+  readonly key: BlockKey | undefined
+  readonly id: Buffer
+  readonly generation: Generation
+}
+
+interface Order {
+  readonly id: bigint
+  readonly node: Node
+  readonly instances: readonly Doomed[]
+}
+
+export class Removal {
+  readonly #turn: Turn
+  readonly #nodes: NodeRegistry
+  readonly #pins: Pins
+  /** A session may hold references from before the restart that it could not tell yet. */
+  readonly #inGrace: () => boolean
+  readonly #orders = new Map<bigint, Order>()
+  /** Keys whose deletion is under way somewhere: not ordered twice. Key and node. */
+  readonly #ordered = new Set<string>()
+  readonly #superfluous = new Map<Node, Doomed[]>()
+  #nextStrayMs = 0
+
+  constructor(turn: Turn, nodes: NodeRegistry, pins: Pins, inGrace: () => boolean) {
+    this.#turn = turn
+    this.#nodes = nodes
+    this.#pins = pins
+    this.#inGrace = inGrace
+  }
+
+  /** A copy that is not wanted: its row is gone already. */
+  removeCopy(node: Node, id: Buffer, generation: Generation): void {
+    const list = this.#superfluous.get(node) ?? []
+    this.#superfluous.set(node, list)
+    list.push({ key: undefined, id, generation })
+  }
+
+  /** The answer to an order. */
+  deleted(node: Node, wire: Deleted): void {
+    const order = this.#orders.get(wire.order)
+    if (order === undefined || order.node !== node) return
+    this.#forgetOrder(order)
+    const [error] = wire.errors
+    if (error !== undefined) {
+      node.removalStopped = errorFromWire(error).message
+      this.#turn.out.log('error', 'removal stopped', { node: node.id, why: node.removalStopped })
+      return
+    }
+    const { store } = this.#turn
+    for (const { key, id, generation } of order.instances) {
+      store.strays.settled(node.id, id, generation)
+      if (key === undefined || store.replicas.generationOn(key, node.id) !== generation) continue
+      store.replicas.forget(key, node.id)
+      if (store.blocks.byKey(key)?.have === 0) store.blocks.gone(key)
+    }
+  }
+
+  /** Orders to a node that is gone are told again when it is back. */
+  detached(node: Node): void {
+    for (const order of [...this.#orders.values()]) if (order.node === node) this.#forgetOrder(order)
+    this.#superfluous.delete(node)
+  }
+
+  /** One step of about `budget` rows. True if there is more to do now. */
+  step(budget: number): boolean {
+    if (this.#inGrace()) return false
+    const more = this.#condemnedToDeleting(budget)
+    this.#orderDeleting(budget)
+    if (this.#turn.now >= this.#nextStrayMs) {
+      this.#nextStrayMs = this.#turn.now + 1000
+      for (const node of this.#nodes.all()) this.#orderStrays(node)
+    }
+    for (const [node, list] of this.#superfluous)
+      if (this.#mayOrder(node)) this.#order(node, list.splice(0, instancesPerOrder))
+    return more
+  }
+
+  #condemnedToDeleting(budget: number): boolean {
+    const { store, time, settings } = this.#turn
+    const until = time - ns(settings.condemnedMs)
+    const old = store.blocks.leaving(blockState.condemned, until, budget)
+    let moved = 0
+    for (const block of old) {
+      if (this.#pins.isPinned(block.key)) continue
+      store.blocks.beginDeleting(block.key, time)
+      if (block.have === 0) store.blocks.gone(block.key)
+      moved += 1
+    }
+    return moved > 0 && old.length === budget
+  }
+
+  /** Tells nodes of the blocks in state deleting, oldest first. */
+  #orderDeleting(budget: number): void {
+    const { store, time } = this.#turn
+    const perNode = new Map<Node, Doomed[]>()
+    if (![...this.#nodes.all()].some(node => this.#mayOrder(node))) return
+    for (const block of store.blocks.leaving(blockState.deleting, time, budget)) {
+      const replicas = store.replicas.of(block.key)
+      if (replicas.length === 0) store.blocks.gone(block.key)
+      for (const { node: id, generation } of replicas) {
+        const node = this.#nodes.find(id)
+        if (node === undefined || !this.#mayOrder(node) || this.#ordered.has(`${block.key}/${id}`)) continue
+        const list = perNode.get(node) ?? []
+        perNode.set(node, list)
+        if (list.length < instancesPerOrder) list.push({ key: block.key, id: block.id, generation })
+      }
+    }
+    for (const [node, list] of perNode) this.#order(node, list)
+  }
+
+  #orderStrays(node: Node): void {
+    if (!this.#mayOrder(node)) return
+    const { store, time, settings } = this.#turn
+    const until = time - ns(settings.grantMs + strayMarginMs)
+    const doomed: Doomed[] = []
+    for (const { id, generation, length } of store.strays.olderThan(node.id, until, instancesPerOrder)) {
+      const owner = store.blocks.owner(id)
+      if (owner === undefined || owner.length !== length) doomed.push({ key: undefined, id, generation })
+      else {
+        // Its block was committed with other receipts: it is one more copy.
+        store.strays.settled(node.id, id, generation)
+        store.replicas.record(owner.key, node.id, generation)
+      }
+    }
+    this.#order(node, doomed)
+  }
+
+  #mayOrder(node: Node): boolean {
+    if (node.connection === undefined || node.removalStopped !== '') return false
+    let underWay = 0
+    for (const order of this.#orders.values()) if (order.node === node) underWay += 1
+    return underWay < ordersPerNode
+  }
+
+  #order(node: Node, instances: readonly Doomed[]): void {
+    if (instances.length === 0 || node.connection === undefined) return
+    const order: Order = { id: this.#turn.store.counters.issue('order'), node, instances }
+    this.#orders.set(order.id, order)
+    for (const { key } of instances) if (key !== undefined) this.#ordered.add(`${key}/${node.id}`)
+    this.#turn.out.node(node.connection, {
+      $case: 'delete',
+      value: { order: order.id, blocks: instances.map(({ id, generation }) => ({ id, generation })) },
+    })
+  }
+
+  #forgetOrder(order: Order): void {
+    this.#orders.delete(order.id)
+    for (const { key } of order.instances)
+      if (key !== undefined) this.#ordered.delete(`${key}/${order.node.id}`)
+  }
+}

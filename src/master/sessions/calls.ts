@@ -1,0 +1,420 @@
+/**
+ * Executes the calls of sessions, one after the other, and makes them wait where they must: for
+ * recalls of other sessions' leases, for locks, and after a restart for sessions that have not said
+ * yet what they hold.
+ *
+ * A command's encoded reply is stored with its effects, in the transaction of the step, until the
+ * session acknowledges it: the same id sent again is answered from there, without leases. A waiting
+ * call waits in memory; after a restart it is sent again by its session and waits again.
+ *
+ * While calls wait for an inode nobody is granted a lease on it, so that those who wait get their
+ * turn; calls that are in nobody's way still run.
+ */
+import { FsError } from '../../core/errors.ts'
+import type { Ino, NodeId } from '../../core/ids.ts'
+import { minute } from '../../core/units.ts'
+import { attrFromWireIfPresent, errorToWire, leaseFromWire, leaseToWire } from '../../wire/attr.ts'
+import { type Call, LeaseKind, Reply } from '../../wire/gen/cairn/v1/session.ts'
+import { toIno, u64 } from '../../wire/validate.ts'
+import type { Turn } from '../engine/turn.ts'
+import { type Grant, grantsOf, needsOf } from '../leases/needs.ts'
+import type { LeaseTable } from '../leases/lease-table.ts'
+import type { Recalls } from '../leases/recalls.ts'
+import { type CommandOp, isCommand, isQuery, type Op, type Result } from '../namespace/context.ts'
+import { executeCommand } from '../namespace/execute-command.ts'
+import { executeQuery } from '../namespace/execute-query.ts'
+import { ns } from '../nodes/node-registry.ts'
+import type { Planner, Planning, Proof } from '../placement/planner.ts'
+import type { Space } from '../placement/space.ts'
+import type { LockCalls } from './lock-calls.ts'
+import type { ParkedCall, Session, SessionRegistry } from './session-registry.ts'
+
+/** A client's time may lie behind ours by what a call can have waited, never ahead. */
+const timeBehindMs = 10 * minute
+
+export interface CallParts {
+  readonly turn: Turn
+  readonly sessions: SessionRegistry
+  readonly leases: LeaseTable
+  readonly recalls: Recalls
+  readonly planner: Planner
+  readonly space: Space
+  readonly locks: LockCalls
+  /** A reader found a copy bad, or gone. */
+  readonly damaged: (id: Uint8Array, node: NodeId, what: string) => void
+  /** A block may have fewer copies than wanted now. */
+  readonly committed: (proofs: readonly Proof[]) => void
+}
+
+const done: Result = { $case: 'done', value: {} }
+const noLeases = new Uint8Array(0)
+
+export class Calls {
+  readonly #parts: CallParts
+  /** Calls that wait for leases on an inode, in the order of their coming. */
+  readonly #waiting = new Map<Ino, Set<ParkedCall>>()
+  #ready: ParkedCall[] = []
+  #nextOrder = 0
+
+  constructor(parts: CallParts) {
+    this.#parts = parts
+  }
+
+  /** A call came in. */
+  receive(session: Session, call: Call): void {
+    const { op, id } = call
+    if (op === undefined) {
+      this.#answer(session, id, failed(new FsError('EOPNOTSUPP', 'The operation is unknown to this master')))
+      return
+    }
+    if (session.parked.has(id) || this.#parts.locks.waits(session, id)) return
+    if (isCommand(op) && this.#isRepeated(session, id)) return
+    this.#attempt({ session, call, order: this.#nextOrder++, asked: new Set() }, op)
+  }
+
+  /** Gives up a call that has not been executed. It is answered EINTR. */
+  cancel(session: Session, id: bigint): void {
+    const { locks } = this.#parts
+    const parked = session.parked.get(id)
+    if (parked === undefined && !locks.cancel(session, id)) return
+    if (parked !== undefined) this.#unpark(parked)
+    const interrupted = failed(new FsError('EINTR'))
+    if (parked?.call.op !== undefined && isCommand(parked.call.op)) this.#keep(session, id, interrupted)
+    this.#answer(session, id, interrupted)
+    this.#retryBarriers(session)
+  }
+
+  /** The holders' side: what a session gave up after a recall. */
+  recallDone(session: Session, ino: Ino, id: bigint, kept: LeaseKind, open: boolean): void {
+    const { leases, recalls } = this.#parts
+    const recall = recalls.answered(session, ino, id)
+    if (recall === undefined) return
+    const lease = leaseFromWire(kept, 'recall_done.kept')
+    leases.reduce(ino, session.id, rank(lease) < rank(recall.to) ? lease : recall.to, open)
+    if (recall.removing) for (const parked of this.#waiting.get(ino) ?? []) parked.asked.add(session.id)
+    this.retryInode(ino)
+  }
+
+  release(session: Session, ino: Ino): void {
+    this.#parts.leases.release(ino, session.id)
+    this.retryInode(ino)
+  }
+
+  /** Something about the inode's leases changed: those who wait for it try again (in `drain`). */
+  retryInode(ino: Ino): void {
+    for (const parked of this.#waiting.get(ino) ?? []) this.#ready.push(parked)
+  }
+
+  /** The grace period may have ended: everything that waits tries again. */
+  retryAll(): void {
+    for (const session of this.#parts.sessions.all()) this.#ready.push(...session.parked.values())
+  }
+
+  /** Runs what may go on; after every input. */
+  drain(): void {
+    for (let parked = this.#ready.shift(); parked !== undefined; parked = this.#ready.shift()) {
+      const { session, call } = parked
+      // It may have ended, or be in the list twice.
+      if (session.parked.get(call.id) !== parked || call.op === undefined) continue
+      this.#unpark(parked)
+      this.#attempt(parked, call.op)
+      if (!session.parked.has(call.id)) this.#retryBarriers(session)
+    }
+  }
+
+  /** The calls of a session that ended will not be executed. */
+  sessionEnded(session: Session): void {
+    for (const parked of [...session.parked.values()]) this.#unpark(parked)
+  }
+
+  /** Answers a lock call that waited. */
+  lockGranted(session: Session, id: bigint): void {
+    this.#answer(session, id, done)
+  }
+
+  // ---- waiting
+
+  #attempt(parked: ParkedCall, op: Op): void {
+    const { session, call } = parked
+    let waitsFor: Ino[] | undefined
+    try {
+      waitsFor = this.#obstacles(parked, op)
+    } catch (thrown) {
+      this.#finish(session, call.id, op, failed(thrown))
+      return
+    }
+    if (waitsFor === undefined) this.#execute(session, call.id, op)
+    else this.#park(parked, waitsFor)
+  }
+
+  /** Undefined if the call may run; else the inodes whose leases it waits for (none: for something else). */
+  #obstacles(parked: ParkedCall, op: Op): Ino[] | undefined {
+    const { session, call } = parked
+    const { sessions, turn } = this.#parts
+    if (op.$case === 'barrier') return this.#commandsBefore(session, call.id) ? [] : undefined
+    if (op.$case === 'reclaim') return undefined
+    // Alone, nobody is in the way: most clusters, most of the time.
+    if (sessions.size < 2) return undefined
+    const needs = needsOf(turn.store, op)
+    const locks = op.$case === 'setLock' || op.$case === 'getLock'
+    if (sessions.inGraceFor(session)) return needs.length > 0 || locks ? [] : undefined
+    const waitsFor: Ino[] = []
+    for (const { ino, access } of needs) {
+      if (this.#askHolders(parked, ino, access)) waitsFor.push(ino)
+      // An Acquire queues behind those who wait already: it could take the lease away from them again.
+      else if (op.$case === 'acquire' && this.#isAwaitedBefore(ino, parked)) waitsFor.push(ino)
+    }
+    return waitsFor.length > 0 ? waitsFor : undefined
+  }
+
+  /** Recalls what is in the way. False if nothing is. */
+  #askHolders(parked: ParkedCall, ino: Ino, access: 'read' | 'write' | 'remove'): boolean {
+    const { leases, recalls, sessions } = this.#parts
+    const { session, asked } = parked
+    const removing = access === 'remove'
+    const holders = removing
+      ? leases.others(ino, session.id).filter(other => other.lease !== 'none' || !asked.has(other.session))
+      : leases.conflicts(ino, session.id, access)
+    for (const holder of holders) {
+      const other = sessions.find(holder.session)
+      if (other !== undefined) recalls.ask(other, ino, access === 'read' ? 'read' : 'none', removing)
+    }
+    return holders.length > 0
+  }
+
+  #isAwaitedBefore(ino: Ino, parked: ParkedCall): boolean {
+    for (const other of this.#waiting.get(ino) ?? []) if (other.order < parked.order) return true
+    return false
+  }
+
+  #commandsBefore(session: Session, id: bigint): boolean {
+    for (const [other, { call }] of session.parked)
+      if (other < id && call.op !== undefined && isCommand(call.op)) return true
+    return false
+  }
+
+  #park(parked: ParkedCall, waitsFor: readonly Ino[]): void {
+    parked.session.parked.set(parked.call.id, parked)
+    for (const ino of waitsFor) {
+      const list = this.#waiting.get(ino)
+      if (list === undefined) this.#waiting.set(ino, new Set([parked]))
+      else list.add(parked)
+    }
+  }
+
+  #unpark(parked: ParkedCall): void {
+    parked.session.parked.delete(parked.call.id)
+    for (const [ino, list] of this.#waiting) {
+      if (!list.delete(parked)) continue
+      if (list.size === 0) this.#waiting.delete(ino)
+      // Whoever queued behind this one only for the order may go on.
+      else this.retryInode(ino)
+    }
+  }
+
+  #retryBarriers(session: Session): void {
+    for (const parked of session.parked.values())
+      if (parked.call.op?.$case === 'barrier') this.#ready.push(parked)
+  }
+
+  // ---- executing
+
+  #isRepeated(session: Session, id: bigint): boolean {
+    if (id <= session.acked) {
+      this.#answer(session, id, failed(new FsError('ESTALE', `Command ${id} was acknowledged already`)))
+      return true
+    }
+    if (id > session.highest) return false
+    const stored = this.#parts.turn.store.replies.find(session.id, id)
+    if (stored === undefined) return false
+    if (session.connection !== undefined) this.#parts.turn.out.reply(session.connection, stored)
+    return true
+  }
+
+  #execute(session: Session, id: bigint, op: Op): void {
+    const { store } = this.#parts.turn
+    let result: Result | 'waits'
+    try {
+      result = isCommand(op) ? this.#command(session, op) : this.#question(session, id, op)
+    } catch (thrown) {
+      // SQLite gave up the whole transaction (full disk, I/O error): nothing of this step may be answered.
+      if (!store.inTransaction) throw thrown
+      result = failed(thrown)
+      this.#logBug(thrown, op)
+    }
+    if (result !== 'waits') this.#finish(session, id, op, result)
+  }
+
+  #finish(session: Session, id: bigint, op: Op, result: Result): void {
+    const base = isCommand(op) ? this.#keep(session, id, result) : encoded(id, result)
+    if (session.connection === undefined) return
+    this.#parts.turn.out.reply(session.connection, base, this.#granted(session, op, result))
+  }
+
+  #command(session: Session, op: CommandOp): Result {
+    const { turn, leases, space, planner } = this.#parts
+    if (session.row.readOnly && op.$case !== 'closeOrphan')
+      throw new FsError('EROFS', 'The mount is read-only')
+    const { store } = turn
+    const proofs: Proof[] = []
+    const copies = op.$case === 'commit' ? (store.inodes.find(toIno(op.value.ino))?.copies ?? 1) : 1
+    const result = store.savepoint(() =>
+      executeCommand(store, op, {
+        session: session.id,
+        time: this.#timeOf(op),
+        verify: planner.judge(planningOf(session), copies, proofs),
+        openIn: ino =>
+          leases
+            .others(ino, session.id)
+            .filter(other => other.open)
+            .map(other => other.session),
+        hasSpace: (bytes, wanted) => space.hasSpace(bytes, wanted),
+      }),
+    )
+    this.#noteEffects(session, op, result, proofs)
+    return result
+  }
+
+  #noteEffects(session: Session, op: CommandOp, result: Result, proofs: readonly Proof[]): void {
+    const { leases, recalls, committed } = this.#parts
+    if (op.$case === 'commit') {
+      recalls.progress(session, op.value.ino as Ino)
+      if (result.$case === 'commit' && result.value.again.length === 0) committed(proofs)
+    }
+    if (op.$case === 'closeOrphan') leases.release(op.value.ino as Ino, session.id)
+    // An inode that is gone needs no lease.
+    const removed =
+      result.$case === 'remove'
+        ? result.value.attr
+        : result.$case === 'rename'
+          ? result.value.target
+          : undefined
+    const attr = attrFromWireIfPresent(removed)
+    if (
+      attr?.nlink === 0 &&
+      (result.$case === 'remove' || result.$case === 'rename') &&
+      !result.value.orphaned
+    )
+      leases.release(attr.ino, session.id)
+  }
+
+  #question(session: Session, id: bigint, op: Exclude<Op, CommandOp>): Result | 'waits' {
+    const { turn, planner, space, locks, damaged } = this.#parts
+    if (isQuery(op))
+      return this.#withoutBuffered(
+        session,
+        executeQuery(turn.store, op, {
+          locations: key => planner.locations(key, session.row),
+          space: () => ({
+            totalBytes: BigInt(space.totalBytes),
+            availableBytes: BigInt(space.availableBytes),
+          }),
+        }),
+      )
+    switch (op.$case) {
+      case 'acquire':
+        return this.#acquire(session, toIno(op.value.ino), op.value.kind)
+      case 'reclaim':
+        return locks.reclaim(session, op.value)
+      case 'plan':
+        return { $case: 'plan', value: planner.plan(planningOf(session), op.value) }
+      case 'getLock':
+        return locks.get(session, op.value)
+      case 'setLock':
+        return locks.set(session, id, op.value)
+      case 'reportDamage':
+        damaged(op.value.id, op.value.node as NodeId, op.value.what)
+        return done
+      case 'reserveSpace': {
+        const bytes = space.reserve(session, u64(op.value.bytes, 'reserve_space.bytes'))
+        return { $case: 'reserveSpace', value: { bytes: BigInt(bytes) } }
+      }
+      case 'barrier':
+        return done
+    }
+  }
+
+  #acquire(session: Session, ino: Ino, wire: LeaseKind): Result {
+    const { turn, leases, planner, recalls } = this.#parts
+    const wanted = leaseFromWire(wire, 'acquire.kind')
+    const found = executeQuery(
+      turn.store,
+      { $case: 'getAttr', value: { ino } },
+      {
+        locations: key => planner.locations(key, session.row),
+        space: () => ({ totalBytes: 0n, availableBytes: 0n }),
+      },
+    )
+    const attr = found.$case === 'attr' ? found.value.attr : undefined
+    const lease = recalls.isUnderWay(session.id, ino)
+      ? leases.held(ino, session.id)
+      : leases.grant(ino, session.id, wanted)
+    return { $case: 'acquire', value: { kind: leaseToWire(lease), attr } }
+  }
+
+  /** A listing does not recall what others buffer: it leaves out the attributes that they may have changed. */
+  #withoutBuffered(session: Session, result: Result): Result {
+    if (result.$case !== 'readDir' || this.#parts.sessions.size < 2) return result
+    for (const entry of result.value.entries)
+      if (
+        entry.attr !== undefined &&
+        this.#parts.leases.conflicts(entry.ino as Ino, session.id, 'read').length > 0
+      )
+        entry.attr = undefined
+    return result
+  }
+
+  // ---- answering
+
+  /** The leases that come with an answer, encoded as the part of a Reply. */
+  #granted(session: Session, op: Op, result: Result): Uint8Array {
+    const { leases, recalls } = this.#parts
+    const granted: { ino: Ino; kind: LeaseKind }[] = []
+    for (const { ino, lease } of grantsOf(op, result)) {
+      if (recalls.isUnderWay(session.id, ino)) continue
+      const held = this.#waiting.has(ino)
+        ? leases.held(ino, session.id)
+        : leases.grant(ino, session.id, lease)
+      if (held !== 'none') granted.push({ ino, kind: leaseToWire(held) })
+    }
+    if (granted.length === 0) return noLeases
+    return Reply.encode({ id: 0n, leases: granted, result: undefined }).finish()
+  }
+
+  /** Stores the reply of a command with its effects. */
+  #keep(session: Session, id: bigint, result: Result): Uint8Array {
+    const reply = encoded(id, result)
+    this.#parts.turn.store.replies.keep(session.id, id, reply)
+    if (id > session.highest) session.highest = id
+    return reply
+  }
+
+  #answer(session: Session, id: bigint, result: Result): void {
+    if (session.connection !== undefined) this.#parts.turn.out.reply(session.connection, encoded(id, result))
+  }
+
+  #timeOf(op: CommandOp): bigint {
+    const { time } = this.#parts.turn
+    const claimed = 'time' in op.value ? op.value.time : time
+    return claimed > time || claimed < time - ns(timeBehindMs) ? time : claimed
+  }
+
+  #logBug(thrown: unknown, op: Op): void {
+    if (thrown instanceof FsError) return
+    const what = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
+    this.#parts.turn.out.log('error', 'operation failed unexpectedly', { op: op.$case, what })
+  }
+}
+
+const encoded = (id: bigint, result: Result): Uint8Array => Reply.encode({ id, leases: [], result }).finish()
+
+const failed = (thrown: unknown): Result => ({ $case: 'error', value: errorToWire(thrown) })
+
+const rank = (lease: Grant['lease']): number => (lease === 'none' ? 0 : lease === 'read' ? 1 : 2)
+
+const planningOf = (session: Session): Planning => ({
+  session: session.id,
+  epoch: session.row.epoch,
+  host: session.row.host,
+  zone: session.row.zone,
+})

@@ -1,0 +1,116 @@
+/** The lock calls of sessions, and what they reclaim after a restart of the master. */
+import { FsError } from '../../core/errors.ts'
+import type { SessionId } from '../../core/ids.ts'
+import { leaseFromWire, lockFromWire, lockToWire } from '../../wire/attr.ts'
+import type { GetLock, Reclaim, SetLock } from '../../wire/gen/cairn/v1/session.ts'
+import { toIno } from '../../wire/validate.ts'
+import type { Turn } from '../engine/turn.ts'
+import type { LeaseTable } from '../leases/lease-table.ts'
+import { LockTable, type Ticket } from '../locks/lock-table.ts'
+import type { Result } from '../namespace/context.ts'
+import type { Session } from './session-registry.ts'
+
+export interface GrantedLock {
+  readonly session: SessionId
+  readonly call: bigint
+}
+
+const done: Result = { $case: 'done', value: {} }
+
+const ticketOf = (session: Session, call: bigint): Ticket => `${session.id}/${call}`
+
+export class LockCalls {
+  readonly #turn: Turn
+  readonly #leases: LeaseTable
+  readonly #table = new LockTable()
+  readonly #waiting = new Map<Ticket, GrantedLock>()
+  #granted: GrantedLock[] = []
+  /** Called when a session has reclaimed all that it held. */
+  readonly #reclaimed: (session: Session) => void
+
+  constructor(turn: Turn, leases: LeaseTable, reclaimed: (session: Session) => void) {
+    this.#turn = turn
+    this.#leases = leases
+    this.#reclaimed = reclaimed
+  }
+
+  waits(session: Session, call: bigint): boolean {
+    return this.#waiting.has(ticketOf(session, call))
+  }
+
+  get(session: Session, wire: GetLock): Result {
+    const { range, holder } = lockFromWire(wire.lock)
+    const found = this.#table.test(toIno(wire.ino), { session: session.id, ...holder }, range)
+    if (found === undefined) return { $case: 'lock', value: { lock: undefined, session: 0n } }
+    const lock = lockToWire(found.range, { owner: found.owner, flock: holder.flock })
+    return { $case: 'lock', value: { lock, session: found.session } }
+  }
+
+  set(session: Session, call: bigint, wire: SetLock): Result | 'waits' {
+    const ino = toIno(wire.ino)
+    const { range, holder } = lockFromWire(wire.lock)
+    const ticket = ticketOf(session, call)
+    const granted: Ticket[] = []
+    const who = { session: session.id, ...holder }
+    const outcome = this.#table.set(ino, who, range, wire.wait ? ticket : undefined, granted)
+    this.#note(granted)
+    switch (outcome) {
+      case 'done':
+        return done
+      case 'waits':
+        this.#waiting.set(ticket, { session: session.id, call })
+        return 'waits'
+      case 'conflict':
+        throw new FsError('EAGAIN', 'Another owner holds a lock on the range')
+      case 'deadlock':
+        throw new FsError('EDEADLK', 'Waiting for the lock would close a circle')
+    }
+  }
+
+  /** False if no such call waits for a lock. */
+  cancel(session: Session, call: bigint): boolean {
+    const ticket = ticketOf(session, call)
+    if (!this.#waiting.delete(ticket)) return false
+    this.#table.cancel(ticket)
+    return true
+  }
+
+  reclaim(session: Session, wire: Reclaim): Result {
+    for (const { ino, kind, open } of wire.leases) {
+      const lease = leaseFromWire(kind, 'reclaim.leases.kind')
+      // What it may not have any more it will be told to drop, as soon as somebody wants it.
+      if (!this.#leases.reclaim(toIno(ino), session.id, lease, open))
+        this.#turn.out.log('warn', 'lease cannot be reclaimed', { session: session.id, ino })
+    }
+    for (const { ino, lock } of wire.locks) {
+      const { range, holder } = lockFromWire(lock)
+      const granted: Ticket[] = []
+      const who = { session: session.id, ...holder }
+      if (this.#table.set(toIno(ino), who, range, undefined, granted) !== 'done')
+        this.#turn.out.log('warn', 'lock cannot be reclaimed', { session: session.id, ino })
+      this.#note(granted)
+    }
+    if (wire.last) this.#reclaimed(session)
+    return done
+  }
+
+  sessionEnded(session: Session): void {
+    for (const [ticket, { session: id }] of this.#waiting) if (id === session.id) this.#waiting.delete(ticket)
+    this.#note(this.#table.releaseSession(session.id))
+  }
+
+  /** Waiting calls that have their lock now; empties the list. */
+  takeGranted(): GrantedLock[] {
+    const granted = this.#granted
+    this.#granted = []
+    return granted
+  }
+
+  #note(tickets: readonly Ticket[]): void {
+    for (const ticket of tickets) {
+      const waiting = this.#waiting.get(ticket)
+      this.#waiting.delete(ticket)
+      if (waiting !== undefined) this.#granted.push(waiting)
+    }
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * The sessions of the mounts. Authoritative in the sessions table: identity, secret, what was
+ * acknowledged. In memory only, and reclaimed after a restart: leases, locks, pins, reservations.
+ *
+ *                 Hello (new)                 link lost
+ *   (no row) ─────────────────► connected ◄──────────────► silent
+ *                                   │   Hello (resume)        │ leaseMs + margin
+ *                           Goodbye │                         ▼
+ *                                   └─────────────────────► dead (row gone; resuming is refused)
+ *
+ * After a restart every session of the table is silent and `reclaiming` until it has reclaimed what
+ * it held, or is dead.
+ */
+import { timingSafeEqual } from 'node:crypto'
+import { FsError } from '../../core/errors.ts'
+import { rootIno, type SessionId } from '../../core/ids.ts'
+import { errorToWire } from '../../wire/attr.ts'
+import type { Call, Hello } from '../../wire/gen/cairn/v1/session.ts'
+import { text, toSessionIdOrNone, u32 } from '../../wire/validate.ts'
+import type { Turn } from '../engine/turn.ts'
+import { agreedVersion, hex } from '../nodes/node-registry.ts'
+import type { SessionRow } from '../store/sessions.ts'
+
+/** A call that waits for leases, for the end of the grace period or (a barrier) for other calls. */
+export interface ParkedCall {
+  readonly session: Session
+  readonly call: Call
+  /** In the order of their coming. */
+  readonly order: number
+  /** Sessions that said, since it waits, whether they have an inode open that it removes. */
+  readonly asked: Set<SessionId>
+}
+
+export class Session {
+  readonly row: SessionRow
+  connection: number | undefined
+  heardMs: number
+  /** Leases and locks from before a restart of the master are not known yet. */
+  reclaiming: boolean
+  /** Commands up to here were acknowledged. */
+  acked: bigint
+  /** Part of `acked` that is in the database. */
+  ackedStored: bigint
+  /** Highest id of a command that may have a stored reply. */
+  highest: bigint
+  dirtyBytes = 0n
+  reservedBytes = 0
+  readonly parked = new Map<bigint, ParkedCall>()
+
+  constructor(row: SessionRow, nowMs: number, reclaiming: boolean, highest: bigint) {
+    this.row = row
+    this.heardMs = nowMs
+    this.reclaiming = reclaiming
+    this.acked = row.acked
+    this.ackedStored = row.acked
+    this.highest = highest
+  }
+
+  get id(): SessionId {
+    return this.row.id
+  }
+}
+
+export class SessionRegistry {
+  readonly #turn: Turn
+  readonly #byId = new Map<SessionId, Session>()
+  readonly #byConnection = new Map<number, Session>()
+
+  constructor(turn: Turn) {
+    this.#turn = turn
+    for (const row of turn.store.sessions.all())
+      this.#byId.set(row.id, new Session(row, turn.now, true, turn.store.replies.highest(row.id)))
+  }
+
+  all(): IterableIterator<Session> {
+    return this.#byId.values()
+  }
+
+  get size(): number {
+    return this.#byId.size
+  }
+
+  find(id: SessionId): Session | undefined {
+    return this.#byId.get(id)
+  }
+
+  ofConnection(connection: number): Session | undefined {
+    return this.#byConnection.get(connection)
+  }
+
+  /** Some other session may hold leases and locks that are not known yet. */
+  inGraceFor(session: Session): boolean {
+    for (const other of this.#byId.values()) if (other.reclaiming && other !== session) return true
+    return false
+  }
+
+  /** Begins or resumes a session, or answers Refused and ends the connection. */
+  hello(connection: number, wire: Hello): Session | undefined {
+    let dead = false
+    try {
+      const version = agreedVersion(wire.versionMin, wire.versionMax)
+      const { cluster } = this.#turn.store.format.facts
+      if (wire.cluster.length > 0 && !cluster.equals(wire.cluster))
+        throw new FsError('EINVAL', `The mount is of cluster ${hex(wire.cluster)}, this is ${hex(cluster)}`)
+      const id = toSessionIdOrNone(wire.session)
+      const known = id === undefined ? undefined : this.#byId.get(id)
+      dead = id !== undefined && (known === undefined || known.row.epoch !== wire.epoch)
+      if (dead) throw new FsError('ESTALE', `Session ${wire.session} (epoch ${wire.epoch}) has ended`)
+      if (known !== undefined && !isSecret(known.row.secret, wire.secret))
+        throw new FsError('EACCES', `Session ${wire.session}: wrong secret`)
+      const session = known ?? this.#begin(wire)
+      this.#connect(session, connection, version, known !== undefined)
+      return session
+    } catch (thrown) {
+      const error = FsError.from(thrown)
+      this.refuse(connection, error, dead)
+      return undefined
+    }
+  }
+
+  refuse(connection: number, error: FsError, dead: boolean): void {
+    const { out } = this.#turn
+    out.session(connection, { $case: 'refused', value: { error: errorToWire(error), sessionDead: dead } })
+    out.close(connection)
+    out.log('info', 'mount refused', { reason: error.message })
+  }
+
+  disconnected(connection: number): Session | undefined {
+    const session = this.#byConnection.get(connection)
+    if (session === undefined) return undefined
+    this.#byConnection.delete(connection)
+    session.connection = undefined
+    return session
+  }
+
+  /** Forgets a session that ended. What it held is the caller's. */
+  remove(session: Session): void {
+    const { store } = this.#turn
+    this.#byId.delete(session.id)
+    if (session.connection !== undefined) this.#byConnection.delete(session.connection)
+    store.sessions.ended(session.id)
+    store.replies.sessionEnded(session.id)
+  }
+
+  /** Sessions that have been silent for longer than their lease. */
+  expired(): Session[] {
+    const { settings, now } = this.#turn
+    const limit = now - settings.leaseMs - settings.leaseMarginMs
+    return [...this.#byId.values()].filter(session => session.heardMs < limit)
+  }
+
+  /** The whole process was stopped for so long: that was not the mounts' silence. */
+  forgive(ms: number): void {
+    for (const session of this.#byId.values()) session.heardMs += ms
+  }
+
+  /** Drops the replies that were acknowledged since the last time. */
+  trimReplies(): void {
+    const { store } = this.#turn
+    for (const session of this.#byId.values()) {
+      if (session.acked === session.ackedStored) continue
+      store.replies.acknowledged(session.id, session.acked)
+      store.sessions.acknowledged(session.id, session.acked)
+      session.ackedStored = session.acked
+    }
+  }
+
+  #begin(wire: Hello): Session {
+    const { store, entropy, now, time } = this.#turn
+    const row: SessionRow = {
+      id: store.sessions.issueId(),
+      epoch: 1n,
+      secret: entropy.bytes(16),
+      host: text(wire.host, 'hello.host', 300),
+      mountpoint: text(wire.mountpoint, 'hello.mountpoint', 5000),
+      pid: u32(wire.pid, 'hello.pid'),
+      program: text(wire.program, 'hello.program', 300),
+      zone: text(wire.zone, 'hello.zone', 300),
+      readOnly: wire.readOnly,
+      started: time,
+      acked: 0n,
+    }
+    store.sessions.began(row)
+    const session = new Session(row, now, false, 0n)
+    this.#byId.set(row.id, session)
+    return session
+  }
+
+  #connect(session: Session, connection: number, version: number, known: boolean): void {
+    const { out, settings, store, time, now } = this.#turn
+    if (session.connection !== undefined) {
+      this.#byConnection.delete(session.connection)
+      out.close(session.connection, new FsError('ECANCELED', 'The mount attached anew'))
+    }
+    session.connection = connection
+    session.heardMs = now
+    this.#byConnection.set(connection, session)
+    const { cluster, blockBytes, copies, minCopies } = store.format.facts
+    out.session(connection, {
+      $case: 'welcome',
+      value: {
+        version,
+        session: session.id,
+        epoch: session.row.epoch,
+        secret: session.row.secret,
+        cluster,
+        resumed: known && !session.reclaiming,
+        reclaim: session.reclaiming,
+        leaseMs: settings.leaseMs,
+        heartbeatMs: settings.heartbeatMs,
+        blockBytes,
+        copies,
+        minCopies: Math.min(minCopies, copies),
+        time,
+        root: rootIno,
+      },
+    })
+    out.welcomed(connection)
+    const { host, mountpoint } = session.row
+    out.log('info', known ? 'mount resumed' : 'mount attached', { session: session.id, host, mountpoint })
+  }
+}
+
+const isSecret = (secret: Uint8Array, given: Uint8Array): boolean =>
+  secret.length === given.length && timingSafeEqual(secret, given)
