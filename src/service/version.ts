@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 
-/** This program's version, as its package says. */
-export function version(): string {
-  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-    version: string
-  }
-  return manifest.version
+/** From package.json, which lies beside src/ and dist/ alike. */
+export const version: string = readVersion()
+
+function readVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { readonly version: string }).version
 }

@@ -38,8 +38,8 @@ test('bytes cross exactly: a view is not sent with the memory around it, and is 
 test('errors cross with their errno, and the thread goes on', async t => {
   const { lane, deaths } = await start()
   const error = await t.throwsAsync(lane.run([{ what: 'fail' }]), { instanceOf: FsError })
-  t.is((error as FsError).code, 'ENOSPC')
-  t.is(error?.message, 'no room for it')
+  t.is(error.code, 'ENOSPC')
+  t.is(error.message, 'no room for it')
   await t.throwsAsync(lane.run([{ what: 'bug' }]), { message: 'a bug' })
   t.deepEqual(await lane.run([{ what: 'double', number: 1n }]), [{ number: 2n }])
   await lane.close()

@@ -1,0 +1,23 @@
+import { spawn } from 'node:child_process'
+import type { Log } from '../core/env.ts'
+
+/**
+ * Tells systemd that the daemon is ready, when it was started by a unit of Type=notify. Node cannot send
+ * to a datagram socket, so systemd-notify does; the unit therefore needs NotifyAccess=all. Never fails:
+ * without an answer systemd says itself what it waited for.
+ */
+export function notifySystemd(state: 'ready' | 'stopping', log: Log): Promise<void> {
+  if (process.env['NOTIFY_SOCKET'] === undefined) return Promise.resolve()
+  const args = [`--${state}`, `--pid=${process.pid}`]
+  return new Promise(resolve => {
+    const child = spawn('systemd-notify', args, { stdio: 'ignore' })
+    child.on('error', error => {
+      log.warn('Cannot notify systemd', { state, error })
+      resolve()
+    })
+    child.on('exit', code => {
+      if (code !== 0) log.warn('Cannot notify systemd', { state, code })
+      resolve()
+    })
+  })
+}
