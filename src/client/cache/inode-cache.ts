@@ -1,0 +1,257 @@
+import type { Attr } from '../../core/attr.ts'
+import type { Ino } from '../../core/ids.ts'
+import type { Name } from '../../core/name.ts'
+import type { Lease } from '../../wire/attr.ts'
+import { Inode, type Listing } from './inode.ts'
+
+/**
+ * What is known of inodes, bounded. Rebuilt from the master at any time.
+ *
+ * Replies of commands arrive in the order in which the commands were executed, so they always tell
+ * the latest. A query's reply may be older than a command's that came meanwhile: it carries the mark
+ * taken when it was asked, and is not kept if a command told something of the inode since.
+ */
+export interface CacheLimits {
+  /** Inodes, each some 600 bytes. */
+  readonly inodes: number
+  /** Names in all directories, each some 100 bytes. */
+  readonly names: number
+}
+
+/** Longest xattr value kept: ACLs and capabilities are short. */
+const xattrBytesKept = 1024
+const xattrsKept = 32
+/** Longest listing that is kept whole. */
+export const listingKept = 4096
+
+const rank: Readonly<Record<Lease, number>> = { none: 0, read: 1, write: 2 }
+export const atLeast = (lease: Lease, needed: Lease): boolean => rank[lease] >= rank[needed]
+
+export class InodeCache {
+  readonly #inodes = new Map<Ino, Inode>()
+  readonly #leaseLeftMs: () => number
+  readonly #limits: CacheLimits
+  readonly #onFull: () => void
+  #mark = 0
+  #names = 0
+
+  /** `onFull` is told, once or often, that there are more inodes than there should be. */
+  constructor(leaseLeftMs: () => number, limits: CacheLimits, onFull: () => void) {
+    this.#leaseLeftMs = leaseLeftMs
+    this.#limits = limits
+    this.#onFull = onFull
+  }
+
+  get size(): number {
+    return this.#inodes.size
+  }
+
+  get limits(): CacheLimits {
+    return this.#limits
+  }
+
+  /** To be taken before a question is sent, and given back with its answer. */
+  get mark(): number {
+    return this.#mark
+  }
+
+  get(ino: Ino): Inode | undefined {
+    return this.#inodes.get(ino)
+  }
+
+  make(ino: Ino): Inode {
+    let node = this.#inodes.get(ino)
+    if (node === undefined) {
+      node = new Inode(ino)
+      this.#inodes.set(ino, node)
+      if (this.#inodes.size > this.#limits.inodes) this.#onFull()
+    }
+    node.touched = true
+    return node
+  }
+
+  all(): IterableIterator<Inode> {
+    return this.#inodes.values()
+  }
+
+  granted(ino: Ino, lease: Lease): void {
+    if (lease === 'none') return
+    const node = this.make(ino)
+    if (rank[lease] > rank[node.lease]) node.lease = lease
+  }
+
+  /** Whether what is cached of it may be used. */
+  trusted(node: Inode): boolean {
+    return node.lease !== 'none' && this.#leaseLeftMs() > 0
+  }
+
+  /** How long the kernel may believe what it is told of the inode, ms. */
+  ttlMs(node: Inode | undefined, max: number): number {
+    if (node === undefined || node.lease === 'none' || node.recalling) return 0
+    return Math.min(this.#leaseLeftMs(), max)
+  }
+
+  /** Attributes as committed, if they may be used. */
+  attr(ino: Ino): Attr | undefined {
+    const node = this.#inodes.get(ino)
+    if (node?.attr === undefined) return undefined
+    node.touched = true
+    return node.removed || this.trusted(node) ? node.attr : undefined
+  }
+
+  /** Attributes that came with the answer to a question asked at `mark`. */
+  noteQuery(attr: Attr, mark: number): void {
+    const node = this.#inodes.get(attr.ino)
+    if (node === undefined || node.removed || node.lease === 'none' || node.changed > mark) return
+    node.attr = attr
+  }
+
+  /** Attributes that came with the answer to a command. */
+  noteCommand(attr: Attr | undefined): void {
+    if (attr === undefined) return
+    const node = this.#inodes.get(attr.ino)
+    if (node === undefined) return
+    node.changed = ++this.#mark
+    if (node.lease !== 'none' || node.removed) node.attr = attr
+  }
+
+  /** The inode of a name, null if there certainly is none, undefined if that must be asked. */
+  name(parent: Ino, name: Name): Ino | null | undefined {
+    const node = this.#inodes.get(parent)
+    if (node?.names === undefined || !this.trusted(node)) return undefined
+    node.touched = true
+    return node.names.get(name)
+  }
+
+  noteName(parent: Ino, name: Name, ino: Ino | null, mark: number): void {
+    const node = this.#inodes.get(parent)
+    if (node === undefined || node.lease === 'none' || node.changed > mark) return
+    this.#setName(node, name, ino)
+  }
+
+  /** A command of ours changed a name. */
+  changeName(parent: Ino, name: Name, ino: Ino | null): void {
+    const node = this.#inodes.get(parent)
+    if (node === undefined) return
+    node.changed = ++this.#mark
+    this.#dropListing(node)
+    if (node.lease !== 'none') this.#setName(node, name, ino)
+    else this.#dropNames(node)
+  }
+
+  /** What a name leads to turned out to be wrong. */
+  forgetName(parent: Ino, name: Name): void {
+    const node = this.#inodes.get(parent)
+    if (node === undefined) return
+    if (node.names?.delete(name) === true) this.#names -= 1
+    this.#dropListing(node)
+  }
+
+  noteListing(parent: Ino, listing: Listing, mark: number): void {
+    const node = this.#inodes.get(parent)
+    if (node === undefined || node.lease === 'none' || node.changed > mark) return
+    this.#dropListing(node)
+    node.listing = listing
+    this.#names += listing.entries.length
+    this.#boundNames(node)
+  }
+
+  dropListing(ino: Ino): void {
+    const node = this.#inodes.get(ino)
+    if (node !== undefined) this.#dropListing(node)
+  }
+
+  noteXattr(node: Inode, name: Name, value: Uint8Array | null, mark: number): void {
+    if (node.lease === 'none' || node.changed > mark) return
+    if (value !== null && value.length > xattrBytesKept) return
+    node.xattrs ??= new Map()
+    if (node.xattrs.size < xattrsKept) node.xattrs.set(name, value === null ? null : Uint8Array.from(value))
+  }
+
+  noteXattrNames(node: Inode, names: readonly Name[], mark: number): void {
+    if (node.lease !== 'none' && node.changed <= mark) node.xattrNames = names
+  }
+
+  /** A command of ours changed its xattrs, or may have (clearing setuid drops capabilities). */
+  dropXattrs(node: Inode): void {
+    node.changed = ++this.#mark
+    node.xattrs = undefined
+    node.xattrNames = undefined
+  }
+
+  /** Forgets what was cached under the lease. What is open stays open. */
+  drop(node: Inode): void {
+    this.#dropNames(node)
+    this.#dropListing(node)
+    if (!node.removed) node.attr = undefined
+    node.target = undefined
+    node.xattrs = undefined
+    node.xattrNames = undefined
+    node.pagesValid = false
+    node.changed = ++this.#mark
+  }
+
+  /** Forgets the inode. */
+  remove(node: Inode): void {
+    this.drop(node)
+    this.#inodes.delete(node.ino)
+  }
+
+  /**
+   * Inodes that were not used lately, at most `count`, of those that `idle` allows. Each that is passed
+   * over gets a second chance.
+   */
+  coldest(count: number, idle: (node: Inode) => boolean): Inode[] {
+    const found: Inode[] = []
+    const passed: Inode[] = []
+    let looked = 0
+    const most = this.#inodes.size * 2
+    for (const node of this.#inodes.values()) {
+      if (found.length === count || looked++ === most) break
+      if (node.touched) {
+        node.touched = false
+        passed.push(node)
+      } else if (idle(node)) {
+        found.push(node)
+      }
+    }
+    // The Map keeps the order of insertion: who was passed over goes to its end.
+    for (const node of passed) {
+      this.#inodes.delete(node.ino)
+      this.#inodes.set(node.ino, node)
+    }
+    return found
+  }
+
+  #setName(node: Inode, name: Name, ino: Ino | null): void {
+    node.names ??= new Map()
+    const before = node.names.size
+    node.names.set(name, ino)
+    this.#names += node.names.size - before
+    this.#boundNames(node)
+  }
+
+  /** Names may be dropped without giving back the lease: they are asked for again. */
+  #boundNames(keep: Inode): void {
+    if (this.#names <= this.#limits.names) return
+    for (const node of this.#inodes.values()) {
+      if (node === keep || node.nameCount === 0) continue
+      this.#dropNames(node)
+      this.#dropListing(node)
+      if (this.#names <= this.#limits.names * 0.75) return
+    }
+    if (this.#names <= this.#limits.names) return
+    this.#dropNames(keep)
+    this.#dropListing(keep)
+  }
+
+  #dropNames(node: Inode): void {
+    this.#names -= node.names?.size ?? 0
+    node.names = undefined
+  }
+
+  #dropListing(node: Inode): void {
+    this.#names -= node.listing?.entries.length ?? 0
+    node.listing = undefined
+  }
+}

@@ -1,0 +1,78 @@
+import { type Attr, isDirectory } from '../../core/attr.ts'
+import type { Dirent } from '../../core/attr.ts'
+import type { FsError } from '../../core/errors.ts'
+import type { Ino } from '../../core/ids.ts'
+import type { Name } from '../../core/name.ts'
+import type { Lease } from '../../wire/attr.ts'
+import { Turns } from './turns.ts'
+
+/** A directory's whole list, in the order of cookies. */
+export interface Listing {
+  readonly entries: readonly Dirent[]
+  readonly parent: Ino
+}
+
+/**
+ * What this mount knows of one inode. Nothing of it is authoritative: what is cached may be used
+ * while a lease is held, and is dropped with it; the rest is what programs here have open.
+ */
+export class Inode {
+  readonly ino: Ino
+  lease: Lease = 'none'
+
+  // ---- cached under the lease
+
+  /** As committed at the master; what is shown has dirty data and pending times counted in. */
+  attr: Attr | undefined
+  /** When a command last told something of this inode, as InodeCache counts. Older answers are stale. */
+  changed = 0
+  /** Names of a directory: the inode, or null where there is certainly none. */
+  names: Map<Name, Ino | null> | undefined
+  listing: Listing | undefined
+  target: Name | undefined
+  xattrs: Map<Name, Uint8Array | null> | undefined
+  xattrNames: readonly Name[] | undefined
+  /** Pages that the kernel may still have from earlier opens are those of the file. */
+  pagesValid = false
+
+  // ---- open here
+
+  /** Handles, and of those the ones that write. */
+  opens = 0
+  writers = 0
+  /** It has no name any more: `attr` is the last word about it, there is nobody to ask. */
+  removed = false
+  /** The master keeps it for us until CloseOrphan. */
+  orphaned = false
+  /** An access time that programs see and the master will be told of soon. */
+  atime: bigint | undefined
+  /** Written data of a dead session, which nobody has been told of. */
+  lost: FsError | undefined
+  /** While its last name goes, nobody opens it: the master was told whether it is open. */
+  removal: Promise<unknown> | undefined
+  readonly turns = new Turns()
+
+  // ---- recalls
+
+  /** A recall is being answered: what is said now may be true for a moment only. */
+  recalling = false
+  /** READs under way, and those answered since the last invalidation. */
+  reading = 0
+  served = 0
+
+  /** Used since the sweep last came by. */
+  touched = true
+
+  constructor(ino: Ino) {
+    this.ino = ino
+  }
+
+  /** Number of names held, for the bound on them. */
+  get nameCount(): number {
+    return (this.names?.size ?? 0) + (this.listing?.entries.length ?? 0)
+  }
+
+  get isDirectory(): boolean {
+    return this.attr !== undefined && isDirectory(this.attr.mode)
+  }
+}

@@ -1,0 +1,119 @@
+import type { Env } from '../core/env.ts'
+import { AccessTimes } from './files/access-times.ts'
+import { Attributes } from './files/attributes.ts'
+import { Contents } from './files/contents.ts'
+import type { FilesContext, FilesOptions, Forgetter } from './files/context.ts'
+import { Handles } from './files/handles.ts'
+import { Leases } from './files/leases.ts'
+import { Listings } from './files/listings.ts'
+import { Names } from './files/names.ts'
+import { Removals } from './files/removals.ts'
+import { Xattrs } from './files/xattrs.ts'
+import { type CacheLimits, InodeCache } from './cache/inode-cache.ts'
+import { Locks } from './locks/locks.ts'
+import type { AttrPort, DataPath, MasterPort } from './ports.ts'
+import type { Session } from './session/session.ts'
+
+export interface ClientOptions extends FilesOptions {
+  readonly cache: CacheLimits
+}
+
+export const cacheDefaults: CacheLimits = { inodes: 65_536, names: 300_000 }
+
+/** Makes the data path, once the session tells about the cluster. */
+export type MakeData = (master: MasterPort, attrs: AttrPort) => DataPath
+
+/**
+ * The inode-based file system of one mount: what programs do, in terms of inodes, names and handles.
+ * It owns the parts; each keeps the state that its own file describes.
+ */
+export class Files {
+  readonly attributes: Attributes
+  readonly names: Names
+  readonly handles: Handles
+  readonly contents: Contents
+  readonly listings: Listings
+  readonly xattrs: Xattrs
+  readonly locks: Locks
+  readonly removals: Removals
+  readonly #session: Session
+  readonly #context: FilesContext
+  readonly #atimes: AccessTimes
+  readonly #leases: Leases
+
+  private constructor(
+    context: FilesContext,
+    session: Session,
+    parts: { attributes: Attributes; atimes: AccessTimes; locks: Locks; leases: Leases },
+  ) {
+    this.#context = context
+    this.#session = session
+    this.attributes = parts.attributes
+    this.locks = parts.locks
+    this.#atimes = parts.atimes
+    this.#leases = parts.leases
+    this.removals = new Removals(context)
+    this.names = new Names(context, this.attributes, this.#atimes, this.removals)
+    this.handles = new Handles(context, this.attributes, this.names, this.#atimes, this.removals, this.locks)
+    this.contents = new Contents(context, this.attributes, this.#atimes)
+    this.listings = new Listings(context, this.attributes, this.#atimes)
+    this.xattrs = new Xattrs(context)
+  }
+
+  /** Begins the session. Rejects when the master refuses it or is away. */
+  static async open(env: Env, session: Session, makeData: MakeData, options: ClientOptions): Promise<Files> {
+    const cache = new InodeCache(
+      () => session.leaseLeftMs(),
+      options.cache,
+      () => leases.sweep(),
+    )
+    let data: DataPath | undefined
+    const context: FilesContext = {
+      env,
+      session,
+      cache,
+      options,
+      get data() {
+        return (data ??= makeData(session, attributes))
+      },
+    }
+    const attributes = new Attributes(context)
+    const atimes = new AccessTimes(context, attributes)
+    const locks = new Locks(session)
+    const leases = new Leases(context, locks, atimes)
+    await session.start(leases)
+    return new Files(context, session, { attributes, atimes, locks, leases })
+  }
+
+  /** Has recalls reach the kernel from now on. */
+  attachKernel(kernel: Forgetter): void {
+    this.#leases.kernel = kernel
+  }
+
+  get cache(): InodeCache {
+    return this.#context.cache
+  }
+
+  get readOnly(): boolean {
+    return this.#context.options.readOnly
+  }
+
+  get dirtyBytes(): number {
+    return this.#context.data.dirtyBytes
+  }
+
+  /** Everything of the mount is stored, access times included. */
+  async flushAll(): Promise<void> {
+    await Promise.all([this.#context.data.flushAll(), this.#atimes.flush()])
+  }
+
+  /** Stores everything and ends the session. Rejects, having ended it, with what could not be stored. */
+  async close(): Promise<void> {
+    try {
+      await this.flushAll()
+    } finally {
+      await this.#context.data.close()
+      await this.#session.close()
+    }
+  }
+}

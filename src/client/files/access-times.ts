@@ -1,0 +1,91 @@
+import { type Attr, isRegular } from '../../core/attr.ts'
+import { messageOf } from '../../core/errors.ts'
+import { writeBackAgeMs } from '../../core/limits.ts'
+import { nsPerSecond } from '../../core/units.ts'
+import { attrFromWire, timeToWire } from '../../wire/attr.ts'
+import type { Inode } from '../cache/inode.ts'
+import type { AttrReply } from '../../wire/gen/cairn/v1/session.ts'
+import { type Attributes, setAttrToWire } from './attributes.ts'
+import type { FilesContext } from './context.ts'
+
+const day = 24n * 3600n * nsPerSecond
+
+/** As the kernel's relatime: only if it would otherwise look unread, or daily. */
+function isDue(attr: Attr, now: bigint): boolean {
+  return attr.atime <= attr.mtime || attr.atime <= attr.ctime || now - attr.atime >= day
+}
+
+/**
+ * Access times: shown at once, told to the master some seconds later, many in one message. A crash
+ * of the mount loses those few seconds, as it does with lazytime on a disk.
+ */
+export class AccessTimes {
+  readonly #context: FilesContext
+  readonly #attributes: Attributes
+  readonly #pending = new Set<Inode>()
+  #armed = false
+
+  constructor(context: FilesContext, attributes: Attributes) {
+    this.#context = context
+    this.#attributes = attributes
+  }
+
+  /** Whether reading it now would change its access time. `attr` as programs see it. */
+  due(attr: Attr): boolean {
+    const { options, session } = this.#context
+    if (options.readOnly || options.atime === 'noatime') return false
+    return options.atime === 'strictatime' || isDue(attr, session.time())
+  }
+
+  /** It was read. */
+  touch(node: Inode, attr: Attr): void {
+    if (!this.due(attr)) return
+    node.atime = this.#context.session.time()
+    this.#pending.add(node)
+    if (this.#armed) return
+    this.#armed = true
+    this.#context.env.timers.after(writeBackAgeMs, () => {
+      this.#armed = false
+      void this.flush()
+    })
+  }
+
+  /** Tells the master of all. Never rejects: an access time is no promise. */
+  async flush(): Promise<void> {
+    await Promise.all([...this.#pending].map(node => this.flushOne(node)))
+  }
+
+  async flushOne(node: Inode): Promise<void> {
+    this.#pending.delete(node)
+    const { atime } = node
+    if (atime === undefined || node.removed) return
+    const { cache, env } = this.#context
+    try {
+      const reply = await this.#store(node, atime)
+      cache.noteCommand(attrFromWire(reply.attr))
+    } catch (thrown) {
+      env.log.debug('An access time was not stored', { ino: node.ino, why: messageOf(thrown) })
+    }
+    if (node.atime === atime) node.atime = undefined
+  }
+
+  /** Reading changes no other time: a commit leaves them, and setattr is told what ctime is. */
+  async #store(node: Inode, atime: bigint): Promise<{ attr: AttrReply['attr'] }> {
+    const { session, cache } = this.#context
+    const { ino } = node
+    const time = session.time()
+    const { mode, ctime } = cache.attr(ino) ?? (await this.#attributes.committed(ino))
+    if (!isRegular(mode)) {
+      const value = setAttrToWire(ino, { atime, ctime }, time)
+      return await session.call({ $case: 'setAttr', value }, 'attr')
+    }
+    const nothing = { extents: [], blocks: [], mtime: undefined, killSuidgid: false }
+    const value = { ino, ...nothing, atime: timeToWire(atime), time }
+    return await session.call({ $case: 'commit', value }, 'commit')
+  }
+
+  forget(): void {
+    for (const node of this.#pending) node.atime = undefined
+    this.#pending.clear()
+  }
+}

@@ -1,0 +1,150 @@
+import { type Attr, type AttrChange, S_IFMT, type StatFs } from '../../core/attr.ts'
+import { FsError } from '../../core/errors.ts'
+import type { Ino } from '../../core/ids.ts'
+import { fileBytesMax } from '../../core/limits.ts'
+import { attrFromWire, leaseToWire, timeToWire } from '../../wire/attr.ts'
+import type { SetAttr } from '../../wire/gen/cairn/v1/session.ts'
+import { u64 } from '../../wire/validate.ts'
+import type { Inode } from '../cache/inode.ts'
+import { atLeast } from '../cache/inode-cache.ts'
+import type { AttrPort } from '../ports.ts'
+import { chain, type FilesContext, mustBeWritable } from './context.ts'
+
+/**
+ * What stat shows: the attributes committed at the master, with what was written here and not yet
+ * stored counted in, and access times that the master will be told of.
+ */
+export class Attributes implements AttrPort {
+  readonly #context: FilesContext
+
+  constructor(context: FilesContext) {
+    this.#context = context
+  }
+
+  get(ino: Ino): Attr | Promise<Attr> {
+    return chain(this.committed(ino), attr => this.shown(attr))
+  }
+
+  /** Never older than what any program was told. */
+  committed(ino: Ino): Attr | Promise<Attr> {
+    return this.#context.cache.attr(ino) ?? this.#ask(ino)
+  }
+
+  noteCommitted(attr: Attr): void {
+    this.#context.cache.noteCommand(attr)
+  }
+
+  shown(attr: Attr): Attr {
+    const { cache, data } = this.#context
+    const shown = data.known(attr.ino)?.overlay(attr) ?? attr
+    const atime = cache.get(attr.ino)?.atime
+    return atime === undefined ? shown : { ...shown, atime }
+  }
+
+  /**
+   * Gets the lease that an open file needs, if it is not held. The master gives what it can: none while
+   * others share the file for writing.
+   */
+  acquire(node: Inode, lease: 'read' | 'write'): void | Promise<void> {
+    const { cache } = this.#context
+    if (cache.trusted(node) && atLeast(node.lease, lease)) return undefined
+    return this.#acquire(node, lease)
+  }
+
+  set(ino: Ino, change: AttrChange): Attr | Promise<Attr> {
+    mustBeWritable(this.#context.options)
+    if (change.size !== undefined && change.size > fileBytesMax)
+      throw new FsError('EFBIG', `inode ${ino}: size ${change.size}, at most ${fileBytesMax} is possible`)
+    const node = this.#context.cache.make(ino)
+    if (node.removed && !node.orphaned) return this.#setRemoved(node, change)
+    return node.turns.run(() => this.#set(node, change))
+  }
+
+  async statfs(): Promise<StatFs> {
+    const reply = await this.#context.session.call({ $case: 'statFs', value: {} }, 'statFs')
+    return {
+      totalBytes: u64(reply.totalBytes, 'statfs.total_bytes'),
+      availableBytes: u64(reply.availableBytes, 'statfs.available_bytes'),
+      files: u64(reply.files, 'statfs.files'),
+      filesFree: u64(reply.filesFree, 'statfs.files_free'),
+    }
+  }
+
+  /** A write by somebody who may not keep them: setuid and setgid go first, as the kernel does it. */
+  async killSuidgid(node: Inode): Promise<void> {
+    const { session, cache } = this.#context
+    const value: SetAttr = { ino: node.ino, ...noTimes, killSuidgid: true, time: session.time() }
+    const reply = await session.call({ $case: 'setAttr', value }, 'attr')
+    cache.dropXattrs(node)
+    cache.noteCommand(attrFromWire(reply.attr))
+  }
+
+  /** Called in the inode's turn, like what changes the contents. */
+  async #set(node: Inode, change: AttrChange): Promise<Attr> {
+    const { session, cache, data } = this.#context
+    const resized = change.size !== undefined
+    if (resized) await data.file(node.ino).discardFrom(change.size)
+    if (resized || change.mtime !== undefined) data.known(node.ino)?.mtimeSet()
+    const value = setAttrToWire(node.ino, change, session.time())
+    const reply = await session.call({ $case: 'setAttr', value }, 'attr')
+    // A mode changes the ACL; everything but times takes file capabilities.
+    if (change.atime === undefined && change.mtime === undefined) cache.dropXattrs(node)
+    if (change.atime !== undefined) node.atime = undefined
+    const attr = attrFromWire(reply.attr)
+    cache.noteCommand(attr)
+    if (resized) data.file(node.ino).forgetExtents()
+    return this.shown(attr)
+  }
+
+  /** A removed directory or file that a program still refers to: only this mount knows it. */
+  #setRemoved(node: Inode, change: AttrChange): Attr {
+    const { attr } = node
+    if (attr === undefined) throw new FsError('ENOENT', `inode ${node.ino} is gone`)
+    const now = this.#context.session.time()
+    const at = (time: AttrChange['atime'], before: bigint) => (time === 'now' ? now : (time ?? before))
+    node.attr = {
+      ...attr,
+      mode: change.mode === undefined ? attr.mode : (attr.mode & S_IFMT) | change.mode,
+      uid: change.uid ?? attr.uid,
+      gid: change.gid ?? attr.gid,
+      atime: at(change.atime, attr.atime),
+      mtime: at(change.mtime, attr.mtime),
+      ctime: now,
+    }
+    return node.attr
+  }
+
+  async #ask(ino: Ino): Promise<Attr> {
+    const { session, cache } = this.#context
+    const { mark } = cache
+    const reply = await session.call({ $case: 'getAttr', value: { ino } }, 'attr')
+    const attr = attrFromWire(reply.attr)
+    cache.noteQuery(attr, mark)
+    return cache.attr(ino) ?? attr
+  }
+
+  async #acquire(node: Inode, lease: 'read' | 'write'): Promise<void> {
+    const { session, cache } = this.#context
+    const { mark } = cache
+    const value = { ino: node.ino, kind: leaseToWire(lease) }
+    const reply = await session.call({ $case: 'acquire', value }, 'acquire')
+    cache.noteQuery(attrFromWire(reply.attr), mark)
+  }
+}
+
+const noTimes = { atime: undefined, mtime: undefined, ctime: undefined } as const
+
+export function setAttrToWire(ino: Ino, change: AttrChange, time: bigint): SetAttr {
+  return {
+    ino,
+    ...(change.mode === undefined ? {} : { mode: change.mode & 0o7777 }),
+    ...(change.uid === undefined ? {} : { uid: change.uid }),
+    ...(change.gid === undefined ? {} : { gid: change.gid }),
+    ...(change.size === undefined ? {} : { size: BigInt(change.size) }),
+    atime: timeToWire(change.atime),
+    mtime: timeToWire(change.mtime),
+    ctime: timeToWire(change.ctime),
+    killSuidgid: change.killSuidgid ?? false,
+    time,
+  }
+}

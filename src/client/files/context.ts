@@ -1,0 +1,45 @@
+import type { Env } from '../../core/env.ts'
+import { FsError } from '../../core/errors.ts'
+import type { Ino } from '../../core/ids.ts'
+import type { InodeCache } from '../cache/inode-cache.ts'
+import type { DataPath, MasterPort } from '../ports.ts'
+
+export interface FilesOptions {
+  readonly readOnly: boolean
+  /** When reading changes atime: as Linux mounts do by default, never, or always. */
+  readonly atime: 'relatime' | 'noatime' | 'strictatime'
+}
+
+/** What the kernel was told under leases, and how to have it forget. mount/ implements it. */
+export interface Forgetter {
+  /** Attributes, and with `pages` what is cached of the contents. Resolves when the kernel has done it. */
+  inode(ino: Ino, pages: boolean): Promise<void>
+  /** Every name. */
+  names(): Promise<void>
+}
+
+/** The session as the file system sees it. */
+export interface SessionPort extends MasterPort {
+  /** Rises with every new session. */
+  readonly incarnation: number
+  leaseLeftMs(): number
+  release(inos: readonly Ino[]): void
+}
+
+/** What the parts of the file system share. */
+export interface FilesContext {
+  readonly env: Env
+  readonly session: SessionPort
+  readonly cache: InodeCache
+  readonly data: DataPath
+  readonly options: FilesOptions
+}
+
+export function mustBeWritable(options: FilesOptions): void {
+  if (options.readOnly) throw new FsError('EROFS', 'The mount is read-only')
+}
+
+/** Runs `then` on the value: at once if it is there, for what can be answered without waiting. */
+export function chain<T, R>(value: T | Promise<T>, then: (value: T) => R | Promise<R>): R | Promise<R> {
+  return value instanceof Promise ? value.then(then) : then(value)
+}

@@ -1,0 +1,201 @@
+import { type Attr, isRegular } from '../../core/attr.ts'
+import { FsError, messageOf } from '../../core/errors.ts'
+import type { Ino } from '../../core/ids.ts'
+import type { Name } from '../../core/name.ts'
+import type { Inode } from '../cache/inode.ts'
+import type { Locks } from '../locks/locks.ts'
+import type { AccessTimes } from './access-times.ts'
+import type { Attributes } from './attributes.ts'
+import { type FilesContext, mustBeWritable } from './context.ts'
+import type { Names, NewFile } from './names.ts'
+import type { Removals } from './removals.ts'
+
+/** What open(2) asked for, as src/fuse passes it. */
+export interface OpenHow {
+  readonly read: boolean
+  readonly write: boolean
+  readonly append: boolean
+  readonly truncate: boolean
+  readonly sync: boolean
+  readonly noAtime: boolean
+  readonly killSuidgid: boolean
+}
+
+/** An open file. */
+export interface OpenFile {
+  readonly handle: bigint
+  readonly node: Inode
+  readonly how: OpenHow
+  /** The kernel caches nothing of it, since others write to it, too. The mode of a handle never changes. */
+  readonly directIo: boolean
+  /** Session under which it was opened: its cached writes are worth nothing in another. */
+  readonly incarnation: number
+}
+
+export interface OpenedFile {
+  readonly file: OpenFile
+  readonly keepCache: boolean
+}
+
+/**
+ * Open regular files. The lease that a handle needs is taken when it is opened, never when it writes,
+ * because the kernel holds locks while it writes (docs/design.md §6).
+ */
+export class Handles {
+  readonly #context: FilesContext
+  readonly #attributes: Attributes
+  readonly #names: Names
+  readonly #atimes: AccessTimes
+  readonly #removals: Removals
+  readonly #locks: Locks
+  readonly #files = new Map<bigint, OpenFile>()
+  #last = 0n
+
+  constructor(
+    context: FilesContext,
+    attributes: Attributes,
+    names: Names,
+    atimes: AccessTimes,
+    removals: Removals,
+    locks: Locks,
+  ) {
+    this.#context = context
+    this.#attributes = attributes
+    this.#names = names
+    this.#atimes = atimes
+    this.#removals = removals
+    this.#locks = locks
+  }
+
+  get(handle: bigint): OpenFile {
+    const file = this.#files.get(handle)
+    if (file === undefined) throw new FsError('EBADF', `handle ${handle} is not open`)
+    return file
+  }
+
+  async open(ino: Ino, how: OpenHow): Promise<OpenedFile> {
+    if (how.write || how.truncate) mustBeWritable(this.#context.options)
+    const node = this.#context.cache.make(ino)
+    if (node.removal !== undefined) await this.#removals.settled(node)
+    if (node.removed && !node.orphaned) throw new FsError('ENOENT', `inode ${ino} is gone`)
+    // Counted before anything is awaited, so that a removal sees it and the inode is not swept.
+    this.#count(node, how, 1)
+    try {
+      const acquired = this.#attributes.acquire(node, how.write ? 'write' : 'read')
+      if (acquired !== undefined) await acquired
+      const committed = this.#attributes.committed(ino)
+      const attr = committed instanceof Promise ? await committed : committed
+      if (!isRegular(attr.mode)) throw new FsError('EINVAL', `inode ${ino} is no regular file`)
+      if (how.truncate) await this.#attributes.set(ino, truncation(how))
+      return this.#opened(node, how)
+    } catch (thrown) {
+      this.#count(node, how, -1)
+      throw thrown
+    }
+  }
+
+  /** Makes and opens; an existing file is opened, unless `exclusive`. */
+  async create(
+    parent: Ino,
+    name: Name,
+    made: NewFile,
+    how: OpenHow,
+    exclusive: boolean,
+  ): Promise<{ readonly attr: Attr; readonly opened: OpenedFile }> {
+    const attr = await this.#names.create(parent, name, made, { exclusive, writeLease: how.write })
+    // A file of somebody else's, made after the kernel looked: it has the age and type that it has.
+    if (!isRegular(attr.mode)) throw new FsError('ESTALE', `inode ${attr.ino} is no regular file`)
+    // One that looks untouched need not be truncated.
+    const fresh = exclusive || (attr.size === 0 && attr.btime === attr.ctime)
+    const opened = await this.open(attr.ino, { ...how, truncate: how.truncate && !fresh })
+    return { attr: how.truncate && !fresh ? await this.#attributes.get(attr.ino) : attr, opened }
+  }
+
+  async tmpfile(
+    parent: Ino,
+    made: NewFile,
+    how: OpenHow,
+  ): Promise<{ readonly attr: Attr; readonly opened: OpenedFile }> {
+    const attr = await this.#names.tmpfile(parent, made)
+    const node = this.#context.cache.make(attr.ino)
+    node.removed = true
+    node.orphaned = true
+    node.attr = attr
+    this.#count(node, how, 1)
+    return { attr, opened: this.#opened(node, how) }
+  }
+
+  /** A descriptor was closed: its process's POSIX locks end, and it hears of writes that failed. */
+  async flush(handle: bigint, lockOwner: bigint): Promise<void> {
+    const { node } = this.get(handle)
+    if (this.#locks.holdsPosix(node.ino, lockOwner)) await this.#locks.closePosix(node.ino, lockOwner)
+    this.#throwError(node)
+  }
+
+  /** No RPC when nothing is dirty, since names and attributes are durable when they are answered. */
+  async fsync(handle: bigint): Promise<void> {
+    const { node } = this.get(handle)
+    await this.#context.data.known(node.ino)?.flush()
+    this.#throwError(node)
+  }
+
+  /** The last descriptor of the handle was closed. Nobody waits for what happens then. */
+  release(handle: bigint, flockOwner: bigint | undefined): void {
+    const file = this.#files.get(handle)
+    if (file === undefined) return
+    this.#files.delete(handle)
+    const { node, how } = file
+    this.#count(node, how, -1)
+    void this.#locks.closeHandle(node.ino, handle, flockOwner).catch((thrown: unknown) =>
+      this.#context.env.log.warn('Locks of a closed file were not given up', {
+        ino: node.ino,
+        why: messageOf(thrown),
+      }),
+    )
+    if (node.opens > 0) return
+    if (node.removed) {
+      void this.#removals.discard(node)
+      return
+    }
+    const { data } = this.#context
+    const contents = data.known(node.ino)
+    if (contents === undefined) return
+    if (contents.dirtyBytes > 0) contents.flushSoon()
+    else if (node.lease === 'none') data.release(node.ino)
+  }
+
+  #opened(node: Inode, how: OpenHow): OpenedFile {
+    const { session, cache, data } = this.#context
+    data.file(node.ino)
+    const leased = cache.trusted(node)
+    const directIo = how.write && !(leased && node.lease === 'write')
+    this.#last += 1n
+    const file = { handle: this.#last, node, how, directIo, incarnation: session.incarnation }
+    this.#files.set(file.handle, file)
+    const unread = how.read && !how.noAtime && node.attr !== undefined && this.#isUnread(node.attr)
+    const keepCache = node.pagesValid && leased && !unread
+    node.pagesValid = leased && !directIo
+    return { file, keepCache }
+  }
+
+  /** The first read must reach us, to be seen in atime. */
+  #isUnread(attr: Attr): boolean {
+    return this.#atimes.due(this.#attributes.shown(attr))
+  }
+
+  #count(node: Inode, how: OpenHow, by: 1 | -1): void {
+    node.opens += by
+    if (how.write) node.writers += by
+  }
+
+  #throwError(node: Inode): void {
+    const { lost } = node
+    node.lost = undefined
+    const error = this.#context.data.known(node.ino)?.takeError() ?? lost
+    if (error !== undefined) throw FsError.from(error)
+  }
+}
+
+function truncation(how: OpenHow): { size: 0; killSuidgid?: true } {
+  return how.killSuidgid ? { size: 0, killSuidgid: true } : { size: 0 }
+}

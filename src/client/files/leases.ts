@@ -1,0 +1,220 @@
+import { FsError, messageOf } from '../../core/errors.ts'
+import type { Ino } from '../../core/ids.ts'
+import type { Lease } from '../../wire/attr.ts'
+import type { Inode } from '../cache/inode.ts'
+import { atLeast } from '../cache/inode-cache.ts'
+import type { Locks } from '../locks/locks.ts'
+import type { HeldLease, HeldLock, LeaseHolder } from '../session/lease-holder.ts'
+import type { AccessTimes } from './access-times.ts'
+import type { FilesContext, Forgetter } from './context.ts'
+
+/** Writes that arrive while a recall is answered are stored, too; a busy writer does not keep it for ever. */
+const flushRoundsMax = 8
+/** Likewise for reads that fill the page cache while it is being invalidated. */
+const invalidationRoundsMax = 8
+/** When there are too many inodes, so many of them are given back at once. */
+const sweptShare = 1 / 8
+
+/**
+ * What happens to cached things when leases come and go:
+ *
+ *   granted ─► recalled: store what is dirty ─► have the kernel forget, while it is still answered
+ *                under the old lease ─► drop ─► RecallDone
+ *   granted ─► swept (too many): have the kernel forget ─► drop ─► Release
+ *   any ─► lapsed or died: drop; the kernel's time-outs end with the lease
+ *
+ * No answer to the kernel ever waits for an invalidation: it may be waiting for that answer.
+ */
+export class Leases implements LeaseHolder {
+  readonly #context: FilesContext
+  readonly #locks: Locks
+  readonly #atimes: AccessTimes
+  #kernel: Forgetter | undefined
+  #sweeping = false
+
+  constructor(context: FilesContext, locks: Locks, atimes: AccessTimes) {
+    this.#context = context
+    this.#locks = locks
+    this.#atimes = atimes
+  }
+
+  /** From now on the kernel is told of what it must forget. */
+  set kernel(forgetter: Forgetter) {
+    this.#kernel = forgetter
+  }
+
+  get dirtyBytes(): number {
+    return this.#context.data.dirtyBytes
+  }
+
+  granted(ino: Ino, lease: Lease): void {
+    const node = this.#context.cache.get(ino)
+    // The master grants nothing while it recalls; a late reply says what was true before.
+    if (node?.recalling === true || node?.removed === true) return
+    this.#context.cache.granted(ino, lease)
+  }
+
+  async recalled(
+    ino: Ino,
+    to: Lease,
+    removing: boolean,
+  ): Promise<{ readonly kept: Lease; readonly open: boolean }> {
+    const node = this.#context.cache.get(ino)
+    if (node === undefined) return { kept: 'none', open: false }
+    if (!atLeast(to, node.lease)) await this.#lower(node, to)
+    const open = node.opens > 0 && !node.isDirectory
+    // Whether it was removed shows when the last handle is closed.
+    if (removing && open) node.orphaned = true
+    return { kept: node.lease, open }
+  }
+
+  distrust(why: string): void {
+    const { cache, data, env } = this.#context
+    env.log.debug('Dropping what is cached', { why, inodes: cache.size })
+    for (const node of cache.all()) {
+      cache.drop(node)
+      data.known(node.ino)?.forgetExtents()
+    }
+    this.#forgetEverything()
+  }
+
+  sessionDied(): void {
+    const { cache, data, env } = this.#context
+    const nodes = [...cache.all()]
+    for (const node of nodes) {
+      const contents = data.known(node.ino)
+      if (contents !== undefined && contents.dirtyBytes > 0) {
+        env.log.error('Written data is lost with the session', { ino: node.ino, bytes: contents.dirtyBytes })
+        node.lost = new FsError('EIO', `inode ${node.ino}: written under a session that died`)
+        void contents.discardFrom(0).catch((thrown: unknown) => {
+          env.log.error('Cannot discard', { ino: node.ino, why: messageOf(thrown) })
+        })
+      }
+      contents?.forgetExtents()
+      node.lease = 'none'
+      node.orphaned = false
+      cache.drop(node)
+      if (node.opens === 0 && !node.removed && node.lost === undefined) cache.remove(node)
+    }
+    this.#locks.forget()
+    this.#atimes.forget()
+    this.#forgetEverything()
+  }
+
+  holdings(): { readonly leases: Iterable<HeldLease>; readonly locks: Iterable<HeldLock> } {
+    return { leases: this.#heldLeases(), locks: this.#locks.all() }
+  }
+
+  /** Gives back what was not used lately, since there is more than should be. */
+  sweep(): void {
+    if (this.#sweeping) return
+    this.#sweeping = true
+    void this.#sweep()
+      .catch((thrown: unknown) => {
+        this.#context.env.log.warn('Leases were not given back', { why: messageOf(thrown) })
+      })
+      .finally(() => {
+        this.#sweeping = false
+      })
+  }
+
+  *#heldLeases(): Generator<HeldLease> {
+    for (const node of this.#context.cache.all()) {
+      const open = node.opens > 0 && !node.isDirectory
+      if (node.lease !== 'none' || open) yield { ino: node.ino, lease: node.lease, open }
+    }
+  }
+
+  async #lower(node: Inode, to: Lease): Promise<void> {
+    const { cache, data } = this.#context
+    node.recalling = true
+    try {
+      await this.#store(node)
+      // A read lease still covers everything that is clean.
+      if (to === 'none') await this.#forgetInKernel(node)
+    } finally {
+      if (!atLeast(to, node.lease)) node.lease = to
+      if (node.lease === 'none') {
+        cache.drop(node)
+        data.known(node.ino)?.forgetExtents()
+        if (node.opens === 0) data.release(node.ino)
+      }
+      node.recalling = false
+    }
+  }
+
+  async #store(node: Inode): Promise<void> {
+    const { data, env } = this.#context
+    await this.#atimes.flushOne(node)
+    const contents = data.known(node.ino)
+    for (let round = 0; round < flushRoundsMax; round++) {
+      if (contents === undefined || contents.dirtyBytes === 0) return
+      try {
+        await contents.flush()
+      } catch (thrown) {
+        env.log.error('Cannot store what was written before the lease goes', {
+          ino: node.ino,
+          why: messageOf(thrown),
+        })
+        node.lost ??= FsError.from(thrown)
+        return
+      }
+    }
+  }
+
+  /** Repeated after reads that were answered meanwhile: they may have filled the page cache anew. */
+  async #forgetInKernel(node: Inode): Promise<void> {
+    if (this.#kernel === undefined) return
+    if (node.isDirectory || node.names !== undefined) await this.#kernel.names()
+    for (let round = 0; round < invalidationRoundsMax; round++) {
+      node.served = 0
+      await this.#kernel.inode(node.ino, !node.isDirectory)
+      if (node.served === 0 && node.reading === 0) return
+    }
+  }
+
+  async #sweep(): Promise<void> {
+    const { cache, session, data } = this.#context
+    while (cache.size > cache.limits.inodes) {
+      const count = Math.ceil(cache.limits.inodes * sweptShare)
+      const idle = (node: Inode) => this.#isIdle(node)
+      let swept = cache.coldest(count, idle)
+      if (swept.length === 0) swept = cache.coldest(count, idle)
+      if (swept.length === 0) return
+      for (const node of swept) node.recalling = true
+      if (swept.some(node => node.isDirectory)) await this.#kernel?.names()
+      const kernel = this.#kernel
+      if (kernel !== undefined) await Promise.all(swept.map(node => kernel.inode(node.ino, false)))
+      const still = swept.filter(node => this.#isIdle(node, true))
+      for (const node of swept) node.recalling = false
+      session.release(still.filter(node => node.lease !== 'none').map(node => node.ino))
+      for (const node of still) {
+        cache.remove(node)
+        data.release(node.ino)
+      }
+      if (still.length === 0) return
+    }
+  }
+
+  #isIdle(node: Inode, recalling = false): boolean {
+    const dirty = this.#context.data.known(node.ino)?.dirtyBytes ?? 0
+    return (
+      node.opens === 0 &&
+      dirty === 0 &&
+      node.reading === 0 &&
+      node.turns.idle &&
+      node.recalling === recalling &&
+      node.atime === undefined &&
+      node.lost === undefined &&
+      node.removal === undefined &&
+      !this.#locks.holdsAny(node.ino)
+    )
+  }
+
+  #forgetEverything(): void {
+    const kernel = this.#kernel
+    if (kernel === undefined) return
+    void kernel.names()
+    for (const node of this.#context.cache.all()) void kernel.inode(node.ino, node.opens > 0)
+  }
+}

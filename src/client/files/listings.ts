@@ -1,0 +1,197 @@
+import { type Attr, type Dirent, S_IFDIR, S_IFMT } from '../../core/attr.ts'
+import { FsError } from '../../core/errors.ts'
+import type { Ino } from '../../core/ids.ts'
+import { attrFromWire } from '../../wire/attr.ts'
+import type { ReadDirReply } from '../../wire/gen/cairn/v1/session.ts'
+import { toIno, toName, u63 } from '../../wire/validate.ts'
+import type { Name } from '../../core/name.ts'
+import { listingKept } from '../cache/inode-cache.ts'
+import type { AccessTimes } from './access-times.ts'
+import type { Attributes } from './attributes.ts'
+import type { FilesContext } from './context.ts'
+
+/** Takes an entry, with attributes if they are certain; false: no room for it, stop. */
+export type TakeDirent = (dirent: Dirent, attr: Attr | undefined) => boolean
+
+/** Entries asked for at once: some 100 bytes each. */
+const entriesPerCall = 1000
+
+/** `.` and `..` come first and have cookies of their own; those of the master follow them. */
+const ownCookies = 2n
+
+interface OpenDirectory {
+  readonly ino: Ino
+  /** Entries fetched ahead. Nothing else is kept: each reading position is found again by its cookie. */
+  ahead: readonly Dirent[]
+  /** Cookie after which `ahead` begins. */
+  after: bigint
+  /** Nothing comes after `ahead`. */
+  end: boolean
+  parent: Ino
+  /** What was seen since the start, while nothing changed: becomes the directory's cached listing. */
+  seen: Dirent[] | undefined
+  mark: number
+}
+
+/** Open directories. */
+export class Listings {
+  readonly #context: FilesContext
+  readonly #attributes: Attributes
+  readonly #atimes: AccessTimes
+  readonly #open = new Map<bigint, OpenDirectory>()
+  #last = 0n
+
+  constructor(context: FilesContext, attributes: Attributes, atimes: AccessTimes) {
+    this.#context = context
+    this.#attributes = attributes
+    this.#atimes = atimes
+  }
+
+  open(ino: Ino): bigint {
+    const node = this.#context.cache.make(ino)
+    node.opens += 1
+    this.#last += 1n
+    const nothing = { ahead: [], after: -1n, end: false, parent: ino, seen: undefined, mark: 0 }
+    this.#open.set(this.#last, { ino, ...nothing })
+    return this.#last
+  }
+
+  release(handle: bigint): void {
+    const directory = this.#open.get(handle)
+    if (directory === undefined) return
+    this.#open.delete(handle)
+    const node = this.#context.cache.get(directory.ino)
+    if (node !== undefined) node.opens -= 1
+  }
+
+  /** Lists from after `cookie`; 0 is the start, and sees the directory as it is now. */
+  async list(handle: bigint, cookie: bigint, plus: boolean, take: TakeDirent): Promise<void> {
+    const directory = this.#open.get(handle)
+    if (directory === undefined) throw new FsError('EBADF', `directory handle ${handle} is not open`)
+    const { cache } = this.#context
+    const node = cache.make(directory.ino)
+    // A removed directory has no entries, not even its own.
+    if (node.removed) return
+    if (cookie === 0n) {
+      directory.ahead = []
+      directory.after = -1n
+      directory.end = false
+      if (node.attr !== undefined) this.#atimes.touch(node, this.#attributes.shown(node.attr))
+    }
+    let at = cookie
+    for (;;) {
+      const entries = await this.#entries(directory, at, plus)
+      if (entries.length === 0) return
+      for (const entry of entries) {
+        if (!take(entry, plus ? this.#attrOf(directory.ino, entry) : undefined)) return
+        at = entry.cookie
+      }
+    }
+  }
+
+  /** Some entries after the cookie; none at the end. */
+  async #entries(directory: OpenDirectory, cookie: bigint, plus: boolean): Promise<readonly Dirent[]> {
+    if (cookie < ownCookies && directory.after < 0n) await this.#fetch(directory, 0n, plus)
+    if (cookie < ownCookies) return this.#own(directory).filter(entry => entry.cookie > cookie)
+    if (directory.after >= 0n && cookie >= directory.after) {
+      const rest = from(directory.ahead, cookie)
+      if (rest.length > 0 || directory.end) return rest
+    }
+    await this.#fetch(directory, cookie - ownCookies, plus)
+    return directory.ahead
+  }
+
+  #own(directory: OpenDirectory): Dirent[] {
+    return [
+      { name: '.' as Name, ino: directory.ino, type: S_IFDIR, cookie: 1n },
+      { name: '..' as Name, ino: directory.parent, type: S_IFDIR, cookie: 2n },
+    ]
+  }
+
+  /** Reads ahead from after the master's cookie. */
+  async #fetch(directory: OpenDirectory, after: bigint, plus: boolean): Promise<void> {
+    const { session, cache } = this.#context
+    const kept = this.#kept(directory.ino)
+    if (kept !== undefined) {
+      directory.parent = kept.parent
+      directory.ahead = from(kept.entries, after + ownCookies)
+      directory.after = after + ownCookies
+      directory.end = true
+      return
+    }
+    const { mark } = cache
+    const value = { ino: directory.ino, after, limit: entriesPerCall, attrs: plus }
+    const reply = await session.call({ $case: 'readDir', value }, 'readDir')
+    const entries = this.#take(directory.ino, reply, mark)
+    directory.parent = reply.parent === 0n ? directory.ino : toIno(reply.parent, 'read_dir.parent')
+    directory.ahead = entries
+    directory.after = after + ownCookies
+    directory.end = reply.end
+    if (!reply.end && entries.length === 0) throw new FsError('EPROTO', 'read_dir: no entries and no end')
+    this.#collect(directory, after, entries, mark)
+  }
+
+  #take(ino: Ino, reply: ReadDirReply, mark: number): Dirent[] {
+    const { cache } = this.#context
+    return reply.entries.map(wire => {
+      const entry = {
+        name: toName(wire.name, 'read_dir.name'),
+        ino: toIno(wire.ino, 'read_dir.ino'),
+        type: wire.type & S_IFMT,
+        cookie: u63(wire.cookie, 'read_dir.cookie') + ownCookies,
+      }
+      cache.noteName(ino, entry.name, entry.ino, mark)
+      if (wire.attr !== undefined) cache.noteQuery(attrFromWire(wire.attr, 'read_dir.attr'), mark)
+      return entry
+    })
+  }
+
+  /** A listing read from start to end while nothing changed is the directory's. */
+  #collect(directory: OpenDirectory, after: bigint, entries: readonly Dirent[], mark: number): void {
+    if (after === 0n) {
+      directory.seen = [...entries]
+      directory.mark = mark
+    } else if (directory.seen?.at(-1)?.cookie === after + ownCookies) {
+      directory.seen.push(...entries)
+    } else {
+      directory.seen = undefined
+    }
+    if (directory.seen === undefined) return
+    if (directory.seen.length > listingKept) directory.seen = undefined
+    else if (directory.end) {
+      const { cache } = this.#context
+      cache.noteListing(directory.ino, { entries: directory.seen, parent: directory.parent }, directory.mark)
+      directory.seen = undefined
+    }
+  }
+
+  #kept(ino: Ino) {
+    const { cache } = this.#context
+    const node = cache.get(ino)
+    return node !== undefined && cache.trusted(node) ? node.listing : undefined
+  }
+
+  /**
+   * Attributes to hand to the kernel with the name, which is a lookup: only if the name still leads there.
+   * The entry may have been fetched some time ago.
+   */
+  #attrOf(parent: Ino, entry: Dirent): Attr | undefined {
+    const { cache } = this.#context
+    if (cache.name(parent, entry.name) !== entry.ino) return undefined
+    const attr = cache.attr(entry.ino)
+    return attr === undefined ? undefined : this.#attributes.shown(attr)
+  }
+}
+
+/** The entries after a cookie, by bisection. */
+function from(entries: readonly Dirent[], cookie: bigint): readonly Dirent[] {
+  let low = 0
+  let high = entries.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    const entry = entries[middle]
+    if (entry !== undefined && entry.cookie <= cookie) low = middle + 1
+    else high = middle
+  }
+  return low === 0 ? entries : entries.slice(low)
+}

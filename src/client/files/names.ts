@@ -1,0 +1,278 @@
+import { type Attr, S_IFDIR, S_IFLNK, S_IFMT } from '../../core/attr.ts'
+import { FsError } from '../../core/errors.ts'
+import type { Ino } from '../../core/ids.ts'
+import { nameBytesMax, symlinkBytesMax } from '../../core/limits.ts'
+import { type Name, nameToBytes } from '../../core/name.ts'
+import { attrFromWire, attrFromWireIfPresent } from '../../wire/attr.ts'
+import type { Create } from '../../wire/gen/cairn/v1/session.ts'
+import { RenameMode as WireRenameMode } from '../../wire/gen/cairn/v1/session.ts'
+import { toSymlinkTarget } from '../../wire/validate.ts'
+import type { Inode } from '../cache/inode.ts'
+import type { AccessTimes } from './access-times.ts'
+import type { Attributes } from './attributes.ts'
+import { chain, type FilesContext, mustBeWritable } from './context.ts'
+import type { Removals } from './removals.ts'
+
+export interface NewFile {
+  /** Type and permission bits. */
+  readonly mode: number
+  readonly umask: number
+  readonly rdev: number
+  readonly uid: number
+  readonly gid: number
+}
+
+export type RenameMode = 'replace' | 'noreplace' | 'exchange'
+
+const renameModes = {
+  replace: WireRenameMode.RENAME_MODE_REPLACE,
+  noreplace: WireRenameMode.RENAME_MODE_NOREPLACE,
+  exchange: WireRenameMode.RENAME_MODE_EXCHANGE,
+} as const
+
+const noBytes = new Uint8Array(0)
+/** Times that a name may turn out to lead elsewhere before the operation gives up. */
+const attemptsMax = 10
+
+/** Names in directories: looking up, making, linking, renaming, removing. */
+export class Names {
+  readonly #context: FilesContext
+  readonly #attributes: Attributes
+  readonly #atimes: AccessTimes
+  readonly #removals: Removals
+
+  constructor(context: FilesContext, attributes: Attributes, atimes: AccessTimes, removals: Removals) {
+    this.#context = context
+    this.#attributes = attributes
+    this.#atimes = atimes
+    this.#removals = removals
+  }
+
+  /** What the name leads to, or undefined if there is no such name. */
+  lookup(parent: Ino, name: Name): Attr | undefined | Promise<Attr | undefined> {
+    checkName(name)
+    const { cache } = this.#context
+    const ino = cache.name(parent, name)
+    if (ino === null) return undefined
+    const attr = ino === undefined ? undefined : cache.attr(ino)
+    return attr === undefined ? this.#ask(parent, name) : this.#attributes.shown(attr)
+  }
+
+  readlink(ino: Ino): Name | Promise<Name> {
+    const { cache } = this.#context
+    const node = cache.make(ino)
+    const target = cache.trusted(node) || node.removed ? node.target : undefined
+    return chain(target ?? this.#askTarget(node), found => {
+      if (node.attr !== undefined) this.#atimes.touch(node, this.#attributes.shown(node.attr))
+      return found
+    })
+  }
+
+  /** Makes anything but a symlink. EEXIST if the name is taken. */
+  make(parent: Ino, name: Name, how: NewFile): Promise<Attr> {
+    return this.create(parent, name, how, { exclusive: true, writeLease: false })
+  }
+
+  symlink(parent: Ino, name: Name, target: Name, who: { uid: number; gid: number }): Promise<Attr> {
+    if (target.length > symlinkBytesMax) throw new FsError('ENAMETOOLONG', `${target.length} bytes`)
+    const how = { mode: S_IFLNK | 0o777, umask: 0, rdev: 0, ...who }
+    return this.create(parent, name, how, { exclusive: true, writeLease: false, target })
+  }
+
+  async create(
+    parent: Ino,
+    name: Name,
+    how: NewFile,
+    more: { readonly exclusive: boolean; readonly writeLease: boolean; readonly target?: Name },
+  ): Promise<Attr> {
+    mustBeWritable(this.#context.options)
+    checkName(name)
+    const attr = await this.#create({
+      parent,
+      name: nameToBytes(name),
+      target: more.target === undefined ? noBytes : nameToBytes(more.target),
+      exclusive: more.exclusive,
+      tmpfile: false,
+      writeLease: more.writeLease,
+      ...how,
+    })
+    this.#context.cache.changeName(parent, name, attr.ino)
+    return this.#attributes.shown(attr)
+  }
+
+  /** A file without a name, which lives until its last handle is closed, or gets one by link. */
+  async tmpfile(parent: Ino, how: NewFile): Promise<Attr> {
+    mustBeWritable(this.#context.options)
+    return this.#create({
+      parent,
+      name: noBytes,
+      target: noBytes,
+      // Whether it may be linked is the kernel's to know (O_EXCL).
+      exclusive: false,
+      tmpfile: true,
+      writeLease: true,
+      ...how,
+    })
+  }
+
+  async link(ino: Ino, parent: Ino, name: Name): Promise<Attr> {
+    const { session, cache, options } = this.#context
+    mustBeWritable(options)
+    checkName(name)
+    await this.#settle(ino)
+    const value = { ino, parent, name: nameToBytes(name), time: session.time() }
+    const reply = await session.call({ $case: 'link', value }, 'entry')
+    const attr = attrFromWire(reply.attr)
+    const node = cache.get(ino)
+    if (node !== undefined) {
+      node.removed = false
+      node.orphaned = false
+    }
+    cache.noteCommand(attr)
+    cache.noteCommand(attrFromWireIfPresent(reply.parent, 'parent'))
+    cache.changeName(parent, name, ino)
+    return this.#attributes.shown(attr)
+  }
+
+  async remove(parent: Ino, name: Name, directory: boolean): Promise<void> {
+    mustBeWritable(this.#context.options)
+    checkName(name)
+    await this.#untilItHolds(parent, name, async () => {
+      const ino = await this.#resolve(parent, name)
+      if (ino === undefined) throw new FsError('ENOENT', 'No such name')
+      await this.#removals.during(ino, open => this.#remove(parent, name, directory, ino, open))
+    })
+  }
+
+  async rename(parent: Ino, name: Name, newParent: Ino, newName: Name, mode: RenameMode): Promise<void> {
+    mustBeWritable(this.#context.options)
+    checkName(name)
+    checkName(newName)
+    await this.#untilItHolds(newParent, newName, async () => {
+      const source = await this.#resolve(parent, name)
+      if (source !== undefined) await this.#settle(source)
+      const target = await this.#resolve(newParent, newName)
+      const send = (open: boolean) =>
+        this.#rename(parent, name, newParent, newName, mode, source, target, open)
+      if (target === undefined || mode === 'exchange') await send(false)
+      else await this.#removals.during(target, send)
+    })
+  }
+
+  async #rename(
+    parent: Ino,
+    name: Name,
+    newParent: Ino,
+    newName: Name,
+    mode: RenameMode,
+    source: Ino | undefined,
+    target: Ino | undefined,
+    targetOpen: boolean,
+  ): Promise<void> {
+    const { session, cache } = this.#context
+    const value = {
+      parent,
+      name: nameToBytes(name),
+      newParent,
+      newName: nameToBytes(newName),
+      mode: renameModes[mode],
+      expectedTarget: target ?? 0n,
+      targetOpen,
+      time: session.time(),
+    }
+    const reply = await session.call({ $case: 'rename', value }, 'rename')
+    const attr = attrFromWire(reply.attr)
+    cache.noteCommand(attr)
+    cache.noteCommand(attrFromWireIfPresent(reply.parent, 'parent'))
+    cache.noteCommand(attrFromWireIfPresent(reply.newParent, 'new_parent'))
+    // Its `..` may be another now.
+    cache.dropListing(attr.ino)
+    const replaced = attrFromWireIfPresent(reply.target, 'target')
+    // Both names of one file: rename does nothing at all.
+    if (source === target && mode === 'replace') return
+    cache.changeName(parent, name, mode === 'exchange' ? (replaced?.ino ?? null) : null)
+    cache.changeName(newParent, newName, attr.ino)
+    if (replaced === undefined) return
+    if (mode === 'exchange') cache.noteCommand(replaced)
+    else this.#removals.note(replaced, reply.orphaned)
+  }
+
+  async #remove(parent: Ino, name: Name, directory: boolean, ino: Ino, open: boolean): Promise<void> {
+    const { session, cache } = this.#context
+    const value = {
+      parent,
+      name: nameToBytes(name),
+      directory,
+      expected: ino,
+      open: open && !directory,
+      time: session.time(),
+    }
+    const reply = await session.call({ $case: 'unlink', value }, 'remove')
+    cache.noteCommand(attrFromWireIfPresent(reply.parent, 'parent'))
+    cache.changeName(parent, name, null)
+    this.#removals.note(attrFromWire(reply.attr), reply.orphaned)
+  }
+
+  /** Repeats what was refused because the name leads elsewhere by now (ESTALE). */
+  async #untilItHolds(parent: Ino, name: Name, attempt: () => Promise<void>): Promise<void> {
+    for (let attempts = 1; ; attempts++) {
+      try {
+        await attempt()
+        return
+      } catch (thrown) {
+        if (!(thrown instanceof FsError) || thrown.code !== 'ESTALE' || attempts === attemptsMax) throw thrown
+        this.#context.cache.forgetName(parent, name)
+      }
+    }
+  }
+
+  async #resolve(parent: Ino, name: Name): Promise<Ino | undefined> {
+    const known = this.#context.cache.name(parent, name)
+    if (known !== undefined) return known ?? undefined
+    return (await this.#ask(parent, name))?.ino
+  }
+
+  /** What was written to it is stored: so a name never leads to less than was written before it was given. */
+  async #settle(ino: Ino): Promise<void> {
+    const file = this.#context.data.known(ino)
+    if (file !== undefined && file.dirtyBytes > 0) await file.flush()
+  }
+
+  async #create(how: Omit<Create, 'time'>): Promise<Attr> {
+    const { session, cache } = this.#context
+    const reply = await session.call({ $case: 'create', value: { ...how, time: session.time() } }, 'entry')
+    const attr = attrFromWire(reply.attr)
+    cache.noteCommand(attr)
+    cache.noteCommand(attrFromWireIfPresent(reply.parent, 'parent'))
+    const node = cache.get(attr.ino)
+    if (node !== undefined && (attr.mode & S_IFMT) === S_IFDIR && node.lease !== 'none')
+      node.names ??= new Map()
+    return attr
+  }
+
+  async #ask(parent: Ino, name: Name): Promise<Attr | undefined> {
+    const { session, cache } = this.#context
+    const { mark } = cache
+    const value = { parent, name: nameToBytes(name) }
+    const reply = await session.call({ $case: 'lookup', value }, 'entry')
+    const attr = attrFromWireIfPresent(reply.attr)
+    cache.noteName(parent, name, attr?.ino ?? null, mark)
+    if (attr === undefined) return undefined
+    cache.noteQuery(attr, mark)
+    return this.#attributes.shown(cache.attr(attr.ino) ?? attr)
+  }
+
+  async #askTarget(node: Inode): Promise<Name> {
+    const { session, cache } = this.#context
+    const { mark } = cache
+    const reply = await session.call({ $case: 'readLink', value: { ino: node.ino } }, 'readLink')
+    const target = toSymlinkTarget(reply.target)
+    if (node.lease !== 'none' && node.changed <= mark) node.target = target
+    return target
+  }
+}
+
+/** The kernel passes names that are too long for us, and never empty ones, `.` or `..`. */
+export function checkName(name: Name): void {
+  if (name.length > nameBytesMax) throw new FsError('ENAMETOOLONG', `A name of ${name.length} bytes`)
+}

@@ -1,0 +1,86 @@
+import type { Attr } from '../../core/attr.ts'
+import { FsError, messageOf } from '../../core/errors.ts'
+import type { Ino } from '../../core/ids.ts'
+import type { Inode } from '../cache/inode.ts'
+import type { FilesContext } from './context.ts'
+
+/**
+ * Inodes that lose their names. One that is open here lives on at the master as an orphan of this
+ * session, until the last handle is closed; what was written to one that is not open need never be
+ * sent. A program may still refer to a removed inode that is not open (a working directory, O_PATH):
+ * its last attributes are kept until the kernel forgets it.
+ */
+export class Removals {
+  readonly #context: FilesContext
+
+  constructor(context: FilesContext) {
+    this.#context = context
+  }
+
+  /**
+   * Runs a removal that tells the master whether the inode is open here. Nobody opens it meanwhile
+   * (see `settled`), and removals of one inode by several names follow each other.
+   */
+  async during(ino: Ino, removal: (open: boolean) => Promise<void>): Promise<void> {
+    const node = this.#context.cache.make(ino)
+    await this.settled(node)
+    const running = removal(node.opens > 0)
+    const settled = running.then(
+      () => undefined,
+      () => undefined,
+    )
+    node.removal = settled
+    try {
+      await running
+    } finally {
+      if (node.removal === settled) node.removal = undefined
+    }
+  }
+
+  /** Waits for removals under way. */
+  async settled(node: Inode): Promise<void> {
+    while (node.removal !== undefined) await node.removal
+  }
+
+  /** A name of it went. */
+  note(attr: Attr, orphaned: boolean): void {
+    const { cache } = this.#context
+    const node = cache.make(attr.ino)
+    if (attr.nlink > 0) {
+      cache.noteCommand(attr)
+      return
+    }
+    node.removed = true
+    node.orphaned = orphaned
+    node.attr = attr
+    cache.noteCommand(attr)
+    if (node.opens === 0) void this.discard(node)
+  }
+
+  /** The last handle of a removed inode was closed, or there was none: nobody can reach its bytes. */
+  async discard(node: Inode): Promise<void> {
+    const { session, data, env } = this.#context
+    const file = data.known(node.ino)
+    node.atime = undefined
+    try {
+      if (file !== undefined) {
+        await file.discardFrom(0)
+        file.takeError()
+        data.release(node.ino)
+      }
+      if (!node.orphaned) return
+      node.orphaned = false
+      await session.call({ $case: 'closeOrphan', value: { ino: node.ino } }, 'done')
+    } catch (thrown) {
+      const gone = thrown instanceof FsError && (thrown.code === 'ENOENT' || thrown.code === 'ESTALE')
+      if (!gone) env.log.warn('A removed file was not given up', { ino: node.ino, why: messageOf(thrown) })
+    }
+  }
+
+  /** The kernel has forgotten it: a removed inode is of no more use. */
+  forgotten(ino: Ino): void {
+    const { cache } = this.#context
+    const node = cache.get(ino)
+    if (node?.removed === true && node.opens === 0) cache.remove(node)
+  }
+}

@@ -1,0 +1,116 @@
+import { FsError } from '../../core/errors.ts'
+import type { Ino } from '../../core/ids.ts'
+import { xattrBytesMax, xattrNameBytesMax } from '../../core/limits.ts'
+import { type Name, nameToBytes } from '../../core/name.ts'
+import { attrFromWire } from '../../wire/attr.ts'
+import { XattrMode } from '../../wire/gen/cairn/v1/session.ts'
+import { bytesUpTo, toXattrName } from '../../wire/validate.ts'
+import type { Inode } from '../cache/inode.ts'
+import { type FilesContext, mustBeWritable } from './context.ts'
+
+const modes = {
+  set: XattrMode.XATTR_MODE_SET,
+  create: XattrMode.XATTR_MODE_CREATE,
+  replace: XattrMode.XATTR_MODE_REPLACE,
+} as const
+
+const namespaces = /^(?:user|trusted|security)\.[^]|^system\.posix_acl_(?:access|default)$/
+
+/** Extended attributes. That there is none is remembered, too: the kernel asks for ACLs and capabilities often. */
+export class Xattrs {
+  readonly #context: FilesContext
+
+  constructor(context: FilesContext) {
+    this.#context = context
+  }
+
+  get(ino: Ino, name: Name): Uint8Array | Promise<Uint8Array> {
+    checkXattrName(name)
+    const node = this.#known(ino)
+    const value = node?.xattrs?.get(name)
+    if (value === null || (value === undefined && node?.xattrNames?.includes(name) === false))
+      throw absent(name)
+    return value ?? this.#ask(ino, name)
+  }
+
+  list(ino: Ino): readonly Name[] | Promise<readonly Name[]> {
+    return this.#known(ino)?.xattrNames ?? this.#askNames(ino)
+  }
+
+  async set(
+    ino: Ino,
+    name: Name,
+    value: Uint8Array,
+    mode: 'set' | 'create' | 'replace',
+    killSgid: boolean,
+  ): Promise<void> {
+    const { session, cache, options } = this.#context
+    mustBeWritable(options)
+    checkXattrName(name)
+    if (value.length > xattrBytesMax) throw new FsError('E2BIG', `a value of ${value.length} bytes`)
+    const bytes = Uint8Array.from(value)
+    const time = session.time()
+    const op = { ino, name: nameToBytes(name), value: bytes, mode: modes[mode], killSgid, time }
+    const reply = await session.call({ $case: 'setXattr', value: op }, 'attr')
+    cache.dropXattrs(cache.make(ino))
+    cache.noteCommand(attrFromWire(reply.attr))
+  }
+
+  async remove(ino: Ino, name: Name): Promise<void> {
+    const { session, cache, options } = this.#context
+    mustBeWritable(options)
+    checkXattrName(name)
+    const value = { ino, name: nameToBytes(name), time: session.time() }
+    const reply = await session.call({ $case: 'removeXattr', value }, 'attr')
+    cache.dropXattrs(cache.make(ino))
+    cache.noteCommand(attrFromWire(reply.attr))
+  }
+
+  #known(ino: Ino): Inode | undefined {
+    const { cache } = this.#context
+    const node = cache.get(ino)
+    return node !== undefined && cache.trusted(node) ? node : undefined
+  }
+
+  async #ask(ino: Ino, name: Name): Promise<Uint8Array> {
+    const { session, cache } = this.#context
+    const { mark } = cache
+    try {
+      const reply = await session.call(
+        { $case: 'getXattr', value: { ino, name: nameToBytes(name) } },
+        'xattr',
+      )
+      const value = Uint8Array.from(bytesUpTo(reply.value, xattrBytesMax, 'xattr.value'))
+      this.#note(ino, name, value, mark)
+      return value
+    } catch (thrown) {
+      if (thrown instanceof FsError && thrown.code === 'ENODATA') this.#note(ino, name, null, mark)
+      throw thrown
+    }
+  }
+
+  #note(ino: Ino, name: Name, value: Uint8Array | null, mark: number): void {
+    const { cache } = this.#context
+    const node = cache.get(ino)
+    if (node !== undefined) cache.noteXattr(node, name, value, mark)
+  }
+
+  async #askNames(ino: Ino): Promise<readonly Name[]> {
+    const { session, cache } = this.#context
+    const { mark } = cache
+    const reply = await session.call({ $case: 'listXattr', value: { ino } }, 'listXattr')
+    const names = reply.names.map(bytes => toXattrName(bytes, 'list_xattr.names'))
+    const node = cache.get(ino)
+    if (node !== undefined) cache.noteXattrNames(node, names, mark)
+    return names
+  }
+}
+
+function absent(name: Name): FsError {
+  return new FsError('ENODATA', `no xattr ${name}`)
+}
+
+function checkXattrName(name: Name): void {
+  if (name.length > xattrNameBytesMax) throw new FsError('ERANGE', `an xattr name of ${name.length} bytes`)
+  if (!namespaces.test(name)) throw new FsError('EOPNOTSUPP', `xattrs ${name} are not supported`)
+}
