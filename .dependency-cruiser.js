@@ -26,17 +26,27 @@ for (const entry of readdirSync(new URL('src', import.meta.url))) {
   if (!(entry in mayImport)) throw new Error(`src/${entry} is not in the table of .dependency-cruiser.js`)
 }
 
+/** Modules that are a thread's own composition root: they serve a lane over their folder's code. */
+const workers = '^src/([^/]+)/.+-worker\\.ts$'
+
 const boundary = ([from, to]) => ({
   name: `${from}-boundary`,
   comment: `src/${from} imports ${to.length === 0 ? 'no other folder' : `only ${to.join(', ')}`}`,
   severity: 'error',
-  from: { path: `^src/${from}/` },
+  from: { path: `^src/${from}/`, pathNot: workers },
   to: { path: '^(src|test|bench|tools)/', pathNot: [from, ...to].map(folder => `^src/${folder}/`) },
 })
 
 export default {
   forbidden: [
     ...Object.entries(mayImport).map(boundary),
+    {
+      name: 'worker-boundary',
+      comment: 'A thread imports its own folder, core and env',
+      severity: 'error',
+      from: { path: workers },
+      to: { path: '^(src|test|bench|tools)/', pathNot: ['^src/$1/', '^src/(core|env)/'] },
+    },
     {
       name: 'no-cycles',
       severity: 'error',

@@ -1,0 +1,52 @@
+import { FsError } from '../../core/errors.ts'
+import type { DiskFile } from '../disk/disk.ts'
+import type { BlockRow } from './index-protocol.ts'
+
+/** An open block. Its bytes are not verified: the reader on the other side does that. */
+export interface BlockReader {
+  readonly row: BlockRow
+  /** Exactly these bytes, which lie within the block. Rejects with EIO when they are not there. */
+  read(offset: number, length: number): Promise<Uint8Array>
+  close(): Promise<void>
+}
+
+export class RowReader implements BlockReader {
+  readonly row: BlockRow
+  readonly #data: Uint8Array
+
+  constructor(row: BlockRow, data: Uint8Array) {
+    this.row = row
+    this.#data = data
+  }
+
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    return exactly(this.#data.subarray(offset, offset + length), length, this.row)
+  }
+
+  async close(): Promise<void> {
+    // Nothing is open.
+  }
+}
+
+export class FileReader implements BlockReader {
+  readonly row: BlockRow
+  readonly #file: DiskFile
+
+  constructor(row: BlockRow, file: DiskFile) {
+    this.row = row
+    this.#file = file
+  }
+
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    return exactly(await this.#file.read(offset, length), length, this.row)
+  }
+
+  close(): Promise<void> {
+    return this.#file.close()
+  }
+}
+
+function exactly(data: Uint8Array, length: number, row: BlockRow): Uint8Array {
+  if (data.length === length) return data
+  throw new FsError('EIO', `block ${row.id} is shorter than its ${row.length} bytes`)
+}

@@ -1,0 +1,300 @@
+import type { Checksums } from '../../core/checksum.ts'
+import type { Env, Log } from '../../core/env.ts'
+import { FsError, messageOf } from '../../core/errors.ts'
+import type { BlockId } from '../../core/ids.ts'
+import { pieceBytes } from '../../core/limits.ts'
+import type { Disk } from '../disk/disk.ts'
+import type { BlockIndex } from './block-index.ts'
+import { type BlockReader, FileReader, RowReader } from './block-reader.ts'
+import type { BlockClaim } from './block-verifier.ts'
+import { DamageList } from './damage.ts'
+import { IncomingFile } from './incoming-block.ts'
+import { type BlockRow, place, type StoreIdentity, type Totals } from './index-protocol.ts'
+import { KeyedMutex } from './keyed-mutex.ts'
+import { folderOf, pathOf, temporaryFolder } from './layout.ts'
+import { recoverStore } from './recover-store.ts'
+import { Space, type SpaceOptions } from './space.ts'
+
+export interface StoreOptions extends SpaceOptions {
+  readonly env: Env
+  readonly disk: Disk
+  readonly index: BlockIndex
+  readonly checksums: Checksums
+}
+
+/** How much is read at a time to verify a stored block. */
+const verifyBytes = 16 * pieceBytes
+const vacuumPages = 256
+
+/**
+ * The blocks of one disk. Small ones are rows of the index, larger ones files:
+ *
+ *   temporary file, its bytes synced → renamed to its id → folder synced → row committed → receipt
+ *   row removed, name noted as unlinked → file unlinked → (later) folder synced → note removed
+ *
+ * The row decides: a crash between any two steps leaves a file without a row, which the next opening
+ * removes or adopts, never a row without its file.
+ */
+export class BlockStore {
+  readonly damages = new DamageList()
+  readonly space: Space
+  readonly #disk: Disk
+  readonly #index: BlockIndex
+  readonly #checksums: Checksums
+  readonly #log: Log
+  readonly #locks = new KeyedMutex<BlockId>()
+  readonly #changed = new Set<() => void>()
+  /** Unlinked, but perhaps not yet on stable storage. */
+  #unlinked: BlockId[] = []
+  #vacuum = false
+  #identity: StoreIdentity
+  #totals: Totals
+  #temporaries = 0
+  #scrubbed: BlockId | undefined
+
+  /** Recovers what a crash left. Rejects with a UsageError for a folder that must not be used. */
+  static async open(options: StoreOptions): Promise<BlockStore> {
+    const opened = await options.index.ask('open', { store: new Uint8Array(options.env.random.bytes(16)) })
+    const store = new BlockStore(options, opened)
+    store.#scrubbed = opened.scrubbed
+    await recoverStore({ ...options, opened, damages: store.damages, log: store.#log })
+    store.#totals = await options.index.ask('totals', {})
+    store.space.usedBytes = store.#totals.bytes
+    await store.space.refresh()
+    return store
+  }
+
+  private constructor(options: StoreOptions, opened: { identity: StoreIdentity; totals: Totals }) {
+    this.#disk = options.disk
+    this.#index = options.index
+    this.#checksums = options.checksums
+    this.#log = options.env.log.child({ part: 'blocks' })
+    this.#identity = opened.identity
+    this.#totals = opened.totals
+    this.space = new Space(options.disk, opened.totals.bytes, options)
+  }
+
+  get identity(): StoreIdentity {
+    return this.#identity
+  }
+
+  get totals(): Totals {
+    return this.#totals
+  }
+
+  /** For questions about changes, digests and listings. */
+  get index(): Pick<BlockIndex, 'ask'> {
+    return this.#index
+  }
+
+  /** Where the scrubber was when the store was opened. */
+  get scrubbed(): BlockId | undefined {
+    return this.#scrubbed
+  }
+
+  /** Calls back after changes were committed. */
+  onChange(callback: () => void): void {
+    this.#changed.add(callback)
+  }
+
+  /** The master accepted this store. */
+  async join(cluster: Uint8Array, node: bigint): Promise<void> {
+    const own = new Uint8Array(cluster)
+    await this.#index.ask('join', { cluster: own, node })
+    this.#identity = { ...this.#identity, cluster: own, node }
+  }
+
+  /** Later changes are numbered above `sequence`. */
+  async skipTo(sequence: bigint): Promise<void> {
+    await this.#index.ask('skipTo', { sequence })
+    if (sequence > this.#totals.sequence) this.#totals = { ...this.#totals, sequence }
+  }
+
+  /** Stores a small block whose bytes were verified. Resolves with the generation that is on stable storage. */
+  async putRow(claim: BlockClaim, generation: bigint, data: Uint8Array): Promise<bigint> {
+    const { id, length, checksums } = claim
+    return this.#locks.run(id, () =>
+      this.#commit({ id, generation, length, checksums, data }),
+    )
+  }
+
+  /** Begins to receive a large block; the caller verifies its bytes. */
+  receive(): IncomingFile {
+    const { incarnation } = this.#identity
+    return new IncomingFile(this.#disk, `${temporaryFolder}/${incarnation}-${this.#temporaries++}`)
+  }
+
+  /** Stores a large block whose bytes were verified and appended. Resolves as putRow; on failure nothing is kept. */
+  async putFile(claim: BlockClaim, generation: bigint, file: IncomingFile): Promise<bigint> {
+    try {
+      await file.finish()
+      return await this.#locks.run(claim.id, () => this.#place(claim, generation, file))
+    } catch (error) {
+      throw this.#failed(error)
+    } finally {
+      // Renamed away if all went well.
+      await file.discard()
+    }
+  }
+
+  /** Opens a block. ENOENT if it is not here, EIO if it should be and is not. */
+  async read(id: BlockId): Promise<BlockReader> {
+    const found = await this.#index.ask('get', { id })
+    if (found === undefined) throw absent(id)
+    if (found.row.place === place.row) return new RowReader(found.row, found.data ?? new Uint8Array(0))
+    try {
+      return new FileReader(found.row, await this.#disk.open(pathOf(id)))
+    } catch (error) {
+      return this.#missing(found.row, error)
+    }
+  }
+
+  /** Tells what a read found wrong; for the master. */
+  noteDamage(row: BlockRow, what: string): void {
+    this.#log.warn('block is damaged', { block: row.id, what })
+    this.damages.add({ id: row.id, generation: row.generation, what })
+  }
+
+  /** Whether the bytes of a stored block match its checksums. ENOENT and EIO as `read`. */
+  async verify(reader: BlockReader, pace?: (bytes: number) => Promise<void>): Promise<boolean> {
+    const { id, length, checksums } = reader.row
+    for (let at = 0; at < length; at += verifyBytes) {
+      const data = await reader.read(at, Math.min(verifyBytes, length - at))
+      const first = at / pieceBytes
+      const expected = checksums.subarray(first * 8, (first + Math.ceil(data.length / pieceBytes)) * 8)
+      if (this.#checksums.mismatch(id, data, expected, first) !== -1) return false
+      await pace?.(data.length)
+    }
+    return true
+  }
+
+  /** Removes exactly this instance; another one, or none, is no error. */
+  async remove(id: BlockId, generation: bigint): Promise<void> {
+    await this.#locks.run(id, async () => {
+      const { removed, unlink, totals } = await this.#index.ask('remove', { id, generation })
+      if (!removed) return
+      this.#count(totals)
+      this.damages.delete(id)
+      this.#vacuum ||= !unlink
+      if (unlink) await this.#unlink(id)
+    })
+  }
+
+  async setScrubbed(id: BlockId | undefined): Promise<void> {
+    await this.#index.ask('scrubbed', { id })
+  }
+
+  /** Housekeeping, to be called every few seconds: free space, a failed disk, what deletions left. */
+  async maintain(): Promise<void> {
+    await this.space.refresh()
+    if (this.space.failure !== undefined) await this.#probe()
+    await this.#forgetUnlinked()
+    if (this.#vacuum) this.#vacuum = (await this.#index.ask('vacuum', { pages: vacuumPages })) > 0
+  }
+
+  /** In order: the next opening need not compare folder and index. No call may be under way. */
+  async close(): Promise<void> {
+    await this.#forgetUnlinked()
+    await this.#index.ask('close', {})
+    await this.#index.close()
+  }
+
+  async #place(claim: BlockClaim, generation: bigint, file: IncomingFile): Promise<bigint> {
+    const { id, length, checksums } = claim
+    if (!(await this.#holds(claim))) {
+      await this.#disk.rename(file.path, pathOf(id))
+      await this.#disk.syncFolder(folderOf(id))
+    }
+    return this.#commit({ id, generation, length, checksums, data: undefined })
+  }
+
+  /** A stored copy that is right is kept, so that a repeated put costs no second write. */
+  async #holds({ id, checksums }: BlockClaim): Promise<boolean> {
+    const row = await this.#index.ask('lookup', { id })
+    if (row?.place !== place.file || Buffer.compare(row.checksums, checksums) !== 0) return false
+    try {
+      const reader = new FileReader(row, await this.#disk.open(pathOf(id)))
+      try {
+        return await this.verify(reader)
+      } finally {
+        await reader.close()
+      }
+    } catch (error) {
+      this.#log.warn('stored block cannot be read and is written anew', { block: id, error: messageOf(error) })
+      return false
+    }
+  }
+
+  async #commit(put: BlockClaim & { generation: bigint; checksums: Uint8Array; data: Uint8Array | undefined }): Promise<bigint> {
+    try {
+      const { generation, totals } = await this.#index.ask('put', put)
+      this.damages.delete(put.id)
+      this.#count(totals)
+      return generation
+    } catch (error) {
+      throw this.#failed(error)
+    }
+  }
+
+  async #unlink(id: BlockId): Promise<void> {
+    try {
+      await this.#disk.unlink(pathOf(id))
+    } catch (error) {
+      // The row is gone, which is what counts; the note makes the next opening try again.
+      if (FsError.from(error).code !== 'ENOENT') {
+        this.#log.warn('file of a removed block stays until the next start', { block: id, error: messageOf(error) })
+        return
+      }
+    }
+    this.#unlinked.push(id)
+  }
+
+  async #forgetUnlinked(): Promise<void> {
+    const gone = this.#unlinked
+    if (gone.length === 0) return
+    this.#unlinked = []
+    for (const folder of new Set(gone.map(folderOf))) await this.#disk.syncFolder(folder)
+    await Promise.all(gone.map(id => this.#index.ask('forgetUnlinked', { id })))
+  }
+
+  async #missing(row: BlockRow, error: unknown): Promise<never> {
+    const { code } = FsError.from(error)
+    const still = await this.#index.ask('lookup', { id: row.id })
+    if (still === undefined) throw absent(row.id)
+    if (code === 'ENOENT' || code === 'EIO') this.noteDamage(still, `its file cannot be opened: ${messageOf(error)}`)
+    throw new FsError('EIO', `block ${row.id} cannot be opened: ${messageOf(error)}`, { cause: error })
+  }
+
+  /** Whether the disk takes writes again. */
+  async #probe(): Promise<void> {
+    const file = this.receive()
+    try {
+      await file.append(Buffer.alloc(4096))
+      await file.finish()
+      await this.#index.ask('skipTo', { sequence: 0n })
+      this.space.recovered()
+      this.#log.info('disk takes writes again')
+    } catch (error) {
+      this.#log.debug('disk still fails', { error: messageOf(error) })
+    } finally {
+      await file.discard()
+    }
+  }
+
+  #failed(error: unknown): FsError {
+    const failure = FsError.from(error)
+    this.space.failed(failure)
+    return failure
+  }
+
+  #count(totals: Totals): void {
+    // Answers come in the order of the commits.
+    this.#totals = totals
+    this.space.usedBytes = totals.bytes
+    for (const callback of this.#changed) callback()
+  }
+}
+
+function absent(id: BlockId): FsError {
+  return new FsError('ENOENT', `block ${id} is not here`)
+}

@@ -1,0 +1,50 @@
+import { BlockIdHasher, type Checksums, type PieceHasher } from '../../core/checksum.ts'
+import { FsError } from '../../core/errors.ts'
+import type { BlockId } from '../../core/ids.ts'
+
+/** What a sender claims of a block. */
+export interface BlockClaim {
+  readonly id: BlockId
+  readonly length: number
+  readonly checksums: Uint8Array
+}
+
+/**
+ * Checks a block that arrives in parts against what its sender claimed. The last part is accepted only if
+ * all of the block is right, so whoever passes parts on after checking them never completes a wrong block.
+ */
+export class BlockVerifier {
+  readonly #claim: BlockClaim
+  readonly #pieces: PieceHasher
+  readonly #hash: BlockIdHasher | undefined
+  #received = 0
+
+  constructor(checksums: Checksums, claim: BlockClaim, options: { readonly verifyId: boolean }) {
+    this.#claim = claim
+    this.#pieces = checksums.hasher(claim.id)
+    this.#hash = options.verifyId ? new BlockIdHasher() : undefined
+  }
+
+  get complete(): boolean {
+    return this.#received === this.#claim.length
+  }
+
+  /** Throws EINVAL for too much data, EIO when the whole block is not what was claimed. */
+  update(data: Uint8Array): void {
+    const { id, length } = this.#claim
+    this.#received += data.length
+    if (this.#received > length)
+      throw new FsError('EINVAL', `Cannot put block ${id}: more than its ${length} bytes arrived`)
+    this.#pieces.update(data)
+    this.#hash?.update(data)
+    if (this.complete) this.#finish()
+  }
+
+  #finish(): void {
+    const { id, checksums } = this.#claim
+    if (Buffer.compare(this.#pieces.digest(), checksums) !== 0)
+      throw new FsError('EIO', `Cannot put block ${id}: its bytes do not match the checksums sent with it`)
+    const found = this.#hash?.digest() ?? id
+    if (found !== id) throw new FsError('EIO', `Cannot put block ${id}: the SHA-256 of its bytes is ${found}`)
+  }
+}

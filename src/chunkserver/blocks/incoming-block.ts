@@ -1,0 +1,59 @@
+import { FsError } from '../../core/errors.ts'
+import type { Disk, DiskFile } from '../disk/disk.ts'
+
+/**
+ * A file that is being received under a temporary name. A crash leaves the temporary file, which the
+ * next opening removes.
+ */
+export class IncomingFile {
+  readonly #disk: Disk
+  readonly path: string
+  #file: DiskFile | undefined
+  /** Ends with the work asked last; rejects with the first error, which fails all that follows. */
+  #tail: Promise<void>
+
+  constructor(disk: Disk, path: string) {
+    this.#disk = disk
+    this.path = path
+    this.#tail = this.#create()
+    // Whoever waits for the tail hears of it; nobody does when the put is given up.
+    this.#tail.catch(() => undefined)
+  }
+
+  /** Resolves when the data is with the file system and the buffer is free. */
+  append(data: Uint8Array): Promise<void> {
+    return this.#then(file => file.append(data))
+  }
+
+  /** The bytes are on stable storage, the name is not. */
+  async finish(): Promise<void> {
+    await this.#then(file => file.datasync())
+    await this.#close()
+  }
+
+  /** Removes the file. Never rejects: what remains goes with the next opening. */
+  async discard(): Promise<void> {
+    await this.#tail.catch(() => undefined)
+    if (this.#file !== undefined) await this.#close().catch(() => undefined)
+    await this.#disk.unlink(this.path).catch(() => undefined)
+  }
+
+  async #create(): Promise<void> {
+    this.#file = await this.#disk.create(this.path)
+  }
+
+  #then(work: (file: DiskFile) => Promise<void>): Promise<void> {
+    this.#tail = this.#tail.then(() => {
+      if (this.#file === undefined) throw new FsError('EIO', `${this.path} is closed`)
+      return work(this.#file)
+    })
+    this.#tail.catch(() => undefined)
+    return this.#tail
+  }
+
+  async #close(): Promise<void> {
+    const file = this.#file
+    this.#file = undefined
+    await file?.close()
+  }
+}

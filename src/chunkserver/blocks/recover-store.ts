@@ -1,0 +1,147 @@
+import { BlockIdHasher, type Checksums } from '../../core/checksum.ts'
+import type { Log } from '../../core/env.ts'
+import { FsError, UsageError } from '../../core/errors.ts'
+import { type BlockId, parseBlockId } from '../../core/ids.ts'
+import { blockBytesMax, dataMessageBytes } from '../../core/limits.ts'
+import type { Disk } from '../disk/disk.ts'
+import type { BlockIndex } from './block-index.ts'
+import type { DamageList } from './damage.ts'
+import type { Opened } from './index-protocol.ts'
+import { blocksFolder, folderCount, folderName, folderOf, pathOf, temporaryFolder } from './layout.ts'
+import { isSmall } from './stored-bytes.ts'
+
+/**
+ * Generation of a block whose file was found without a row. The master grants higher ones, and sees the
+ * block in the inventory as an instance that it does not know.
+ */
+export const adoptedGeneration = 1n
+
+export interface Recovery {
+  readonly disk: Disk
+  readonly index: BlockIndex
+  readonly checksums: Checksums
+  readonly opened: Opened
+  readonly damages: DamageList
+  readonly log: Log
+}
+
+/** Makes folder and index agree, whatever a crash left. */
+export async function recoverStore(recovery: Recovery): Promise<void> {
+  await (recovery.opened.fresh ? makeFolders(recovery) : checkFolders(recovery))
+  await emptyTemporaries(recovery)
+  await unlinkRemoved(recovery)
+  if (!recovery.opened.clean) for (let number = 0; number < folderCount; number++) await compareFolder(recovery, number)
+}
+
+async function makeFolders({ disk }: Recovery): Promise<void> {
+  await disk.makeFolder(temporaryFolder)
+  await disk.makeFolder(blocksFolder)
+  for (let number = 0; number < folderCount; number++) {
+    const folder = `${blocksFolder}/${folderName(number)}`
+    await disk.makeFolder(folder)
+    if ((await disk.list(folder)).length > 0)
+      throw new UsageError(`there are blocks in ${folder}, but no index: its file was lost`)
+  }
+  await disk.syncFolder(blocksFolder)
+  await disk.syncFolder('.')
+}
+
+/** An index without its files is most likely a disk that is not mounted: going on would report all of it as lost. */
+async function checkFolders({ disk, opened }: Recovery): Promise<void> {
+  const { files } = opened.totals
+  for (let number = 0; files > 0 && number < folderCount; number++) {
+    const names = await listOrNothing(disk, `${blocksFolder}/${folderName(number)}`)
+    if (names.length > 0) break
+    if (number === folderCount - 1)
+      throw new UsageError(`the index has ${files} blocks in files, but the folder has none: was it emptied?`)
+  }
+  await disk.makeFolder(temporaryFolder)
+  await disk.makeFolder(blocksFolder)
+  for (let number = 0; number < folderCount; number++) await disk.makeFolder(`${blocksFolder}/${folderName(number)}`)
+}
+
+async function listOrNothing(disk: Disk, folder: string): Promise<string[]> {
+  try {
+    return await disk.list(folder)
+  } catch (error) {
+    if (FsError.from(error).code === 'ENOENT') return []
+    throw error
+  }
+}
+
+async function emptyTemporaries({ disk, log }: Recovery): Promise<void> {
+  const names = await disk.list(temporaryFolder)
+  for (const name of names) await disk.unlink(`${temporaryFolder}/${name}`)
+  if (names.length > 0) log.info('unfinished blocks were removed', { count: names.length })
+}
+
+async function unlinkRemoved({ disk, index, opened }: Recovery): Promise<void> {
+  if (opened.unlinked.length === 0) return
+  for (const id of opened.unlinked)
+    await disk.unlink(pathOf(id)).catch((error: unknown) => {
+      if (FsError.from(error).code !== 'ENOENT') throw error
+    })
+  for (const folder of new Set(opened.unlinked.map(folderOf))) await disk.syncFolder(folder)
+  await Promise.all(opened.unlinked.map(id => index.ask('forgetUnlinked', { id })))
+}
+
+async function compareFolder(recovery: Recovery, number: number): Promise<void> {
+  const { disk, index, log } = recovery
+  const folder = `${blocksFolder}/${folderName(number)}`
+  const known = new Set(await index.ask('files', { folder: number }))
+  for (const name of await disk.list(folder)) {
+    const id = parseBlockId(name)
+    if (id === undefined || folderOf(id) !== folder) log.warn('stray file in the store', { file: `${folder}/${name}` })
+    else if (!known.delete(id)) await adoptOrRemove(recovery, id)
+  }
+  for (const id of known) await reportMissing(recovery, id)
+}
+
+/**
+ * A put that was never answered, or a block whose row was lost with an older index. What is right is
+ * kept: only the master knows that it is not needed.
+ */
+async function adoptOrRemove(recovery: Recovery, id: BlockId): Promise<void> {
+  const { disk, index, log } = recovery
+  const row = await readWhole(recovery, id)
+  if (row === undefined) {
+    log.warn('unknown file is no whole block and was removed', { block: id })
+    await disk.unlink(pathOf(id))
+    return
+  }
+  // Its name may not be on stable storage yet.
+  await disk.syncFolder(folderOf(id))
+  await index.ask('put', { id, generation: adoptedGeneration, ...row, data: undefined })
+  log.info('block without a row was adopted', { block: id })
+}
+
+async function readWhole(
+  { disk, checksums }: Recovery,
+  id: BlockId,
+): Promise<{ length: number; checksums: Uint8Array } | undefined> {
+  const file = await disk.open(pathOf(id))
+  try {
+    const length = await file.size()
+    if (isSmall(length) || length > blockBytesMax) return undefined
+    const hash = new BlockIdHasher()
+    const pieces = checksums.hasher(id)
+    for (let at = 0; at < length; at += dataMessageBytes) {
+      const data = await file.read(at, Math.min(dataMessageBytes, length - at))
+      hash.update(data)
+      pieces.update(data)
+    }
+    if (hash.digest() !== id) return undefined
+    // It may have been renamed by a process that died before it synced: see BlockStore.
+    await file.datasync()
+    return { length, checksums: new Uint8Array(pieces.digest()) }
+  } finally {
+    await file.close()
+  }
+}
+
+async function reportMissing({ index, damages, log }: Recovery, id: BlockId): Promise<void> {
+  const row = await index.ask('lookup', { id })
+  if (row === undefined) return
+  log.warn('block is damaged', { block: id, what: 'its file is missing' })
+  damages.add({ id, generation: row.generation, what: 'its file is missing' })
+}

@@ -1,0 +1,51 @@
+import type { Checksums } from '../../core/checksum.ts'
+import type { Env } from '../../core/env.ts'
+import type { Serving } from '../../core/network.ts'
+import { MiB, second } from '../../core/units.ts'
+import { blocksOpen } from '../../wire/services.ts'
+import type { BlockStore } from '../blocks/block-store.ts'
+import type { Authority } from './authority.ts'
+import { BlocksStream } from './blocks-stream.ts'
+import type { Peers } from './peers.ts'
+import { Permits } from './permits.ts'
+import { ReceiveBudget } from './receive-budget.ts'
+
+export interface BlocksServiceParts {
+  readonly env: Env
+  readonly store: BlockStore
+  readonly authority: Authority
+  readonly peers: Peers
+  readonly checksums: Checksums
+}
+
+/** What all streams together may hold of received data, so that memory does not grow with the clients. */
+const receiveBytesMax = 24 * MiB
+/** Messages of up to 1 MiB that all gets together may have read and not yet sent. */
+const readsMax = 16
+/** A node that stores or forwards nothing for this long is given up; a chain's head waits longer than its tail. */
+const peerPatienceMs = 15 * second
+
+/** The Blocks service of a node: puts and gets by whoever speaks the protocol. */
+export class BlocksService {
+  readonly #parts: BlocksServiceParts
+  readonly #budget = new ReceiveBudget(receiveBytesMax)
+  readonly #reads = new Permits(readsMax)
+  #streams = 0
+
+  constructor(parts: BlocksServiceParts) {
+    this.#parts = parts
+  }
+
+  /** Streams that are open: a measure of load. */
+  get streams(): number {
+    return this.#streams
+  }
+
+  register(serving: Serving): void {
+    serving.stream(blocksOpen, link => {
+      this.#streams++
+      const closed = (): void => void this.#streams--
+      new BlocksStream({ ...this.#parts, budget: this.#budget, reads: this.#reads, peerPatienceMs }, link, closed)
+    })
+  }
+}

@@ -1,0 +1,184 @@
+import type { Env } from '../../core/env.ts'
+import { FsError } from '../../core/errors.ts'
+import { copiesMax, dataMessageBytes, wireVersion, wireVersionMin } from '../../core/limits.ts'
+import type { Link } from '../../core/network.ts'
+import type { BlocksDown, BlocksHello, BlocksUp, GetBlock, PutBegin, PutData } from '../../wire/gen/cairn/v1/blocks.ts'
+import { bytesUpTo, listOf, oneofPresent, text, u63 } from '../../wire/validate.ts'
+import { isForm, toClaim } from './claims.ts'
+import { IncomingPut, type PutParts } from './incoming-put.ts'
+import { sendBlock } from './outgoing-get.ts'
+import { Permits } from './permits.ts'
+import { putSmall } from './put-small.ts'
+import type { ReceiveBudget } from './receive-budget.ts'
+
+export interface StreamParts extends PutParts {
+  readonly env: Env
+  /** Shared by all streams. */
+  readonly budget: ReceiveBudget
+  readonly reads: Permits
+}
+
+/** A peer that asks for more at a time than this is told to wait. */
+const putsMax = 64
+const getsMax = 1024
+/** More would only interleave on one connection. */
+const getsAtOnce = 4
+
+/** One peer's stream of the Blocks service. What does not have the form of the protocol ends the stream, nothing else. */
+export class BlocksStream {
+  readonly #parts: StreamParts
+  readonly #link: Link<BlocksDown, BlocksUp>
+  readonly #puts = new Map<bigint, IncomingPut>()
+  readonly #gets = new Set<bigint>()
+  readonly #getPermits = new Permits(getsAtOnce)
+  #hello: BlocksHello | undefined
+  #closed = false
+
+  constructor(parts: StreamParts, link: Link<BlocksDown, BlocksUp>, onClosed: () => void) {
+    this.#parts = parts
+    this.#link = link
+    link.onFrame(frame => this.#receive(frame))
+    link.onClose(() => {
+      this.#close()
+      onClosed()
+    })
+  }
+
+  #receive(frame: BlocksUp): void {
+    const item = oneofPresent(frame.item, 'blocks frame')
+    if (item.$case === 'hello') return this.#greet(item.value)
+    if (this.#hello === undefined) throw new FsError('EPROTO', `blocks stream: ${item.$case} before hello`)
+    switch (item.$case) {
+      case 'put':
+        return this.#begin(item.value, this.#hello)
+      case 'data':
+        return this.#data(item.value)
+      case 'putSmall': {
+        const bytes = item.value.blocks.reduce((sum, { data }) => sum + data.length, 0)
+        const outcomes = putSmall(this.#parts, item.value)
+        void this.#holding(bytes, outcomes)
+        void outcomes.then(found => this.#answerPut(item.value.call, found))
+        return
+      }
+      case 'get':
+        return this.#get(item.value)
+      case 'cancel':
+        this.#puts.get(item.value.call)?.abort()
+        this.#puts.delete(item.value.call)
+        this.#gets.delete(item.value.call)
+    }
+  }
+
+  #greet(hello: BlocksHello): void {
+    if (this.#hello !== undefined) throw new FsError('EPROTO', 'blocks stream: a second hello')
+    const { authority, store } = this.#parts
+    const version = Math.min(hello.versionMax, wireVersion)
+    if (version < Math.max(hello.versionMin, wireVersionMin))
+      return this.#refuse(
+        new FsError('EPROTO', `versions ${hello.versionMin} to ${hello.versionMax} of the protocol are not spoken here`),
+      )
+    const cluster = authority.membership?.cluster ?? store.identity.cluster
+    // Before the first registration it belongs to none, and holds nothing.
+    if (cluster.length > 0 && Buffer.compare(cluster, hello.cluster) !== 0)
+      return this.#refuse(new FsError('ESTALE', 'this node belongs to another cluster'))
+    this.#hello = { ...hello, cluster: new Uint8Array(0) }
+    const { node, incarnation } = store.identity
+    this.#link.send({ item: { $case: 'welcome', value: { version, node, incarnation } } })
+  }
+
+  #refuse(error: FsError): void {
+    this.#fail(0n, error)
+    this.#link.close()
+  }
+
+  #begin(begin: PutBegin, hello: BlocksHello): void {
+    const call = u63(begin.call, 'put.call')
+    if (this.#puts.has(call)) throw new FsError('EPROTO', `put.call: ${call} is under way`)
+    try {
+      if (this.#puts.size >= putsMax) throw new FsError('EBUSY', `more than ${putsMax} puts at a time`)
+      const claim = toClaim(begin.block, this.#parts.authority.blockBytes)
+      const chain = listOf(begin.chain, copiesMax, 'put.chain')
+      for (const { address } of chain) text(address, 'put.chain.address')
+      // A client is never trusted with the id; only a node that verified it may say that it did.
+      const put = new IncomingPut(this.#parts, claim, begin, begin.verifyId || hello.session !== 0n)
+      this.#puts.set(call, put)
+      if (put.hopeless) this.#finish(call, put)
+    } catch (error) {
+      this.#reject(call, error)
+    }
+  }
+
+  #data({ call, data }: PutData): void {
+    bytesUpTo(data, 4 * dataMessageBytes, 'put.data')
+    const put = this.#puts.get(call)
+    // The rest of a put that was answered or cancelled.
+    if (put === undefined) return
+    try {
+      void this.#holding(data.length, put.accept(data)).then(() => {
+        if (put.hopeless && this.#puts.get(call) === put) this.#finish(call, put)
+      })
+    } catch (error) {
+      this.#puts.delete(call)
+      put.abort()
+      this.#answerPut(call, put.failed(FsError.from(error)))
+      return
+    }
+    if (put.complete) this.#finish(call, put)
+  }
+
+  #finish(call: bigint, put: IncomingPut): void {
+    this.#puts.delete(call)
+    void put.finish().then(outcomes => this.#answerPut(call, outcomes))
+  }
+
+  #answerPut(call: bigint, outcomes: Awaited<ReturnType<IncomingPut['finish']>>): void {
+    this.#link.send({ item: { $case: 'put', value: { call, outcomes } } })
+  }
+
+  #get(get: GetBlock): void {
+    const call = u63(get.call, 'get.call')
+    if (this.#gets.has(call)) throw new FsError('EPROTO', `get.call: ${call} is under way`)
+    if (this.#gets.size >= getsMax)
+      return this.#fail(call, new FsError('EBUSY', `more than ${getsMax} gets at a time`))
+    this.#gets.add(call)
+    const cancelled = (): boolean => this.#closed || !this.#gets.has(call)
+    void this.#getPermits
+      .run(async () => {
+        if (!cancelled()) await sendBlock(this.#parts.store, this.#link, get, this.#parts.reads, cancelled)
+      })
+      .catch((error: unknown) => this.#reject(call, error))
+      .finally(() => this.#gets.delete(call))
+  }
+
+  /** Counts received bytes as held until they are passed on, successfully or not. */
+  async #holding(bytes: number, passedOn: Promise<unknown>): Promise<void> {
+    this.#parts.budget.take(bytes, this.#link)
+    try {
+      await passedOn
+    } catch {
+      // It was noted where it happened; here only the memory counts.
+    } finally {
+      this.#parts.budget.release(bytes)
+    }
+  }
+
+  #reject(call: bigint, thrown: unknown): void {
+    const error = FsError.from(thrown)
+    if (!(thrown instanceof FsError))
+      this.#parts.env.log.error('a call of the Blocks service failed', { error: thrown, peer: this.#link.peer })
+    if (isForm(error)) this.#refuse(error)
+    else this.#fail(call, error)
+  }
+
+  #fail(call: bigint, { errno, message }: FsError): void {
+    this.#link.send({ item: { $case: 'failure', value: { call, error: { errno, message } } } })
+  }
+
+  #close(): void {
+    this.#closed = true
+    this.#parts.budget.forget(this.#link)
+    for (const put of this.#puts.values()) put.abort()
+    this.#puts.clear()
+    this.#gets.clear()
+  }
+}

@@ -1,0 +1,66 @@
+import { checksumBytes } from '../../core/checksum.ts'
+import { FsError } from '../../core/errors.ts'
+import { dataMessageBytes, pieceBytes } from '../../core/limits.ts'
+import type { Link } from '../../core/network.ts'
+import type { BlocksDown, BlocksUp, GetBlock } from '../../wire/gen/cairn/v1/blocks.ts'
+import { toBlockId } from '../../wire/validate.ts'
+import type { BlockReader } from '../blocks/block-reader.ts'
+import type { BlockStore } from '../blocks/block-store.ts'
+
+/** What `sendBlock` needs of a semaphore over the memory of all reads. */
+export interface ReadPermits {
+  run<T>(task: () => Promise<T>): Promise<T>
+}
+
+/**
+ * Answers one get: whole pieces around the range, a message at a time, each read when the one before has
+ * left. Rejects with what the reader is to be told; resolves early when `cancelled`.
+ */
+export async function sendBlock(
+  store: BlockStore,
+  link: Link<BlocksDown, BlocksUp>,
+  get: GetBlock,
+  permits: ReadPermits,
+  cancelled: () => boolean,
+): Promise<void> {
+  const reader = await store.read(toBlockId(get.id, 'get.id'))
+  try {
+    const { start, end } = widened(get, reader.row.length)
+    for (let at = start; at < end && !cancelled(); at += dataMessageBytes) {
+      const until = Math.min(end, at + dataMessageBytes)
+      await permits.run(async () => {
+        const data = await readOrReport(store, reader, at, until - at)
+        link.send({ item: { $case: 'data', value: { ...message(get.call, reader, at, data), last: until === end } } })
+        await link.drained()
+      })
+    }
+  } finally {
+    await reader.close()
+  }
+}
+
+function message(call: bigint, { row }: BlockReader, offset: number, data: Uint8Array) {
+  const first = offset / pieceBytes
+  const count = Math.ceil(data.length / pieceBytes)
+  const checksums = row.checksums.subarray(first * checksumBytes, (first + count) * checksumBytes)
+  return { call, offset, blockLength: row.length, checksums, data }
+}
+
+/** The whole pieces that hold [offset, offset + length) of a block. Throws EINVAL for none. */
+function widened({ offset, length }: GetBlock, blockLength: number): { start: number; end: number } {
+  if (length < 1 || offset >= blockLength)
+    throw new FsError('EINVAL', `get: ${length} bytes at ${offset} of a block of ${blockLength}`)
+  const start = offset - (offset % pieceBytes)
+  const end = Math.min(blockLength, Math.ceil((offset + length) / pieceBytes) * pieceBytes)
+  return { start, end }
+}
+
+async function readOrReport(store: BlockStore, reader: BlockReader, at: number, length: number): Promise<Uint8Array> {
+  try {
+    return await reader.read(at, length)
+  } catch (error) {
+    const failure = FsError.from(error)
+    if (failure.code === 'EIO') store.noteDamage(reader.row, failure.message)
+    throw failure
+  }
+}
