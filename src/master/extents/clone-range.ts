@@ -7,7 +7,7 @@ import { touchContent } from '../namespace/times.ts'
 import type { ExtentRow } from '../store/extents.ts'
 import { type Inode, wireAttr } from '../store/inodes.ts'
 import type { Store } from '../store/store.ts'
-import { ExtentsEdit, liveRows, rowEnd, rowFrom, rowsPerCommand } from './extents-edit.ts'
+import { ExtentsEdit, liveRows, rowEnd, rowFrom } from './extents-edit.ts'
 
 /** copy_file_range(2) without data: the target shares the source's extents, a step at a time. */
 export function cloneRange(store: Store, op: CloneRange, ctx: CommandContext): ResultOf<'clone'> {
@@ -40,9 +40,11 @@ function cloneStep(
   asked: number,
   ctx: CommandContext,
 ): number {
-  const source = liveRows(store, from, start, start + asked, rowsPerCommand / 2)
-  const replaced = liveRows(store, to, at, at + asked, rowsPerCommand / 2)
-  const bytes = Math.min(source.end - start, replaced.end - at)
+  const limit = Math.ceil(store.rowsPerCommand / 2)
+  const source = liveRows(store, from, start, start + asked, limit)
+  // Doomed rows count too: they have to go where new ones come.
+  const replaced = store.extents.within(to.ino, at, at + asked, limit + 1)
+  const bytes = Math.min(source.end - start, (replaced[limit]?.offset ?? at + asked) - at)
   const edit = new ExtentsEdit(store, to)
   edit.clearFully(at, at + bytes)
   for (const row of source.rows) {

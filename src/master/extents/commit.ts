@@ -9,8 +9,11 @@ import { blockState } from '../store/blocks.ts'
 import type { ExtentRow } from '../store/extents.ts'
 import { type Inode, wireAttr } from '../store/inodes.ts'
 import type { Store } from '../store/store.ts'
-import { ExtentsEdit, resizeFile, rowEnd, rowsPerCommand } from './extents-edit.ts'
+import { ExtentsEdit, resizeFile, rowEnd } from './extents-edit.ts'
 import type { References } from './references.ts'
+
+/** Extents of one commit. */
+const extentsMax = 10_000
 
 /** A block of the commit: in the store already, or to be added. */
 interface Resolved {
@@ -107,8 +110,8 @@ function shareEqualIds(store: Store, resolved: readonly Resolved[]): Resolved[] 
 
 /** The extents in the order of offsets. */
 function toRows(op: Commit, blocks: readonly Resolved[]): ExtentRow[] {
-  if (op.extents.length > rowsPerCommand) {
-    throw new FsError('EINVAL', `A commit has at most ${rowsPerCommand} extents, not ${op.extents.length}`)
+  if (op.extents.length > extentsMax) {
+    throw new FsError('EINVAL', `A commit has at most ${extentsMax} extents, not ${op.extents.length}`)
   }
   const rows = op.extents.map(({ offset, length, block: index, blockOffset }, i) => {
     const block = blocks[index]

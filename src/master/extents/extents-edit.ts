@@ -9,9 +9,6 @@ import { type Inode, inodeFlag } from '../store/inodes.ts'
 import type { Store } from '../store/store.ts'
 import { References } from './references.ts'
 
-/** No command touches many more rows than this; what is more becomes work in steps. */
-export const rowsPerCommand = 10_000
-
 export const rowEnd = (row: ExtentRow): number => row.offset + row.length
 
 /** The part of a row from `from` on. */
@@ -43,7 +40,7 @@ export class ExtentsEdit {
    * Makes [from, to) a hole. If that concerns more rows than `limit` the range is doomed instead:
    * it reads as a hole, and `stepDoomed` removes its rows (which `allocated` counts until then).
    */
-  clear(from: number, to: number, limit = rowsPerCommand): void {
+  clear(from: number, to: number, limit = this.#store.rowsPerCommand): void {
     if (from >= to) return
     if (this.#inode.allocated > 0 && !this.#splitAt(from, to)) {
       const rows = this.#store.extents.within(this.#inode.ino, from, to, limit + 1)

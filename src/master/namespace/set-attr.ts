@@ -2,7 +2,7 @@ import { isDirectory, isRegular, S_IFMT } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import { copiesMax } from '../../core/limits.ts'
 import type { SetAttr } from '../../wire/gen/cairn/v1/session.ts'
-import { resizeFile, rowsPerCommand } from '../extents/extents-edit.ts'
+import { resizeFile } from '../extents/extents-edit.ts'
 import { stepGoals } from '../extents/steps.ts'
 import { type Inode, inodeFlag, wireAttr } from '../store/inodes.ts'
 import type { Store } from '../store/store.ts'
@@ -31,7 +31,7 @@ export function setAttr(store: Store, op: SetAttr, ctx: CommandContext): ResultO
   inode.ctime = op.ctime === undefined ? now : settledTime(op.ctime, now)
   store.inodes.save(inode)
   // After the row is saved, since the step reads it.
-  if (op.copies !== undefined && isRegular(inode.mode)) stepGoals(store, rowsPerCommand)
+  if (op.copies !== undefined && isRegular(inode.mode)) stepGoals(store, store.rowsPerCommand)
   return { $case: 'attr', value: { attr: wireAttr(inode) } }
 }
 

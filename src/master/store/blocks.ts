@@ -97,9 +97,11 @@ export class Blocks {
       .raw()
     this.#short = select('WHERE state = 0 AND have < wanted ORDER BY have LIMIT ?').safeIntegers().raw()
     this.#after = select('WHERE key > ? AND state = 0 ORDER BY key LIMIT ?').safeIntegers().raw()
-    this.#shortAfter = rows<[number, bigint, number]>(
+    this.#shortAfter = select(
       'WHERE state = 0 AND have < wanted AND (have, key) > (?, ?) ORDER BY have, key LIMIT ?',
     )
+      .safeIntegers()
+      .raw()
     this.#countLost = db
       .prepare<[], number>('SELECT count(*) FROM blocks WHERE state = 0 AND have < wanted AND have = 0')
       .pluck()

@@ -54,8 +54,17 @@ const cacheBytes = 64 * MiB
 /** A database up to this size is checked page by page when it is opened (about 0.1 s). */
 const quickCheckBytesMax = 32 * MiB
 
+/** No command touches many more rows than this; what is more becomes work in steps. */
+const rowsPerCommand = 10_000
+
+export interface StoreOptions {
+  /** Tests use a small number, to see the steps. */
+  readonly rowsPerCommand?: number
+}
+
 export class Store implements Disposable {
   readonly db: Database
+  readonly rowsPerCommand: number
   readonly format: FormatTable
   readonly counters: Counters
   readonly inodes: Inodes
@@ -85,16 +94,16 @@ export class Store implements Disposable {
    * Opens a formatted database and owns it from then on. Throws UsageError if it is damaged, of a
    * newer version, in use by another process or not a master's.
    */
-  static open(db: Database): Store {
+  static open(db: Database, options: StoreOptions = {}): Store {
     return refusing(db, () => {
       configure(db)
       check(db)
-      return new Store(db)
+      return new Store(db, options)
     })
   }
 
   /** Makes a cluster's empty namespace in an empty database: the root directory, owned by root. */
-  static format(db: Database, format: Format): Store {
+  static format(db: Database, format: Format, options: StoreOptions = {}): Store {
     return refusing(db, () => {
       configure(db)
       if (!isEmpty(db)) throw new UsageError('The database is not empty: it will not be formatted again')
@@ -103,7 +112,7 @@ export class Store implements Disposable {
       db.exec('BEGIN IMMEDIATE')
       db.exec(schema)
       FormatTable.write(db, format)
-      const store = new Store(db)
+      const store = new Store(db, options)
       store.#addRoot(format)
       store.counters.write()
       db.exec('COMMIT')
@@ -117,8 +126,9 @@ export class Store implements Disposable {
     return refusing(db, () => isEmpty(db))
   }
 
-  private constructor(db: Database) {
+  private constructor(db: Database, options: StoreOptions) {
     this.db = db
+    this.rowsPerCommand = options.rowsPerCommand ?? rowsPerCommand
     this.format = new FormatTable(db)
     this.counters = new Counters(db)
     this.inodes = new Inodes(db, this.counters)

@@ -1,0 +1,60 @@
+/**
+ * Checks every invariant of the metadata against itself: what the commands promise to each other,
+ * counted again from the rows. Whether data is readable is another question (it needs the nodes).
+ *
+ * All tables are read in the order of a key and merged, so that a million files take no memory.
+ * Nothing is changed. The caller sees to it that nothing changes meanwhile.
+ */
+import type { Store } from '../store/store.ts'
+import { checkBlocks } from './check-blocks.ts'
+import { checkCounters } from './check-counters.ts'
+import { checkExtents } from './check-extents.ts'
+import { checkInodes } from './check-inodes.ts'
+import { checkStrangers } from './check-strangers.ts'
+import { checkTree } from './check-tree.ts'
+import { Findings } from './findings.ts'
+
+export interface FsckResult {
+  /** One line each; none: all is well. */
+  readonly problems: string[]
+  readonly inodes: bigint
+  readonly dirents: bigint
+  readonly extents: bigint
+  readonly blocks: bigint
+  readonly replicas: bigint
+}
+
+export function fsck(store: Store): FsckResult {
+  const findings = new Findings()
+  // Sorting millions of rows needs room: on disk, not in memory.
+  store.db.pragma('temp_store = FILE')
+  try {
+    checkDatabase(store, findings)
+    checkInodes(store, findings)
+    checkTree(store, findings)
+    checkExtents(store, findings)
+    checkBlocks(store, findings)
+    checkStrangers(store, findings)
+    checkCounters(store, findings)
+  } finally {
+    store.db.pragma('temp_store = MEMORY')
+  }
+  const count = (table: string): bigint =>
+    store.db.prepare<[], bigint>(`SELECT count(*) FROM ${table}`).safeIntegers().pluck().get() ?? 0n
+  return {
+    problems: findings.lines(),
+    inodes: count('inodes'),
+    dirents: count('dirents'),
+    extents: count('extents'),
+    blocks: count('blocks'),
+    replicas: count('replicas'),
+  }
+}
+
+/** The pages and indexes of the database itself. */
+function checkDatabase(store: Store, findings: Findings): void {
+  const rows = store.db.pragma('integrity_check(20)') as { integrity_check: string }[]
+  for (const { integrity_check: line } of rows) {
+    findings.check(line === 'ok', 'database', () => `The database is damaged: ${line}`)
+  }
+}
