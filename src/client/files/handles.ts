@@ -126,10 +126,13 @@ export class Handles {
   }
 
   /** A descriptor was closed: its process's POSIX locks end, and it hears of writes that failed. */
-  async flush(handle: bigint, lockOwner: bigint): Promise<void> {
+  flush(handle: bigint, lockOwner: bigint): void | Promise<void> {
     const { node } = this.get(handle)
-    if (this.#locks.holdsPosix(node.ino, lockOwner)) await this.#locks.closePosix(node.ino, lockOwner)
-    this.#throwError(node)
+    if (!this.#locks.holdsPosix(node.ino, lockOwner)) {
+      this.#throwError(node)
+      return undefined
+    }
+    return this.#locks.closePosix(node.ino, lockOwner).then(() => this.#throwError(node))
   }
 
   /** No RPC when nothing is dirty, since names and attributes are durable when they are answered. */

@@ -1,0 +1,291 @@
+import type { Attr, AttrChange, LockRange, StatFs } from '../core/attr.ts'
+import type { Env } from '../core/env.ts'
+import { FsError, messageOf } from '../core/errors.ts'
+import { type Ino, rootIno } from '../core/ids.ts'
+import type { Name } from '../core/name.ts'
+import { second } from '../core/units.ts'
+import type { Files } from '../client/files.ts'
+import { chain } from '../client/files/context.ts'
+import type { OpenedFile } from '../client/files/handles.ts'
+import type {
+  Absent,
+  Answer,
+  AttrAnswer,
+  Caller,
+  DirentSink,
+  Entry,
+  FallocateMode,
+  FileSystem,
+  Handle,
+  NewInode,
+  Notifier,
+  Opened,
+  OpenFlags,
+  WriteFlags,
+} from '../fuse/filesystem.ts'
+import { KernelCache } from './kernel-cache.ts'
+
+/** What the kernel is told is good for at most this long, however long the lease. */
+const ttlMaxMs = 30 * second
+
+const trusted = 'trusted.'
+
+/**
+ * Shows the client's files to a FUSE driver. Keeps nothing: it adds for how long the kernel may
+ * believe an answer, which is never longer than the lease that it rests on, and asks the kernel to
+ * forget when the lease goes.
+ */
+export class MountedFileSystem implements FileSystem {
+  readonly #env: Env
+  readonly #files: Files
+  /** Without a way to have the kernel forget names at once, it is not to remember any. */
+  readonly #keepsNames: boolean
+
+  /** `keepsNames`: Notifier.invalidateAllNames works on this kernel. */
+  constructor(env: Env, files: Files, notifier: Notifier, keepsNames: boolean) {
+    this.#env = env
+    this.#files = files
+    this.#keepsNames = keepsNames
+    files.attachKernel(new KernelCache(env, notifier))
+  }
+
+  lookup(parent: Ino, name: Name): Answer<Entry | Absent> {
+    return chain(this.#files.names.lookup(parent, name), attr =>
+      attr === undefined
+        ? { attr: undefined, nameTtlMs: this.#nameTtl(parent, name, null) }
+        : this.#entry(parent, name, attr),
+    )
+  }
+
+  forget(ino: Ino): void {
+    this.#files.removals.forgotten(ino)
+  }
+
+  getattr(ino: Ino): Answer<AttrAnswer> {
+    return chain(this.#files.attributes.get(ino), attr => this.#attrAnswer(attr))
+  }
+
+  setattr(ino: Ino, change: AttrChange): Answer<AttrAnswer> {
+    return chain(this.#files.attributes.set(ino, change), attr => this.#attrAnswer(attr))
+  }
+
+  readlink(ino: Ino): Answer<Name> {
+    return this.#files.names.readlink(ino)
+  }
+
+  mknod(parent: Ino, name: Name, how: NewInode, caller: Caller): Promise<Entry> {
+    return this.#make(parent, name, how, caller)
+  }
+
+  mkdir(parent: Ino, name: Name, how: NewInode, caller: Caller): Promise<Entry> {
+    return this.#make(parent, name, how, caller)
+  }
+
+  async symlink(parent: Ino, name: Name, target: Name, { uid, gid }: Caller): Promise<Entry> {
+    return this.#entry(parent, name, await this.#files.names.symlink(parent, name, target, { uid, gid }))
+  }
+
+  async link(ino: Ino, parent: Ino, name: Name): Promise<Entry> {
+    return this.#entry(parent, name, await this.#files.names.link(ino, parent, name))
+  }
+
+  unlink(parent: Ino, name: Name): Promise<void> {
+    return this.#files.names.remove(parent, name, false)
+  }
+
+  rmdir(parent: Ino, name: Name): Promise<void> {
+    return this.#files.names.remove(parent, name, true)
+  }
+
+  rename(
+    parent: Ino,
+    name: Name,
+    newParent: Ino,
+    newName: Name,
+    mode: 'replace' | 'noreplace' | 'exchange' | 'whiteout',
+  ): Promise<void> {
+    if (mode === 'whiteout') throw new FsError('EINVAL', 'Whiteouts are not supported')
+    return this.#files.names.rename(parent, name, newParent, newName, mode)
+  }
+
+  async open(ino: Ino, flags: OpenFlags): Promise<Opened> {
+    return openedFor(await this.#files.handles.open(ino, flags))
+  }
+
+  async create(
+    parent: Ino,
+    name: Name,
+    how: NewInode,
+    flags: OpenFlags,
+    exclusive: boolean,
+    { uid, gid }: Caller,
+  ): Promise<{ readonly entry: Entry; readonly opened: Opened }> {
+    const made = { ...how, uid, gid }
+    const { attr, opened } = await this.#files.handles.create(parent, name, made, flags, exclusive)
+    return { entry: this.#entry(parent, name, attr), opened: openedFor(opened) }
+  }
+
+  async tmpfile(
+    parent: Ino,
+    how: NewInode,
+    flags: OpenFlags,
+    { uid, gid }: Caller,
+  ): Promise<{ readonly entry: Entry; readonly opened: Opened }> {
+    const { attr, opened } = await this.#files.handles.tmpfile(parent, { ...how, uid, gid }, flags)
+    return { entry: { ...this.#attrAnswer(attr), nameTtlMs: 0 }, opened: openedFor(opened) }
+  }
+
+  read(_ino: Ino, handle: Handle, offset: number, size: number): Answer<readonly Uint8Array[]> {
+    return this.#files.contents.read(this.#files.handles.get(handle), offset, size)
+  }
+
+  write(_ino: Ino, handle: Handle, offset: number, data: Uint8Array, flags: WriteFlags): Answer<number> {
+    return this.#files.contents.write(this.#files.handles.get(handle), offset, data, flags)
+  }
+
+  flush(_ino: Ino, handle: Handle, lockOwner: bigint): Answer<void> {
+    return this.#files.handles.flush(handle, lockOwner)
+  }
+
+  fsync(_ino: Ino, handle: Handle): Promise<void> {
+    return this.#files.handles.fsync(handle)
+  }
+
+  release(_ino: Ino, handle: Handle, flockOwner: bigint | undefined): void {
+    this.#files.handles.release(handle, flockOwner)
+  }
+
+  opendir(ino: Ino): Opened {
+    return { handle: this.#files.listings.open(ino) }
+  }
+
+  readdir(ino: Ino, handle: Handle, cookie: bigint, plus: boolean, sink: DirentSink): Promise<void> {
+    return this.#files.listings.list(handle, cookie, plus, (dirent, attr) =>
+      attr === undefined ? sink(dirent) : sink(dirent, this.#entry(ino, dirent.name, attr)),
+    )
+  }
+
+  /** Names are durable when their operation is answered. On the root it is the sync of the mount. */
+  fsyncdir(ino: Ino): Answer<void> {
+    return ino === rootIno ? this.#files.flushAll() : undefined
+  }
+
+  releasedir(_ino: Ino, handle: Handle): void {
+    this.#files.listings.release(handle)
+  }
+
+  statfs(): Promise<StatFs> {
+    return this.#files.attributes.statfs()
+  }
+
+  getxattr(ino: Ino, name: Name): Answer<Uint8Array> {
+    return this.#files.xattrs.get(ino, name)
+  }
+
+  setxattr(
+    ino: Ino,
+    name: Name,
+    value: Uint8Array,
+    mode: 'set' | 'create' | 'replace',
+    killSgid: boolean,
+  ): Promise<void> {
+    return this.#files.xattrs.set(ino, name, value, mode, killSgid)
+  }
+
+  /** Those of trusted.* are for who may read them. */
+  listxattr(ino: Ino, caller: Caller): Answer<readonly Name[]> {
+    return chain(this.#files.xattrs.list(ino), names =>
+      caller.uid === 0 ? names : names.filter(name => !name.startsWith(trusted)),
+    )
+  }
+
+  removexattr(ino: Ino, name: Name): Promise<void> {
+    return this.#files.xattrs.remove(ino, name)
+  }
+
+  getlk(ino: Ino, _handle: Handle, owner: bigint, range: LockRange): Promise<LockRange | undefined> {
+    return this.#files.locks.get(ino, { owner, flock: false }, range)
+  }
+
+  setlk(
+    ino: Ino,
+    handle: Handle,
+    owner: bigint,
+    range: Omit<LockRange, 'kind'> & { readonly kind: LockRange['kind'] | 'unlock' },
+    flock: boolean,
+    wait: boolean,
+    caller: Caller,
+  ): Promise<void> {
+    const signal = wait ? caller.signal : undefined
+    return this.#files.locks.set(ino, handle, { owner, flock }, range, wait, signal)
+  }
+
+  fallocate(
+    _ino: Ino,
+    handle: Handle,
+    offset: number,
+    length: number,
+    mode: FallocateMode,
+    caller: Caller,
+  ): Promise<void> {
+    const file = this.#files.handles.get(handle)
+    return this.#files.contents.allocate(file, offset, length, mode, mustDropPrivileges(caller))
+  }
+
+  lseek(_ino: Ino, handle: Handle, offset: number, whence: 'data' | 'hole'): Promise<number> {
+    return this.#files.contents.lseek(this.#files.handles.get(handle), offset, whence)
+  }
+
+  copyFileRange(
+    from: { readonly handle: Handle; readonly offset: number },
+    to: { readonly handle: Handle; readonly offset: number },
+    length: number,
+    caller: Caller,
+  ): Promise<number> {
+    const { handles, contents } = this.#files
+    return contents.copy(
+      { file: handles.get(from.handle), offset: from.offset },
+      { file: handles.get(to.handle), offset: to.offset },
+      length,
+      { killSuidgid: mustDropPrivileges(caller), signal: caller.signal },
+    )
+  }
+
+  async destroy(): Promise<void> {
+    try {
+      await this.#files.close()
+    } catch (thrown) {
+      this.#env.log.error('Not everything could be stored before the mount ended', {
+        why: messageOf(thrown),
+      })
+    }
+  }
+
+  async #make(parent: Ino, name: Name, how: NewInode, { uid, gid }: Caller): Promise<Entry> {
+    return this.#entry(parent, name, await this.#files.names.make(parent, name, { ...how, uid, gid }))
+  }
+
+  #entry(parent: Ino, name: Name, attr: Attr): Entry {
+    return { ...this.#attrAnswer(attr), nameTtlMs: this.#nameTtl(parent, name, attr.ino) }
+  }
+
+  /** What is not in the cache may be older than what is: it is true, but not to be kept. */
+  #nameTtl(parent: Ino, name: Name, ino: Ino | null): number {
+    const { cache } = this.#files
+    if (!this.#keepsNames || cache.name(parent, name) !== ino) return 0
+    return cache.ttlMs(cache.get(parent), ttlMaxMs)
+  }
+
+  #attrAnswer(attr: Attr): AttrAnswer {
+    const { cache } = this.#files
+    const known = cache.attr(attr.ino) !== undefined
+    return { attr, attrTtlMs: known ? cache.ttlMs(cache.get(attr.ino), ttlMaxMs) : 0 }
+  }
+}
+
+function openedFor({ file, keepCache }: OpenedFile): Opened {
+  return { handle: file.handle, keepCache, directIo: file.directIo }
+}
+
+/** The kernel leaves it to us to clear setuid and setgid here, and does not say who may keep them. */
+const mustDropPrivileges = (caller: Caller): boolean => caller.uid !== 0
