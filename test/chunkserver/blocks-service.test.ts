@@ -1,0 +1,37 @@
+import test from 'ava'
+import { KiB, MiB } from '#src/core/units.ts'
+import { TestClient, testBlock } from './support/test-client.ts'
+import { startNode } from './support/test-node.ts'
+
+test('a large block goes along a chain of three and comes back from each', async t => {
+  const nodes = [await startNode(t, 1n), await startNode(t, 2n), await startNode(t, 3n)]
+  const [first] = nodes
+  if (first === undefined) return t.fail()
+  const block = testBlock(4 * MiB, 1)
+  const client = new TestClient(first.network, first.address).hello()
+  const outcomes = await client.put(block, nodes)
+  t.deepEqual(
+    outcomes.map(({ node, error }) => ({ node, error })),
+    nodes.map(({ node }) => ({ node, error: undefined })),
+  )
+  for (const node of nodes) {
+    const reader = new TestClient(node.network, node.address).hello()
+    const { data } = await reader.get(block.id, 0, block.length)
+    t.true(data.equals(block.data))
+  }
+  const range = await client.get(block.id, 100 * KiB, 10)
+  t.is(range.offset, 64 * KiB)
+  t.true(range.data.equals(block.data.subarray(64 * KiB, 128 * KiB)))
+})
+
+test('small blocks are stored with one message', async t => {
+  const node = await startNode(t, 1n)
+  const blocks = Array.from({ length: 50 }, (_, index) => testBlock(1 + index * 1000, index))
+  const client = new TestClient(node.network, node.address).hello()
+  const outcomes = await client.putSmall(node.node, blocks)
+  t.deepEqual(
+    outcomes.map(({ index, receipt }) => [index, receipt?.generation]),
+    blocks.map((_, index) => [index, 5n]),
+  )
+  for (const block of blocks) t.true((await client.get(block.id, 0, block.length)).data.equals(block.data))
+})
