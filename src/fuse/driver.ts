@@ -76,8 +76,7 @@ export class FuseDriver {
       return new FuseDriver(path, facts, device, session, guardian, mount, log)
     } catch (thrown) {
       await device.close()
-      if (mount !== undefined) await unmount(path, { lazy: true }).catch(() => undefined)
-      await guardian.dismiss()
+      await (mount === undefined ? guardian.dismiss() : guardian.clear())
       throw thrown
     }
   }
@@ -93,7 +92,7 @@ export class FuseDriver {
   /** Ends the connection under the kernel's feet: open files fail from now on. The mount is removed. */
   async abort(): Promise<void> {
     await this.#device.close()
-    await unmount(this.path, { lazy: true }).catch(() => undefined)
+    await this.done
   }
 }
 
@@ -108,11 +107,11 @@ function sessionOn(
 }
 
 async function finish(device: FuseDevice, session: Session, guardian: Guardian, log: Log): Promise<void> {
-  await device.closed
+  const how = await device.closed
   try {
     await session.fileSystem?.destroy()
   } finally {
-    await guardian.dismiss()
+    await (how === 'unmounted' ? guardian.dismiss() : guardian.clear())
     log.info('unmounted')
   }
 }

@@ -94,8 +94,8 @@ export interface FallocateMode {
 
 /**
  * Takes directory entries until the kernel's buffer is full: false means "not taken, stop". With
- * readdirplus the entry is also a lookup, counted by the kernel; without an Entry the kernel learns
- * just the name.
+ * readdirplus the entry is also a lookup, counted by the kernel if the sink took it, except for . and ..
+ * (pass none for these); without an Entry the kernel learns just the name.
  */
 export type DirentSink = (dirent: Dirent, entry?: Entry) => boolean
 
@@ -225,7 +225,10 @@ export interface FileSystem {
     caller: Caller,
   ): Answer<number>
 
-  /** The kernel has unmounted the file system, or the device is gone. Writes back what is left. */
+  /**
+   * The kernel has unmounted the file system, or the device is gone. Writes back what is left. Handles may
+   * still be open: the kernel drops RELEASEs that are under way at the end of a lazy unmount.
+   */
   destroy(): Promise<void>
 }
 
@@ -235,7 +238,7 @@ export interface FileSystem {
  * answer of ours (see docs/design.md, Coherence). The promise resolves when the kernel has done it.
  */
 export interface Notifier {
-  /** Attributes, and the pages from `offset` (negative length: to the end; offset < 0: attributes only). */
+  /** Attributes, and the pages from `offset` (length <= 0: to the end; offset < 0: attributes only). */
   invalidateInode(ino: Ino, offset: number, length: number): Promise<void>
   invalidateEntry(parent: Ino, name: Name): Promise<void>
   /** Every name of the mount is to be looked up again; takes no lock. False if the kernel is older than 7.44. */

@@ -2,6 +2,7 @@ import {
   type AttrChange,
   isDirectory,
   isRegular,
+  type LockRange,
   S_IFDIR,
   S_IFLNK,
   S_ISGID,
@@ -26,8 +27,7 @@ import type {
   OpenFlags,
   WriteFlags,
 } from '#src/fuse/filesystem.ts'
-import type { LockRange } from '#src/core/attr.ts'
-import { MemoryNode, pageBytes } from './memory-node.ts'
+import { MemoryNode } from './memory-node.ts'
 
 export interface MemoryOptions {
   /** For names and attributes. */
@@ -443,5 +443,3 @@ export class MemoryFileSystem implements FileSystem {
     node.mode &= (node.mode & 0o010) !== 0 ? ~0o6000 : ~0o4000
   }
 }
-
-export { pageBytes }

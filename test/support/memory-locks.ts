@@ -68,7 +68,10 @@ export class MemoryLocks {
       }
       const woken = settle(resolve)
       const aborted = settle(() => reject(new FsError('EINTR')))
-      if (signal.aborted) { aborted(); return; }
+      if (signal.aborted) {
+        aborted()
+        return
+      }
       this.#waiters.add(woken)
       signal.addEventListener('abort', aborted)
     })

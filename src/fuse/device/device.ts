@@ -26,12 +26,15 @@ const gone = new Set(['ENOENT', 'ENODEV', 'ECONNABORTED', 'EBADF'])
 export class FuseDevice implements Channel {
   readonly fd: number
   readonly notifications: NotificationThread
-  /** Resolves when the kernel has ended the connection, or `close` was called, and the descriptor is closed. */
-  readonly closed: Promise<void>
+  /**
+   * Resolves when the descriptor is closed: because the file system was `unmounted`, or because the
+   * connection was `cut` (by `close`, by an administrator), in which case a dead mount may be left.
+   */
+  readonly closed: Promise<'unmounted' | 'cut'>
   readonly #log: Log
   #reader: Reader | undefined
   #usable = true
-  #setClosed: () => void = () => undefined
+  #setClosed: (how: 'unmounted' | 'cut') => void = () => undefined
 
   /** Takes over a descriptor of /dev/fuse, mounted or not yet. */
   constructor(fd: number, log: Log) {
@@ -73,7 +76,7 @@ export class FuseDevice implements Channel {
         if (error !== undefined && (code === undefined || !gone.has(code))) {
           this.#log.error('cannot read from the kernel', { error: error.message })
         }
-        this.#setClosed()
+        this.#setClosed(code === 'ENODEV' ? 'unmounted' : 'cut')
       },
     }
     if (kind === 'epoll') {
@@ -107,10 +110,13 @@ export class FuseDevice implements Channel {
   /** Ends the connection, if the kernel has not: what it still asks fails with ECONNABORTED or ENOTCONN. */
   async close(): Promise<void> {
     this.#usable = false
-    if (this.#reader !== undefined) return this.#reader.close()
+    if (this.#reader !== undefined) {
+      await this.#reader.close()
+      return
+    }
     await this.notifications.stop()
     closeSync(this.fd)
-    this.#setClosed()
+    this.#setClosed('cut')
   }
 }
 

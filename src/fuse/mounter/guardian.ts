@@ -67,10 +67,19 @@ export class Guardian {
     this.#child.stdin?.write(`${mount.id} ${mount.device}\n`)
   }
 
-  /** The mount is gone in an orderly way. */
+  /** The mount is gone in an orderly way: a new one at the path may already look like it. */
   async dismiss(): Promise<void> {
+    await this.#end('done\n')
+  }
+
+  /** Lets it clear the mount away now. */
+  async clear(): Promise<void> {
+    await this.#end('')
+  }
+
+  async #end(lastWords: string): Promise<void> {
     this.#child.ref()
-    this.#child.stdin?.end('done\n')
+    this.#child.stdin?.end(lastWords)
     await this.#exited
   }
 }
