@@ -23,6 +23,8 @@ export type NodeState = 'up' | 'refusing' | 'down'
 
 /** A node keeps this part of its disk free, so that its database can still delete. */
 const reservePart = 50
+/** An idle node's last word is written down this often: cluster time is found again by it. */
+const seenMs = 60_000
 
 export class Node implements NodeView {
   row: NodeRow
@@ -133,8 +135,10 @@ export class NodeRegistry {
     const totalBytes = u64(wire.totalBytes, 'heartbeat.total_bytes')
     const usedBytes = u64(wire.usedBytes, 'heartbeat.used_bytes')
     const changed = totalBytes !== node.row.totalBytes || usedBytes !== node.row.usedBytes
-    node.row = { ...node.row, totalBytes, usedBytes }
-    if (changed) this.#turn.store.nodes.reported(node.id, totalBytes, usedBytes, this.#turn.time)
+    const { time } = this.#turn
+    const old = time - node.row.seen > ns(seenMs)
+    node.row = { ...node.row, totalBytes, usedBytes, seen: changed || old ? time : node.row.seen }
+    if (changed || old) this.#turn.store.nodes.reported(node.id, totalBytes, usedBytes, time)
   }
 
   /** Its changes up to here are in the database. */

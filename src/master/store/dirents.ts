@@ -44,6 +44,7 @@ export class Dirents {
   readonly #rename
   readonly #delete
   readonly #nameOf
+  readonly #parentOf
 
   constructor(db: Database, counters: Counters) {
     this.#counters = counters
@@ -71,6 +72,10 @@ export class Dirents {
       'UPDATE dirents SET name = ? WHERE parent = ? AND name = ?',
     )
     this.#delete = db.prepare<[bigint, Uint8Array]>('DELETE FROM dirents WHERE parent = ? AND name = ?')
+    this.#parentOf = db
+      .prepare<[bigint], bigint>('SELECT parent FROM dirents WHERE ino = ? LIMIT 1')
+      .safeIntegers()
+      .pluck()
     this.#nameOf = db
       .prepare<[bigint, bigint], Buffer>('SELECT name FROM dirents WHERE parent = ? AND ino = ? LIMIT 1')
       .pluck()
@@ -108,6 +113,11 @@ export class Dirents {
 
   remove(parent: Ino, name: Uint8Array): void {
     this.#delete.run(parent, name)
+  }
+
+  /** A directory with a name of the inode; scans all names. For people, not for hot paths. */
+  parentOf(ino: Ino): Ino | undefined {
+    return this.#parentOf.get(ino) as Ino | undefined
   }
 
   /** A name of an inode in a directory; scans the directory. For people, not for hot paths. */

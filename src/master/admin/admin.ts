@@ -1,0 +1,143 @@
+/** The administration calls: decoded, answered from the store and the engine's parts, encoded. */
+import { FsError } from '../../core/errors.ts'
+import { isDirectory } from '../../core/attr.ts'
+import { rootIno, type Ino } from '../../core/ids.ts'
+import { copiesMax } from '../../core/limits.ts'
+import { decodeWhole } from '../../wire/codec.ts'
+import * as wire from '../../wire/gen/cairn/v1/admin.ts'
+import { fileOffset, toIno, u32, u63 } from '../../wire/validate.ts'
+import type { AdminMethod } from '../engine/io.ts'
+import type { Turn } from '../engine/turn.ts'
+import { fsck } from '../fsck/fsck.ts'
+import type { Planner } from '../placement/planner.ts'
+import { wireAttr } from '../store/inodes.ts'
+import type { SetCopies } from './set-copies.ts'
+import { type StatusParts, statusOf } from './status.ts'
+
+const rowsMax = 10_000
+
+export interface AdminParts extends StatusParts {
+  readonly planner: Planner
+  readonly setCopies: SetCopies
+}
+
+export class Admin {
+  readonly #turn: Turn
+  readonly #parts: AdminParts
+  /** Checks that wait for the end of the step. */
+  readonly #fscks: number[] = []
+
+  constructor(turn: Turn, parts: AdminParts) {
+    this.#turn = turn
+    this.#parts = parts
+  }
+
+  /** Answers now, or (a recursive SetCopies) in a later step. */
+  receive(call: number, method: AdminMethod, bytes: Uint8Array): void {
+    try {
+      const answer = this.#run(call, method, bytes)
+      if (answer !== undefined) this.#turn.out.answer(call, answer)
+    } catch (thrown) {
+      if (!this.#turn.store.inTransaction) throw thrown
+      const error = FsError.from(thrown)
+      this.#turn.out.failure(call, error.code, error.message)
+    }
+  }
+
+  /** What reads the whole database as of the last commit. */
+  afterCommit(): void {
+    const calls = this.#fscks.splice(0)
+    if (calls.length === 0) return
+    const reply = wire.FsckReply.encode(fsck(this.#turn.store)).finish()
+    for (const call of calls) this.#turn.out.answer(call, reply)
+  }
+
+  #run(call: number, method: AdminMethod, bytes: Uint8Array): Uint8Array | undefined {
+    switch (method) {
+      case 'status':
+        decodeWhole(wire.StatusRequest, 'StatusRequest', bytes)
+        return wire.StatusReply.encode(statusOf(this.#turn, this.#parts)).finish()
+      case 'info':
+        return wire.InfoReply.encode(this.#info(decodeWhole(wire.InfoRequest, 'InfoRequest', bytes))).finish()
+      case 'setCopies': {
+        const request = decodeWhole(wire.SetCopiesRequest, 'SetCopiesRequest', bytes)
+        const copies = u32(request.copies, 'copies', copiesMax, 1)
+        this.#parts.setCopies.begin(call, toIno(request.ino), copies, request.recursive)
+        return undefined
+      }
+      case 'fsck':
+        decodeWhole(wire.FsckRequest, 'FsckRequest', bytes)
+        this.#fscks.push(call)
+        return undefined
+      case 'listBlocks': {
+        const request = decodeWhole(wire.ListBlocksRequest, 'ListBlocksRequest', bytes)
+        return wire.ListBlocksReply.encode(this.#listBlocks(request)).finish()
+      }
+    }
+  }
+
+  #info(request: wire.InfoRequest): wire.InfoReply {
+    const { store } = this.#turn
+    const ino = toIno(request.ino)
+    const inode = store.inodes.find(ino)
+    if (inode === undefined) throw new FsError('ENOENT', `There is no inode ${ino}`)
+    const from = fileOffset(request.offset)
+    const limit = Math.min(u32(request.limit, 'limit'), rowsMax)
+    const rows = limit === 0 ? [] : store.extents.within(ino, from, Number.MAX_SAFE_INTEGER, limit + 1)
+    const shown = rows.slice(0, limit)
+    return {
+      attr: wireAttr(inode),
+      copies: inode.copies,
+      extents: shown.map(row => {
+        const block = store.blocks.byKey(row.block)
+        return {
+          offset: BigInt(row.offset),
+          length: BigInt(row.length),
+          blockKey: row.block,
+          block: block?.id ?? new Uint8Array(0),
+          blockOffset: row.blockOffset,
+          blockLength: block?.length ?? 0,
+          locations: this.#parts.planner.locations(row.block, undefined),
+          copiesWanted: block?.wanted ?? 0,
+        }
+      }),
+      more: rows.length > limit,
+      extentsTotal: BigInt(store.extents.count(ino)),
+      path: this.#pathOf(ino),
+    }
+  }
+
+  /** A path to the inode, empty if it has none. Directories know their parent; a file is looked for. */
+  #pathOf(ino: Ino): Uint8Array {
+    const { store } = this.#turn
+    if (ino === rootIno) return Buffer.from('/')
+    const names: Uint8Array[] = []
+    const inode = store.inodes.find(ino)
+    let child = ino
+    let parent = inode !== undefined && isDirectory(inode.mode) ? inode.parent : store.dirents.parentOf(ino)
+    // A path is at most as long as there are levels; a circle would be damage.
+    for (let level = 0; parent !== undefined && level < 4096; level++) {
+      const name = store.dirents.nameOf(parent, child)
+      if (name === undefined) return Buffer.alloc(0)
+      names.unshift(Buffer.from('/'), name)
+      if (parent === rootIno) return Buffer.concat(names)
+      child = parent
+      parent = store.inodes.parentOf(child)
+    }
+    return Buffer.alloc(0)
+  }
+
+  #listBlocks(request: wire.ListBlocksRequest): wire.ListBlocksReply {
+    const { store } = this.#turn
+    const limit = Math.min(Math.max(1, u32(request.limit, 'limit')), rowsMax)
+    const blocks = store.blocks.liveAfter(u63(request.afterKey, 'after_key'), limit)
+    return {
+      blocks: blocks.map(({ key, id, length }) => ({
+        key,
+        id,
+        length,
+        locations: this.#parts.planner.locations(key, undefined),
+      })),
+    }
+  }
+}

@@ -1,0 +1,461 @@
+/**
+ * The master's live half as a deterministic, synchronous state machine: inputs go in by batches, and
+ * what comes out may leave only after `step` has returned, since it commits the batch's changes in
+ * one transaction first: one disk sync serves all that arrived meanwhile.
+ *
+ * Authoritative: the store. What the engine holds in memory (leases, locks, pins, connections,
+ * orders) is told again by sessions and nodes after a restart. When `step` throws, memory and store
+ * may differ: the engine is not to be used any more, and the process that runs it ends.
+ */
+import { assert } from '../../core/assert.ts'
+import { FsError, messageOf } from '../../core/errors.ts'
+import type { Ino } from '../../core/ids.ts'
+import { minute } from '../../core/units.ts'
+import { decodeWhole } from '../../wire/codec.ts'
+import { NodeUp } from '../../wire/gen/cairn/v1/nodes.ts'
+import { SessionUp, type SessionUpItem } from '../../wire/gen/cairn/v1/session.ts'
+import { oneofPresent, toIno, u63 } from '../../wire/validate.ts'
+import { Admin } from '../admin/admin.ts'
+import { SetCopies } from '../admin/set-copies.ts'
+import { stepDoomed, stepGoals } from '../extents/steps.ts'
+import { LeaseTable } from '../leases/lease-table.ts'
+import { Recalls } from '../leases/recalls.ts'
+import { stepOrphansOf } from '../namespace/lifetime.ts'
+import { Inventory } from '../nodes/inventory.ts'
+import { type Node, NodeRegistry, ns } from '../nodes/node-registry.ts'
+import { Unconfirmed } from '../nodes/unconfirmed.ts'
+import { Planner } from '../placement/planner.ts'
+import { Space } from '../placement/space.ts'
+import { Pins } from '../removal/pins.ts'
+import { Removal } from '../removal/removal.ts'
+import { Repair } from '../repair/repair.ts'
+import { Calls } from '../sessions/calls.ts'
+import { LockCalls } from '../sessions/lock-calls.ts'
+import { type Session, SessionRegistry } from '../sessions/session-registry.ts'
+import type { Store } from '../store/store.ts'
+import { Entropy } from './entropy.ts'
+import type { ConnectionKind, EngineInput, EngineOutput } from './io.ts'
+import { Outbox } from './outbox.ts'
+import { defaultSettings, type EngineSettings } from './settings.ts'
+import type { Turn } from './turn.ts'
+
+export interface EngineOptions {
+  /** Version of the program, for status. */
+  readonly program: string
+  /** xxh64 with seed 0. */
+  readonly hash: (bytes: Uint8Array) => bigint
+  /** What differs from the defaults. */
+  readonly settings?: Partial<EngineSettings>
+}
+
+/** Background work is looked at this often while there is somebody to serve. */
+const tickMs = 250
+/** More work is waiting: right after what came in meanwhile. */
+const busyTickMs = 5
+/** Two batches further apart than this: the process was stopped, and nobody else was silent. */
+const stoppedMs = 3000
+/** A wall clock that jumped ahead by more than this would age what waits to be deleted. */
+const jumpMs = 1 * minute
+
+type Clock = Extract<EngineInput, { kind: 'clock' }>
+type Known<T> = NonNullable<T>
+
+export class MasterEngine {
+  readonly #turn: Turn
+  readonly #sessions: SessionRegistry
+  readonly #nodes: NodeRegistry
+  readonly #leases = new LeaseTable()
+  readonly #recalls: Recalls
+  readonly #locks: LockCalls
+  readonly #calls: Calls
+  readonly #pins: Pins
+  readonly #inventory: Inventory
+  readonly #removal: Removal
+  readonly #repair: Repair
+  readonly #admin: Admin
+  readonly #setCopies: SetCopies
+  /** Connections that the front has, by what they are for. */
+  readonly #connections = new Map<number, ConnectionKind>()
+  /** Sessions that ended and still have orphans. */
+  readonly #dying = new Set<Session['id']>()
+  /** Until then sessions of the database may reclaim; undefined when none is left to. */
+  #graceUntilMs: number | undefined
+  /** No block is condemned to death before: the clock jumped. */
+  #removalFromMs = Number.NEGATIVE_INFINITY
+  #lastWall: bigint
+  #lastTickMs: number
+
+  /** `clock` is the moment of the start. */
+  constructor(store: Store, clock: Clock, options: EngineOptions) {
+    const settings = { ...defaultSettings, ...options.settings }
+    const entropy = new Entropy()
+    entropy.mix(clock.random)
+    const turn: Turn = {
+      store,
+      settings,
+      out: new Outbox(),
+      entropy,
+      now: clock.now,
+      // Cluster time goes on where it was, even if this machine's clock was set back.
+      time: maximum(clock.wall, newestTime(store)),
+      rssBytes: clock.rssBytes,
+    }
+    this.#turn = turn
+    this.#lastWall = clock.wall
+    this.#lastTickMs = clock.now
+    store.transaction(() => store.format.beginIncarnation())
+    this.#sessions = new SessionRegistry(turn)
+    this.#nodes = new NodeRegistry(turn)
+    this.#recalls = new Recalls(turn)
+    this.#pins = new Pins(settings.pinMs)
+    const unconfirmed = new Unconfirmed(store)
+    const planner = new Planner(turn, this.#nodes, this.#pins, unconfirmed)
+    const space = new Space(turn, this.#nodes, this.#sessions)
+    this.#removal = new Removal(turn, this.#nodes, this.#pins, () => this.#graceUntilMs !== undefined)
+    this.#repair = new Repair(turn, this.#nodes, planner, this.#removal, unconfirmed)
+    this.#inventory = new Inventory(turn, this.#nodes, unconfirmed, options.hash, this.#repair)
+    this.#locks = new LockCalls(turn, this.#leases, session => this.#reclaimed(session))
+    this.#setCopies = new SetCopies(turn)
+    this.#calls = new Calls({
+      turn,
+      sessions: this.#sessions,
+      leases: this.#leases,
+      recalls: this.#recalls,
+      planner,
+      space,
+      locks: this.#locks,
+      damaged: (id, node, what) => this.#repair.reported(id, node, what),
+      committed: proofs => planner.committed(proofs),
+    })
+    this.#admin = new Admin(turn, {
+      startedMs: clock.now,
+      program: options.program,
+      nodes: this.#nodes,
+      sessions: this.#sessions,
+      leases: this.#leases,
+      space,
+      repair: this.#repair,
+      planner,
+      setCopies: this.#setCopies,
+    })
+    if (this.#sessions.size > 0) this.#graceUntilMs = clock.now + settings.leaseMs + settings.leaseMarginMs
+    for (const { session } of store.orphans.all())
+      if (this.#sessions.find(session) === undefined) this.#dying.add(session)
+  }
+
+  /** Runs a batch, which begins with its time. What it returns may leave: it is on the disk. */
+  step(inputs: readonly EngineInput[]): EngineOutput[] {
+    const { store, out } = this.#turn
+    store.begin()
+    try {
+      let wakeMs = tickMs
+      for (const input of inputs) {
+        wakeMs = Math.min(wakeMs, this.#run(input))
+        this.#settle()
+      }
+      store.commit()
+      this.#admin.afterCommit()
+      return [...out.take(), { kind: 'state', time: this.#turn.time, wakeMs }]
+    } catch (thrown) {
+      store.rollback()
+      throw thrown
+    }
+  }
+
+  /** Returns when to tick next. */
+  #run(input: EngineInput): number {
+    switch (input.kind) {
+      case 'clock':
+        this.#setClock(input)
+        return tickMs
+      case 'opened':
+        this.#connections.set(input.connection, input.of)
+        return tickMs
+      case 'frame':
+        this.#frame(input.connection, input.bytes)
+        return tickMs
+      case 'closed':
+        this.#closed(input.connection)
+        return tickMs
+      case 'admin':
+        this.#admin.receive(input.call, input.method, input.bytes)
+        return busyTickMs
+      case 'tick':
+        return this.#tick() ? busyTickMs : tickMs
+    }
+  }
+
+  /** What an input made possible: calls that waited for leases or locks. */
+  #settle(): void {
+    for (;;) {
+      this.#calls.drain()
+      const granted = this.#locks.takeGranted()
+      if (granted.length === 0) return
+      for (const { session, call } of granted) {
+        const holder = this.#sessions.find(session)
+        if (holder !== undefined) this.#calls.lockGranted(holder, call)
+      }
+    }
+  }
+
+  #setClock({ now, wall, random, rssBytes }: Clock): void {
+    const turn = this.#turn
+    turn.entropy.mix(random)
+    turn.rssBytes = rssBytes
+    const elapsed = Math.max(0, now - turn.now)
+    turn.now = Math.max(turn.now, now)
+    if (wall - this.#lastWall > ns(elapsed + jumpMs)) {
+      turn.out.log('warn', 'the clock jumped ahead: blocks are removed later', {
+        seconds: (wall - this.#lastWall) / 1_000_000_000n,
+      })
+      this.#removalFromMs = turn.now + turn.settings.condemnedMs
+    }
+    this.#lastWall = wall
+    turn.time = maximum(wall, turn.time + ns(elapsed) + 1n)
+  }
+
+  // ---- connections
+
+  #frame(connection: number, bytes: Uint8Array): void {
+    const kind = this.#connections.get(connection)
+    // Frames that were on their way when the engine closed the connection.
+    if (kind === undefined) return
+    try {
+      if (kind === 'session') this.#sessionFrame(connection, decodeWhole(SessionUp, 'SessionUp', bytes))
+      else this.#nodeFrame(connection, decodeWhole(NodeUp, 'NodeUp', bytes))
+    } catch (thrown) {
+      if (!this.#turn.store.inTransaction) throw thrown
+      const error = FsError.from(thrown)
+      const bug = thrown instanceof FsError ? {} : { stack: (thrown as Error).stack ?? messageOf(thrown) }
+      this.#turn.out.log('warn', 'connection closed', { connection, kind, reason: error.message, ...bug })
+      this.#turn.out.close(connection, error)
+      this.#closed(connection)
+    }
+  }
+
+  #closed(connection: number): void {
+    this.#connections.delete(connection)
+    this.#sessions.disconnected(connection)
+    const node = this.#nodes.disconnected(connection)
+    if (node !== undefined) this.#nodeDown(node)
+  }
+
+  #sessionFrame(connection: number, frame: SessionUp): void {
+    const known = this.#sessions.ofConnection(connection)
+    if (known !== undefined) {
+      known.heardMs = this.#turn.now
+      const acked = u63(frame.acked, 'acked')
+      if (acked > known.acked) known.acked = acked
+    }
+    for (const { item } of frame.items) {
+      this.#sessionItem(connection, oneofPresent(item, 'items.item'))
+      if (!this.#connections.has(connection)) return
+    }
+  }
+
+  #sessionItem(connection: number, item: Known<SessionUpItem['item']>): void {
+    const session = this.#sessions.ofConnection(connection)
+    if (item.$case === 'hello') {
+      if (session !== undefined) throw new FsError('EPROTO', 'A second Hello on a connection')
+      const welcomed = this.#sessions.hello(connection, item.value)
+      if (welcomed === undefined) this.#connections.delete(connection)
+      else this.#recalls.resend(welcomed)
+      return
+    }
+    if (session === undefined) throw new FsError('EPROTO', `${item.$case} before Hello`)
+    switch (item.$case) {
+      case 'call':
+        this.#calls.receive(session, { ...item.value, id: u63(item.value.id, 'call.id') })
+        return
+      case 'cancel':
+        this.#calls.cancel(session, item.value.id)
+        return
+      case 'recallDone': {
+        const { ino, id, kept, open } = item.value
+        this.#calls.recallDone(session, toIno(ino), id, kept, open)
+        return
+      }
+      case 'heartbeat':
+        session.dirtyBytes = u63(item.value.dirtyBytes, 'heartbeat.dirty_bytes')
+        return
+      case 'release':
+        for (const ino of item.value.inos) this.#calls.release(session, toIno(ino, 'release.inos'))
+        return
+      case 'goodbye':
+        this.#endSession(session, undefined)
+        this.#turn.out.close(connection)
+        this.#connections.delete(connection)
+    }
+  }
+
+  #nodeFrame(connection: number, { item: unknown }: NodeUp): void {
+    const item = oneofPresent(unknown, 'item')
+    const node = this.#nodes.ofConnection(connection)
+    if (item.$case === 'register') {
+      if (node !== undefined) throw new FsError('EPROTO', 'A second Register on a connection')
+      const accepted = this.#nodes.register(connection, item.value)
+      if (accepted === undefined) this.#connections.delete(connection)
+      else this.#nodeUp(accepted)
+      return
+    }
+    if (node === undefined) throw new FsError('EPROTO', `${item.$case} before Register`)
+    node.heardMs = this.#turn.now
+    switch (item.$case) {
+      case 'heartbeat':
+        this.#nodes.heartbeat(node, item.value)
+        return
+      case 'changes':
+        this.#inventory.changes(node, item.value)
+        return
+      case 'digest':
+        this.#inventory.digest(node, item.value)
+        return
+      case 'listing':
+        this.#inventory.listing(node, item.value)
+        return
+      case 'deleted':
+        this.#removal.deleted(node, item.value)
+        return
+      case 'copied':
+        this.#repair.copied(node, item.value)
+        return
+      case 'damaged':
+        this.#repair.damaged(node, item.value)
+        return
+      case 'goodbye':
+        this.#turn.out.close(connection)
+        this.#closed(connection)
+    }
+  }
+
+  #nodeUp(node: Node): void {
+    // A connection that this one replaced may have had orders.
+    this.#removal.detached(node)
+    this.#inventory.attached(node)
+    this.#repair.nodeChanged(node)
+  }
+
+  #nodeDown(node: Node): void {
+    this.#removal.detached(node)
+    this.#inventory.detached(node)
+    this.#repair.nodeChanged(node)
+  }
+
+  // ---- the life of sessions
+
+  #reclaimed(session: Session): void {
+    session.reclaiming = false
+    this.#turn.out.log('info', 'mount reclaimed its leases', { session: session.id })
+    this.#checkGrace()
+  }
+
+  /** Ends a session: `why` is told to it, if it is connected; undefined when it said goodbye itself. */
+  #endSession(session: Session, why: string | undefined): void {
+    const { out } = this.#turn
+    out.log(why === undefined ? 'info' : 'warn', 'mount ended', {
+      session: session.id,
+      host: session.row.host,
+      mountpoint: session.row.mountpoint,
+      reason: why ?? 'unmounted',
+    })
+    if (why !== undefined && session.connection !== undefined) {
+      this.#sessions.refuse(session.connection, new FsError('ESTALE', why), true)
+      this.#connections.delete(session.connection)
+    }
+    this.#sessions.remove(session)
+    this.#calls.sessionEnded(session)
+    this.#recalls.releaseSession(session.id)
+    this.#pins.releaseSession(session.id)
+    this.#locks.sessionEnded(session)
+    const released: Ino[] = this.#leases.releaseSession(session.id)
+    for (const ino of released) this.#calls.retryInode(ino)
+    this.#dying.add(session.id)
+    this.#checkGrace()
+  }
+
+  #checkGrace(): void {
+    if (this.#graceUntilMs === undefined) return
+    for (const session of this.#sessions.all())
+      if (session.reclaiming) {
+        // With one left to reclaim, its own calls may run.
+        this.#calls.retryAll()
+        return
+      }
+    this.#graceUntilMs = undefined
+    this.#calls.retryAll()
+    this.#turn.out.log('info', 'the grace period is over')
+  }
+
+  #expireSessions(): void {
+    const { now } = this.#turn
+    for (const session of this.#sessions.expired())
+      this.#endSession(session, 'The mount was silent for too long')
+    for (const { session, ino } of this.#recalls.overdue())
+      if (this.#sessions.find(session.id) !== undefined)
+        this.#endSession(session, `The mount did not give back its lease on inode ${ino}`)
+    if (this.#graceUntilMs !== undefined && now >= this.#graceUntilMs)
+      for (const session of [...this.#sessions.all()])
+        if (session.reclaiming) this.#endSession(session, 'The mount did not reclaim its leases in time')
+  }
+
+  // ---- background
+
+  /** Expiry and a bounded amount of background work. True if there is more to do now. */
+  #tick(): boolean {
+    const { now, store, settings, time } = this.#turn
+    const gap = now - this.#lastTickMs
+    this.#lastTickMs = now
+    if (gap > stoppedMs) {
+      this.#sessions.forgive(gap)
+      this.#nodes.forgive(gap)
+    }
+    this.#expireSessions()
+    for (const connection of this.#nodes.silent()) {
+      this.#turn.out.close(connection, new FsError('ETIMEDOUT', 'The chunkserver was silent for too long'))
+      this.#closed(connection)
+    }
+    this.#pins.tick(now)
+    this.#sessions.trimReplies()
+    this.#boundLeases()
+    const rows = settings.rowsPerTick
+    const orphans = this.#stepOrphans(rows)
+    const doomed = stepDoomed(store, rows, time)
+    const goals = stepGoals(store, rows)
+    const copies = this.#setCopies.step(rows)
+    const inventory = this.#inventory.step(rows)
+    const repair = this.#repair.step(rows)
+    const removal = now >= this.#removalFromMs && this.#removal.step(rows)
+    return orphans || doomed || goals || copies || inventory || repair || removal
+  }
+
+  #stepOrphans(budget: number): boolean {
+    for (const session of this.#dying) {
+      if (stepOrphansOf(this.#turn.store, session, budget, this.#turn.time)) return true
+      this.#dying.delete(session)
+    }
+    return false
+  }
+
+  /** Keeps the memory for leases bounded: a session with very many gives back the oldest. */
+  #boundLeases(): void {
+    for (const session of this.#sessions.all()) {
+      let over = this.#leases.countOf(session.id) - this.#turn.settings.leasesPerSession
+      if (over <= 0) continue
+      for (const ino of this.#leases.oldest(session.id)) {
+        if (over-- <= 0) break
+        this.#recalls.ask(session, ino, 'none', false)
+      }
+    }
+    assert(this.#turn.store.inTransaction, 'a tick runs in a transaction')
+  }
+}
+
+/** The latest cluster time that the tables are known to hold, within what a node's heartbeat is apart. */
+function newestTime(store: Store): bigint {
+  let newest = store.format.facts.created
+  for (const { seen } of store.nodes.all()) newest = maximum(newest, seen)
+  for (const { started } of store.sessions.all()) newest = maximum(newest, started)
+  return newest
+}
+
+const maximum = (a: bigint, b: bigint): bigint => (a > b ? a : b)
