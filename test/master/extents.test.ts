@@ -1,7 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { S_IFREG } from '#src/core/attr.ts'
-import { ino as toIno } from '#src/core/ids.ts'
+import { blockKey, ino as toIno } from '#src/core/ids.ts'
 import { fileBytesMax } from '#src/core/limits.ts'
 import { stepDoomed, stepGoals } from '#src/master/extents/steps.ts'
 import { fsck } from '#src/master/fsck/fsck.ts'
@@ -195,7 +195,7 @@ test('a block without references is condemned, a reference revives it, one that 
   t.like(f.store.blocks.byKey(key), { refs: 1, state: 0 })
 
   f.setAttr(ino, { size: 0n })
-  f.store.transaction(() => f.store.blocks.beginDeleting(f.store.blocks.owner(blockId('abc'))!.key, 3n))
+  f.store.transaction(() => f.store.blocks.beginDeleting(blockKey(key), 3n))
   const pinned = f.commit(ino, [{ offset: 0, length: 3, content: 'abc' }], {
     blocks: [{ key, id: Buffer.alloc(0), length: 3, receipts: [] }],
   })

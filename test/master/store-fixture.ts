@@ -76,7 +76,7 @@ export class Fixture implements Disposable {
   }
 
   /** One command in a transaction of its own. */
-  run<Case extends CommandOp['$case']>(op: Extract<CommandOp, { $case: Case }>): Result {
+  run(op: CommandOp): Result {
     return this.store.transaction(() => this.store.savepoint(() => executeCommand(this.store, op, this.ctx)))
   }
 

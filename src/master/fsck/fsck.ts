@@ -5,6 +5,7 @@
  * All tables are read in the order of a key and merged, so that a million files take no memory.
  * Nothing is changed. The caller sees to it that nothing changes meanwhile.
  */
+import { KiB, MiB } from '../../core/units.ts'
 import type { Store } from '../store/store.ts'
 import { checkBlocks } from './check-blocks.ts'
 import { checkCounters } from './check-counters.ts'
@@ -13,6 +14,9 @@ import { checkInodes } from './check-inodes.ts'
 import { checkStrangers } from './check-strangers.ts'
 import { checkTree } from './check-tree.ts'
 import { Findings } from './findings.ts'
+
+/** Page cache, and room for sorting, while everything is read once. */
+const cacheBytes = 16 * MiB
 
 export interface FsckResult {
   /** One line each; none: all is well. */
@@ -26,18 +30,12 @@ export interface FsckResult {
 
 export function fsck(store: Store): FsckResult {
   const findings = new Findings()
-  // Sorting millions of rows needs room: on disk, not in memory.
-  store.db.pragma('temp_store = FILE')
+  const cache = Number(store.db.pragma('cache_size', { simple: true }))
+  store.db.pragma(`cache_size = -${cacheBytes / KiB}`)
   try {
-    checkDatabase(store, findings)
-    checkInodes(store, findings)
-    checkTree(store, findings)
-    checkExtents(store, findings)
-    checkBlocks(store, findings)
-    checkStrangers(store, findings)
-    checkCounters(store, findings)
+    for (const check of checks) check(store, findings)
   } finally {
-    store.db.pragma('temp_store = MEMORY')
+    store.db.pragma(`cache_size = ${cache}`)
   }
   const count = (table: string): bigint =>
     store.db.prepare<[], bigint>(`SELECT count(*) FROM ${table}`).safeIntegers().pluck().get() ?? 0n
@@ -58,3 +56,13 @@ function checkDatabase(store: Store, findings: Findings): void {
     findings.check(line === 'ok', 'database', () => `The database is damaged: ${line}`)
   }
 }
+
+const checks = [
+  checkDatabase,
+  checkInodes,
+  checkTree,
+  checkExtents,
+  checkBlocks,
+  checkStrangers,
+  checkCounters,
+] as const

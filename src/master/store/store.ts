@@ -250,7 +250,8 @@ function configure(db: Database): void {
   db.pragma('journal_mode = WAL')
   db.pragma('synchronous = FULL')
   db.pragma('foreign_keys = OFF')
-  db.pragma('temp_store = MEMORY')
+  // What fsck sorts does not fit memory.
+  db.pragma('temp_store = FILE')
   db.pragma(`cache_size = -${cacheBytes / 1024}`)
   db.pragma('wal_autocheckpoint = 4000')
   db.pragma(`journal_size_limit = ${64 * MiB}`)
