@@ -1,0 +1,262 @@
+import { must } from '../../core/assert.ts'
+import type { Env, Timer } from '../../core/env.ts'
+import { FsError } from '../../core/errors.ts'
+import type { Lane, Link, Listener, Network } from '../../core/network.ts'
+import { MiB } from '../../core/units.ts'
+import { NodeDown } from '../../wire/gen/cairn/v1/nodes.ts'
+import { SessionDown } from '../../wire/gen/cairn/v1/session.ts'
+import type { AdminMethod, ConnectionKind, EngineInput, EngineOutput } from '../engine/io.ts'
+import { peekNodeHeartbeat, peekSessionHeartbeats } from './peek-heartbeats.ts'
+import { rawAdminCalls, rawNodesAttach, rawSessionAttach } from './raw.ts'
+
+/** Where the engine runs: each item is a batch for one step, each result what that step put out. */
+export type EngineLane = Lane<readonly EngineInput[], readonly EngineOutput[]>
+
+export interface MasterServerOptions {
+  readonly listen: string
+  /** Resident memory of this process, bytes, for status. */
+  readonly rssBytes: () => number
+  /** The engine failed: its state is unknown, the process must end. Called at most once. */
+  readonly failed: (error: unknown) => void
+}
+
+type RawLink = Link<Uint8Array, Uint8Array>
+
+interface Connection {
+  readonly link: RawLink
+  readonly kind: ConnectionKind
+  /** The engine knows who it is: heartbeats are answered here from now on. */
+  welcomed: boolean
+  paused: boolean
+}
+
+interface AdminCall {
+  readonly resolve: (bytes: Uint8Array) => void
+  readonly reject: (error: FsError) => void
+}
+
+/** A peer that does not read its answers is not listened to, until it has read up to here. */
+const queuedBytesMax = 8 * MiB
+
+/**
+ * The master's front on the main thread: numbers connections, gathers what arrives while the engine
+ * is at work into its next batch, and sends what it puts out. It decides nothing; but it answers
+ * heartbeats itself, since those must not wait behind a disk sync.
+ */
+export class MasterServer {
+  readonly #env: Env
+  readonly #lane: EngineLane
+  readonly #options: MasterServerOptions
+  readonly #connections = new Map<number, Connection>()
+  readonly #calls = new Map<number, AdminCall>()
+  #nextNumber = 1
+  #queue: EngineInput[] = []
+  #flushing = false
+  #running: Promise<void> | undefined
+  #tick: Timer | undefined
+  #tickAt = 0
+  /** Cluster time as of the last step. */
+  #time = 0n
+  #closed = false
+  #listener: Listener | undefined
+
+  /** Listens. Rejects with UsageError when the address cannot be had. */
+  static async start(
+    env: Env,
+    network: Network,
+    lane: EngineLane,
+    options: MasterServerOptions,
+  ): Promise<MasterServer> {
+    const server = new MasterServer(env, lane, options)
+    // The first step tells where cluster time is, before anybody can ask.
+    await server.#step([])
+    server.#listener = await network.listen(options.listen, serving => {
+      serving.stream(rawSessionAttach, link => server.#accept(link, 'session'))
+      serving.stream(rawNodesAttach, link => server.#accept(link, 'node'))
+      for (const method of Object.keys(rawAdminCalls) as AdminMethod[])
+        serving.call(rawAdminCalls[method], async bytes => server.#call(method, bytes))
+    })
+    return server
+  }
+
+  private constructor(env: Env, lane: EngineLane, options: MasterServerOptions) {
+    this.#env = env
+    this.#lane = lane
+    this.#options = options
+  }
+
+  /** host:port as bound. */
+  get address(): string {
+    return must(this.#listener, 'listener').address
+  }
+
+  /** Stops listening, lets what has arrived be executed, and ends the engine. Sessions live on. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#tick?.cancel()
+    await this.#running
+    if (this.#queue.length > 0) await this.#step(this.#queue.splice(0))
+    for (const { link } of this.#connections.values()) link.close()
+    await this.#listener?.close()
+    await this.#lane.close()
+  }
+
+  // ---- what arrives
+
+  #accept(link: RawLink, kind: ConnectionKind): void {
+    const number = this.#nextNumber++
+    this.#connections.set(number, { link, kind, welcomed: false, paused: false })
+    this.#enqueue({ kind: 'opened', connection: number, of: kind, peer: link.peer })
+    link.onFrame(bytes => {
+      this.#beat(number, bytes)
+      this.#enqueue({ kind: 'frame', connection: number, bytes })
+    })
+    link.onClose(() => {
+      this.#connections.delete(number)
+      this.#enqueue({ kind: 'closed', connection: number })
+    })
+  }
+
+  #call(method: AdminMethod, bytes: Uint8Array): Promise<Uint8Array> {
+    const call = this.#nextNumber++
+    return new Promise((resolve, reject) => {
+      if (this.#closed) {
+        reject(new FsError('ECANCELED', 'The master is stopping'))
+        return
+      }
+      this.#calls.set(call, { resolve, reject })
+      this.#enqueue({ kind: 'admin', call, method, bytes })
+    })
+  }
+
+  /** Answers the heartbeats of a frame. */
+  #beat(number: number, bytes: Uint8Array): void {
+    const connection = this.#connections.get(number)
+    if (connection === undefined || !connection.welcomed) return
+    if (connection.kind === 'node') {
+      const sentMs = peekNodeHeartbeat(bytes)
+      if (sentMs === undefined) return
+      const item = { $case: 'heartbeat', value: { sentMs, time: this.#clusterTime } } as const
+      connection.link.send(NodeDown.encode({ item }).finish())
+      return
+    }
+    for (const sentMs of peekSessionHeartbeats(bytes)) {
+      const item = { $case: 'heartbeat', value: { sentMs, time: this.#clusterTime } } as const
+      connection.link.send(SessionDown.encode({ items: [{ item }] }).finish())
+    }
+  }
+
+  get #clusterTime(): bigint {
+    const wall = this.#env.clock.wall()
+    return wall > this.#time ? wall : this.#time
+  }
+
+  // ---- the engine
+
+  #enqueue(input: EngineInput): void {
+    if (this.#closed) return
+    this.#queue.push(input)
+    if (this.#flushing || this.#running !== undefined) return
+    this.#flushing = true
+    this.#env.timers.soon(() => {
+      this.#flushing = false
+      this.#flush()
+    })
+  }
+
+  /** Runs what has gathered, and then what gathered meanwhile. */
+  #flush(): void {
+    if (this.#running !== undefined || this.#queue.length === 0 || this.#closed) return
+    this.#running = this.#step(this.#queue.splice(0)).then(() => {
+      this.#running = undefined
+      this.#flush()
+    })
+  }
+
+  async #step(inputs: readonly EngineInput[]): Promise<void> {
+    const clock: EngineInput = {
+      kind: 'clock',
+      now: this.#env.clock.now(),
+      wall: this.#env.clock.wall(),
+      random: this.#env.random.bytes(32),
+      rssBytes: this.#options.rssBytes(),
+    }
+    try {
+      const [outputs] = await this.#lane.run([[clock, ...inputs]])
+      for (const output of must(outputs, 'what the engine put out')) this.#handle(output)
+    } catch (thrown) {
+      this.#fail(thrown)
+    }
+  }
+
+  #fail(thrown: unknown): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#tick?.cancel()
+    for (const { link } of this.#connections.values()) link.close(new FsError('EIO', 'The master failed'))
+    for (const { reject } of this.#calls.values()) reject(new FsError('EIO', 'The master failed'))
+    this.#options.failed(thrown)
+  }
+
+  #handle(output: EngineOutput): void {
+    switch (output.kind) {
+      case 'frame':
+        this.#send(output.connection, output.bytes)
+        return
+      case 'welcomed': {
+        const connection = this.#connections.get(output.connection)
+        if (connection !== undefined) connection.welcomed = true
+        return
+      }
+      case 'close': {
+        const { code, message } = output
+        const connection = this.#connections.get(output.connection)
+        if (connection === undefined) return
+        connection.welcomed = false
+        connection.link.close(code === undefined ? undefined : new FsError(code, message))
+        return
+      }
+      case 'answer':
+        this.#calls.get(output.call)?.resolve(output.bytes)
+        this.#calls.delete(output.call)
+        return
+      case 'failure':
+        this.#calls.get(output.call)?.reject(new FsError(output.code, output.message))
+        this.#calls.delete(output.call)
+        return
+      case 'log':
+        this.#env.log[output.level](output.message, output.fields)
+        return
+      case 'state':
+        this.#time = output.time
+        this.#tickIn(output.wakeMs)
+    }
+  }
+
+  #send(number: number, bytes: Uint8Array): void {
+    const connection = this.#connections.get(number)
+    if (connection === undefined) return
+    const { link } = connection
+    link.send(bytes)
+    if (connection.paused || link.queuedBytes <= queuedBytesMax) return
+    connection.paused = true
+    link.pause()
+    void link.drained().then(() => {
+      connection.paused = false
+      link.resume()
+    })
+  }
+
+  /** The next tick is due in so many milliseconds, or earlier if it was: traffic does not put it off. */
+  #tickIn(ms: number): void {
+    const at = this.#env.clock.now() + ms
+    if (this.#closed || (this.#tick !== undefined && this.#tickAt <= at)) return
+    this.#tick?.cancel()
+    this.#tickAt = at
+    this.#tick = this.#env.timers.after(ms, () => {
+      this.#tick = undefined
+      this.#enqueue({ kind: 'tick' })
+    })
+  }
+}
