@@ -3,7 +3,7 @@ import type { Env, Timer } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import { type Ino, sessionId } from '../../core/ids.ts'
 import { heartbeatMs, leaseMs, wireVersion, wireVersionMin } from '../../core/limits.ts'
-import type { Link, Network } from '../../core/network.ts'
+import type { Network } from '../../core/network.ts'
 import { errorFromWire, leaseFromWire, leaseToWire } from '../../wire/attr.ts'
 import type {
   Recall,
@@ -15,11 +15,12 @@ import type {
   SessionUpItem,
   Welcome,
 } from '../../wire/gen/cairn/v1/session.ts'
-import { sessionAttach } from '../../wire/services.ts'
 import { toIno } from '../../wire/validate.ts'
 import type { ClusterFacts, MasterPort, Op, Result, ResultOf } from '../ports.ts'
 import { ClusterClock } from './cluster-clock.ts'
+import { LeaseClock } from './lease-clock.ts'
 import type { LeaseHolder } from './lease-holder.ts'
+import { MasterLink } from './master-link.ts'
 import { describe, PendingCalls, type PendingCall } from './pending-calls.ts'
 import { reclaimOps } from './reclaim-ops.ts'
 import { ReleasedLeases } from './released-leases.ts'
@@ -57,17 +58,16 @@ export interface SessionOptions {
 /** Calls in one message; its size is bounded by what they carry. */
 const itemsPerFrame = 256
 const tickMs = 500
-/** The lease ends here this much before it may end at the master, for timers that fire late. */
-const leaseMarginMs = 1000
-const backoffFirstMs = 30
-const backoffMaxMs = 1000
+/** The master ends the link after a goodbye; if it does not, we do. */
+const goodbyeMs = 1000
 
 const noBytes = new Uint8Array(0)
 
 export class Session implements MasterPort {
   readonly #env: Env
-  readonly #network: Network
   readonly #options: SessionOptions
+  readonly #link: MasterLink
+  readonly #lease: LeaseClock
   readonly #pending = new PendingCalls()
   readonly #released = new ReleasedLeases()
   readonly #time: ClusterClock
@@ -76,30 +76,27 @@ export class Session implements MasterPort {
   /** Calls that wait to be sent on this link, by rising id. */
   #outbox: PendingCall[] = []
   #holder: LeaseHolder | undefined
-  #link: Link<SessionUp, SessionDown> | undefined
   #welcome: Welcomed | undefined
   #attached = false
   #failed: FsError | undefined
   #flushing = false
-  #helloAt = 0
-  #leaseUntil = Number.NEGATIVE_INFINITY
-  #lapsed = true
   #heartbeatAt = 0
-  #heardAt = 0
   #awaySince = 0
-  #attempts = 0
   #timer: Timer | undefined
-  #redial: Timer | undefined
   #opened: { resolve: () => void; reject: (error: FsError) => void } | undefined
   #gone: (() => void) | undefined
-  #warnedAway = false
   #incarnation = 0
 
   constructor(env: Env, network: Network, options: SessionOptions) {
     this.#env = env
-    this.#network = network
     this.#options = options
     this.#time = new ClusterClock(env.clock)
+    this.#lease = new LeaseClock(env.clock)
+    this.#link = new MasterLink(env, network, options.address, {
+      hello: () => this.#hello(),
+      frame: frame => this.#onFrame(frame),
+      lost: () => this.#onLost(),
+    })
   }
 
   /** Begins the session. Rejects when the master refuses it, or is away for `startWaitMs`. */
@@ -108,7 +105,7 @@ export class Session implements MasterPort {
     this.#awaySince = this.#env.clock.now()
     return new Promise((resolve, reject) => {
       this.#opened = { resolve, reject }
-      this.#dial()
+      this.#link.dial()
       this.#tick()
     })
   }
@@ -142,8 +139,7 @@ export class Session implements MasterPort {
 
   /** Milliseconds for which what the leases cover may be served, 0 if not at all. */
   leaseLeftMs(): number {
-    if (this.#lapsed) return 0
-    return Math.max(0, this.#leaseUntil - this.#env.clock.now())
+    return this.#lease.leftMs()
   }
 
   call<Case extends Result['$case']>(op: Op, expect: Case, signal?: AbortSignal): Promise<ResultOf<Case>> {
@@ -174,22 +170,18 @@ export class Session implements MasterPort {
 
   /** Ends the session in order. Everything was flushed before. */
   async close(): Promise<void> {
-    const link = this.#attached ? this.#link : undefined
-    this.#failed = new FsError('EIO', 'The session is closed')
+    const closed = new FsError('EIO', 'The session is closed')
+    this.#failed = closed
     this.#timer?.cancel()
-    this.#redial?.cancel()
-    if (link !== undefined) {
+    if (this.#attached) {
       this.#sendControl({ $case: 'goodbye', value: {} })
       this.#flush()
       const gone = new Promise<void>(resolve => {
         this.#gone = resolve
       })
-      await Promise.race([gone, this.#env.timers.sleep(1000)])
+      await Promise.race([gone, this.#env.timers.sleep(goodbyeMs)])
     }
-    this.#link?.close()
-    this.#link = undefined
-    this.#attached = false
-    this.#pending.failAll(this.#failed)
+    this.#end(closed)
   }
 
   // ---- sending
@@ -209,8 +201,7 @@ export class Session implements MasterPort {
   }
 
   #flush(): void {
-    const link = this.#link
-    if (!this.#attached || link === undefined) return
+    if (!this.#attached) return
     const items = this.#control
     this.#control = []
     for (const call of this.#outbox) {
@@ -220,87 +211,43 @@ export class Session implements MasterPort {
     this.#outbox = []
     const acked = this.#pending.acked
     for (let at = 0; at < items.length; at += itemsPerFrame)
-      link.send({ items: items.slice(at, at + itemsPerFrame), acked })
+      this.#link.send({ items: items.slice(at, at + itemsPerFrame), acked })
   }
 
   // ---- the link
 
-  #dial(): void {
-    if (this.#failed !== undefined) return
-    const link = this.#network.dial(this.#options.address, sessionAttach)
-    this.#link = link
-    this.#helloAt = this.#env.clock.now()
-    this.#heardAt = this.#helloAt
-    link.onFrame(frame => {
-      if (this.#link === link) this.#onFrame(frame)
-    })
-    link.onClose(error => {
-      if (this.#link === link) this.#onClose(error)
-    })
+  #hello(): SessionUp {
     const { address: _a, waitMs: _w, startWaitMs: _s, ...who } = this.#options
-    const item: SessionUpItem['item'] = {
-      $case: 'hello',
-      value: {
-        versionMin: wireVersionMin,
-        versionMax: wireVersion,
-        session: this.#welcome?.identity.session ?? 0n,
-        epoch: this.#welcome?.identity.epoch ?? 0n,
-        secret: this.#welcome?.secret ?? noBytes,
-        cluster: this.#welcome?.facts.cluster ?? noBytes,
-        clock: this.#env.clock.wall(),
-        ...who,
-      },
+    const value = {
+      versionMin: wireVersionMin,
+      versionMax: wireVersion,
+      session: this.#welcome?.identity.session ?? 0n,
+      epoch: this.#welcome?.identity.epoch ?? 0n,
+      secret: this.#welcome?.secret ?? noBytes,
+      cluster: this.#welcome?.facts.cluster ?? noBytes,
+      clock: this.#env.clock.wall(),
+      ...who,
     }
-    link.send({ items: [{ item }], acked: this.#pending.acked })
+    return { items: [{ item: { $case: 'hello', value } }], acked: this.#pending.acked }
   }
 
-  #onClose(error: FsError | undefined): void {
-    this.#link = undefined
-    if (this.#attached) {
-      this.#awaySince = this.#env.clock.now()
-      this.#env.log.info('Lost the master', {
-        address: this.#options.address,
-        why: error?.message ?? 'closed',
-      })
-    }
+  #onLost(): void {
+    if (this.#attached) this.#awaySince = this.#env.clock.now()
     this.#attached = false
     this.#outbox = []
     for (const call of this.#pending.all())
       if (call.op.$case === 'reclaim') this.#pending.abandon(call, new FsError('ECANCELED'))
     this.#gone?.()
-    if (this.#failed !== undefined) return
-    if (!this.#warnedAway && this.#attempts >= 5) {
-      this.#warnedAway = true
-      this.#env.log.warn('The master does not answer', {
-        address: this.#options.address,
-        why: error?.message ?? 'closed',
-      })
-    }
-    const ceiling = Math.min(backoffMaxMs, backoffFirstMs * 2 ** Math.min(this.#attempts, 10))
-    this.#attempts += 1
-    // Between half and all of it, so that the mounts of a restarted master do not come in step.
-    const delay = ceiling / 2 + this.#env.random.below(Math.ceil(ceiling / 2) + 1)
-    this.#redial = this.#env.timers.after(delay, () => this.#dial())
-  }
-
-  /** Ends a link that is of no use, and dials again. */
-  #drop(why: FsError): void {
-    const link = this.#link
-    if (link === undefined) return
-    link.close(why)
-    // A link tells of its end later or at once; either way only the first counts.
-    if (this.#link === link) this.#onClose(why)
+    if (this.#failed !== undefined) this.#link.stop()
   }
 
   #onFrame(frame: SessionDown): void {
-    this.#heardAt = this.#env.clock.now()
+    const link = this.#link.current
     for (const { item } of frame.items) {
-      if (item === undefined) continue
-      this.#onItem(item)
-      if (this.#link === undefined) return
+      if (item !== undefined) this.#onItem(item)
+      if (this.#link.current !== link) return
     }
-    const first = this.#pending.firstId
-    this.#released.forget(first ?? this.#pending.lastId + 1n)
+    this.#released.forget(this.#pending.firstId ?? this.#pending.lastId + 1n)
   }
 
   #onItem(item: NonNullable<SessionDownItem['item']>): void {
@@ -332,9 +279,8 @@ export class Session implements MasterPort {
     if (renewed) this.#sessionDied('the master began another')
     if (before !== welcome.identity.session) this.#incarnation += 1
     this.#welcome = welcome
-    this.#attempts = 0
-    this.#warnedAway = false
-    this.#onContact(wire.time, this.#helloAt)
+    this.#link.settled()
+    this.#onContact(wire.time, this.#link.dialledAt)
     const reclaim = before !== undefined && !renewed && wire.reclaim
     this.#env.log.info(reclaim ? 'Attached, reclaiming leases' : 'Attached to the master', {
       address: this.#options.address,
@@ -363,33 +309,33 @@ export class Session implements MasterPort {
 
   /** Reclaim calls go out alone and are answered before anything else is sent: it may rest on them. */
   #reclaim(): void {
-    const link = must(this.#link, 'link')
+    const link = this.#link.current
     const holdings = must(this.#holder, 'holder').holdings()
     const calls = [...reclaimOps(holdings.leases, holdings.locks)].map(op => {
       const call = this.#pending.add(op, this.#env.clock.now(), outcome => {
-        if (this.#link !== link) return
-        if (outcome instanceof FsError) this.#drop(outcome)
+        if (this.#link.current !== link) return
+        if (outcome instanceof FsError) this.#link.drop(outcome)
         else if (op.value.last) this.#attachedNow()
       })
       return this.#pending.send(call)
     })
     for (const value of calls)
-      link.send({ items: [{ item: { $case: 'call', value } }], acked: this.#pending.acked })
+      this.#link.send({ items: [{ item: { $case: 'call', value } }], acked: this.#pending.acked })
   }
 
   #onRefused(refused: Refused): void {
     const error = errorFromWire(refused.error, 'refused.error')
     if (refused.sessionDead && this.#known !== undefined) {
       this.#sessionDied(error.message)
-      this.#drop(error)
+      this.#link.drop(error)
       return
     }
     if (this.#opened !== undefined) {
-      this.#fail(error)
+      this.#failStart(error)
       return
     }
     this.#env.log.error('The master refuses this mount', { why: error.message })
-    this.#drop(error)
+    this.#link.drop(error)
   }
 
   #onReply(reply: Reply): void {
@@ -419,9 +365,7 @@ export class Session implements MasterPort {
 
   #onContact(time: bigint, sentMs: number): void {
     this.#time.sample(time, sentMs)
-    const lease = this.#welcome?.leaseMs ?? leaseMs
-    this.#leaseUntil = Math.max(this.#leaseUntil, sentMs + lease - leaseMarginMs)
-    this.#lapsed = this.#leaseUntil <= this.#env.clock.now()
+    this.#lease.contact(sentMs, this.#welcome?.leaseMs ?? leaseMs)
   }
 
   #sessionDied(why: string): void {
@@ -434,8 +378,7 @@ export class Session implements MasterPort {
     this.#control = []
     this.#outbox = []
     this.#released.clear()
-    this.#lapsed = true
-    this.#leaseUntil = Number.NEGATIVE_INFINITY
+    this.#lease.end()
     if (this.#welcome !== undefined)
       this.#welcome = { ...this.#welcome, identity: { session: 0n, epoch: 0n }, secret: noBytes }
     must(this.#holder, 'holder').sessionDied()
@@ -449,14 +392,12 @@ export class Session implements MasterPort {
     this.#timer = this.#env.timers.after(tickMs, () => this.#tick())
     const now = this.#env.clock.now()
     const every = this.#welcome?.heartbeatMs ?? heartbeatMs
-    if (!this.#lapsed && this.#leaseUntil <= now) {
-      this.#lapsed = true
+    if (this.#lease.ranOut()) {
       this.#env.log.warn('The lease ran out without contact to the master')
       must(this.#holder, 'holder').distrust('the lease ran out')
     }
     if (this.#attached && now - this.#heartbeatAt >= every) this.#heartbeat(now)
-    if (this.#link !== undefined && now - this.#heardAt > 3 * every)
-      this.#drop(new FsError('ETIMEDOUT', 'The master is silent'))
+    if (this.#link.silentMs > 3 * every) this.#link.drop(new FsError('ETIMEDOUT', 'The master is silent'))
     if (!this.#attached) this.#giveUp(now)
   }
 
@@ -470,7 +411,7 @@ export class Session implements MasterPort {
   #giveUp(now: number): void {
     const { waitMs, startWaitMs, address } = this.#options
     if (this.#opened !== undefined && now - this.#awaySince > startWaitMs) {
-      this.#fail(new FsError('ETIMEDOUT', `The master at ${address} does not answer`))
+      this.#failStart(new FsError('ETIMEDOUT', `The master at ${address} does not answer`))
       return
     }
     for (const call of this.#pending.all())
@@ -478,16 +419,19 @@ export class Session implements MasterPort {
         this.#pending.abandon(call, new FsError('ETIMEDOUT', `The master at ${address} is away`))
   }
 
-  #fail(error: FsError): void {
-    this.#failed = error
-    this.#timer?.cancel()
-    this.#redial?.cancel()
-    this.#link?.close()
-    this.#link = undefined
-    this.#attached = false
-    this.#pending.failAll(error)
-    this.#opened?.reject(error)
+  #failStart(error: FsError): void {
+    const opened = this.#opened
     this.#opened = undefined
+    this.#end(error)
+    opened?.reject(error)
+  }
+
+  #end(error: FsError): void {
+    this.#failed = error
+    this.#attached = false
+    this.#timer?.cancel()
+    this.#link.stop()
+    this.#pending.failAll(error)
   }
 
   /**
