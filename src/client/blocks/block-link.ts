@@ -1,0 +1,218 @@
+/**
+ * One Blocks.Open stream to a chunkserver: many puts and gets at once, told apart by call ids. A call
+ * ends with its answer, with the link's end, or when nothing of it moved for `stallMs`. Nothing here
+ * retries: whoever called goes on to another node.
+ */
+import type { Env, Timer } from '../../core/env.ts'
+import { FsError } from '../../core/errors.ts'
+import { dataMessageBytes, wireVersion, wireVersionMin } from '../../core/limits.ts'
+import type { Link } from '../../core/network.ts'
+import { MiB, second } from '../../core/units.ts'
+import { errorFromWire } from '../../wire/attr.ts'
+import type {
+  BlocksDown,
+  BlocksUp,
+  GetBlock,
+  GetData,
+  PutBegin,
+  PutOutcome,
+  PutSmall,
+} from '../../wire/gen/cairn/v1/blocks.ts'
+
+/** Queued on a link before a put waits: enough to keep the socket busy, little enough to be fair. */
+const queuedBytesMax = 2 * MiB
+const tickMs = 1 * second
+
+interface Call {
+  /** When something of it last moved, on the clock. */
+  movedAt: number
+  readonly stallMs: number
+  readonly onPut?: (outcomes: readonly PutOutcome[]) => void
+  /** Returns whether more is expected. */
+  readonly onData?: (data: GetData) => void
+  readonly onDone?: () => void
+  readonly onError: (error: FsError) => void
+}
+
+type UpItem = NonNullable<BlocksUp['item']>
+
+export interface BlockIdentity {
+  readonly cluster: Uint8Array
+  readonly session: bigint
+  readonly epoch: bigint
+}
+
+export class BlockLink {
+  readonly identity: BlockIdentity
+  readonly #env: Env
+  readonly #link: Link<BlocksUp, BlocksDown>
+  readonly #calls = new Map<bigint, Call>()
+  #nextCall = 1n
+  #ticker: Timer | undefined
+  #heardAt: number
+  #usedAt: number
+  #closed = false
+
+  constructor(env: Env, link: Link<BlocksUp, BlocksDown>, identity: BlockIdentity, onClosed: () => void) {
+    this.#env = env
+    this.#link = link
+    this.identity = identity
+    this.#heardAt = this.#usedAt = env.clock.now()
+    link.onFrame(frame => this.#receive(frame))
+    link.onClose(error => {
+      this.#closed = true
+      this.#ticker?.cancel()
+      onClosed()
+      this.#failAll(error ?? new FsError('EPIPE', `${link.peer} closed the stream of blocks`))
+    })
+    const hello = { versionMin: wireVersionMin, versionMax: wireVersion, ...identity }
+    this.#send({ $case: 'hello', value: hello })
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  get busy(): number {
+    return this.#calls.size
+  }
+
+  /** Since when, on the clock, nothing was asked of it. */
+  get usedAt(): number {
+    return this.#usedAt
+  }
+
+  close(): void {
+    this.#link.close()
+  }
+
+  /** Stores whole small blocks; one outcome for each index, of those that the node answered for. */
+  putSmall(blocks: PutSmall['blocks'], stallMs: number): Promise<readonly PutOutcome[]> {
+    return new Promise((resolve, reject) => {
+      const call = this.#begin({ stallMs, onPut: resolve, onError: reject })
+      this.#send({ $case: 'putSmall', value: { call, blocks } })
+    })
+  }
+
+  /** Stores a large block on the node and, through it, on those of `begin.chain`. */
+  putLarge(begin: Omit<PutBegin, 'call'>, data: Buffer, stallMs: number): Promise<readonly PutOutcome[]> {
+    return new Promise((resolve, reject) => {
+      const call = this.#begin({ stallMs, onPut: resolve, onError: reject })
+      this.#send({ $case: 'put', value: { ...begin, call } })
+      this.#pour(call, data).catch((thrown: unknown) => this.#fail(call, FsError.from(thrown)))
+    })
+  }
+
+  /**
+   * Reads a range of a block. `onData` gets every frame, in order; what it throws ends the call. Resolves
+   * after the last frame.
+   */
+  get(what: Omit<GetBlock, 'call'>, onData: (data: GetData) => void, stallMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const call = this.#begin({ stallMs, onData, onDone: resolve, onError: reject })
+      this.#send({ $case: 'get', value: { ...what, call } })
+    })
+  }
+
+  async #pour(call: bigint, data: Buffer): Promise<void> {
+    for (let at = 0; at < data.length; at += dataMessageBytes) {
+      if (this.#link.queuedBytes > queuedBytesMax) await this.#link.drained()
+      const state = this.#calls.get(call)
+      // Answered early: a refusal.
+      if (state === undefined) return
+      state.movedAt = this.#env.clock.now()
+      this.#send({ $case: 'data', value: { call, data: data.subarray(at, at + dataMessageBytes) } })
+    }
+  }
+
+  #begin(call: Omit<Call, 'movedAt'>): bigint {
+    const now = this.#env.clock.now()
+    if (this.#calls.size === 0) this.#heardAt = now
+    this.#usedAt = now
+    const id = this.#nextCall++
+    this.#calls.set(id, { ...call, movedAt: now })
+    this.#ticker ??= this.#env.timers.after(tickMs, () => this.#tick())
+    // A closed link answers at once, so that the caller goes on elsewhere.
+    if (this.#closed) {
+      const error = new FsError('EPIPE', `${this.#link.peer}: the stream of blocks is closed`)
+      this.#env.timers.soon(() => this.#fail(id, error))
+    }
+    return id
+  }
+
+  #send(item: UpItem): void {
+    this.#link.send({ item })
+  }
+
+  #receive(frame: BlocksDown): void {
+    const now = (this.#heardAt = this.#env.clock.now())
+    const { item } = frame
+    switch (item?.$case) {
+      case 'put':
+        this.#finish(item.value.call)?.onPut?.(item.value.outcomes)
+        return
+      case 'data': {
+        const call = this.#calls.get(item.value.call)
+        if (call === undefined) return
+        call.movedAt = now
+        this.#data(item.value, call)
+        return
+      }
+      case 'failure': {
+        const error = errorFromWire(item.value.error, 'failure.error')
+        if (item.value.call === 0n) this.#link.close(error)
+        else this.#fail(item.value.call, error)
+        return
+      }
+      case 'welcome':
+      case undefined:
+    }
+  }
+
+  #data(data: GetData, call: Call): void {
+    try {
+      if (call.onData === undefined) throw new FsError('EPROTO', 'Data came in answer to a put')
+      call.onData(data)
+    } catch (thrown) {
+      this.#send({ $case: 'cancel', value: { call: data.call } })
+      this.#fail(data.call, FsError.from(thrown))
+      return
+    }
+    if (data.last) this.#finish(data.call)?.onDone?.()
+  }
+
+  #finish(id: bigint): Call | undefined {
+    const call = this.#calls.get(id)
+    this.#calls.delete(id)
+    this.#usedAt = this.#heardAt
+    return call
+  }
+
+  #fail(id: bigint, error: FsError): void {
+    this.#finish(id)?.onError(error)
+  }
+
+  #failAll(error: FsError): void {
+    const calls = [...this.#calls.values()]
+    this.#calls.clear()
+    for (const call of calls) call.onError(error)
+  }
+
+  /** One timer for all calls. */
+  #tick(): void {
+    this.#ticker = undefined
+    const now = this.#env.clock.now()
+    for (const [id, call] of this.#calls) {
+      const silentMs = now - call.movedAt
+      if (silentMs < call.stallMs) continue
+      const error = new FsError('ETIMEDOUT', `${this.#link.peer}: nothing for ${Math.round(silentMs)} ms`)
+      if (now - this.#heardAt >= call.stallMs) {
+        this.#link.close(error)
+        return
+      }
+      this.#send({ $case: 'cancel', value: { call: id } })
+      this.#fail(id, error)
+    }
+    if (this.#calls.size > 0) this.#ticker = this.#env.timers.after(tickMs, () => this.#tick())
+  }
+}

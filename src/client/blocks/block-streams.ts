@@ -1,0 +1,113 @@
+/**
+ * The streams of blocks to all chunkservers: opened when first needed, one for puts and one for gets
+ * so that a small read does not wait behind megabytes of a put, closed when idle. Also remembers, for a
+ * while, which nodes just failed; that is a hint, never a verdict.
+ */
+import type { Env, Timer } from '../../core/env.ts'
+import { FsError } from '../../core/errors.ts'
+import type { Network } from '../../core/network.ts'
+import { second } from '../../core/units.ts'
+import { blocksOpen } from '../../wire/services.ts'
+import type { MasterPort } from '../ports.ts'
+import { BlockLink } from './block-link.ts'
+
+export type Purpose = 'put' | 'get'
+
+const idleMs = 60 * second
+/** A node that did not answer is avoided this long; one that refused the connection may be back sooner. */
+const silentPenaltyMs = 10 * second
+const brokenPenaltyMs = 1 * second
+
+export class BlockStreams {
+  readonly #env: Env
+  readonly #network: Network
+  readonly #master: MasterPort
+  readonly #links = new Map<string, BlockLink>()
+  /** Of an earlier session, with calls under way. */
+  readonly #retired = new Set<BlockLink>()
+  /** By node: until when, on the clock, others are preferred, and whether it was silent. */
+  readonly #penalties = new Map<bigint, { readonly until: number; readonly silent: boolean }>()
+  #sweeper: Timer | undefined
+  #closed = false
+
+  constructor(env: Env, network: Network, master: MasterPort) {
+    this.#env = env
+    this.#network = network
+    this.#master = master
+  }
+
+  /** The stream to an address. A node that is away shows as the failure of the calls. */
+  to(address: string, purpose: Purpose): BlockLink {
+    if (this.#closed) throw new FsError('ECANCELED', 'The streams of blocks are closed')
+    const key = `${purpose} ${address}`
+    const { session, epoch } = this.#master.identity
+    const known = this.#links.get(key)
+    if (known !== undefined && known.identity.session === session && known.identity.epoch === epoch)
+      return known
+    const identity = { cluster: this.#master.facts.cluster, session, epoch }
+    const link: BlockLink = new BlockLink(
+      this.#env,
+      this.#network.dial(address, blocksOpen),
+      identity,
+      () => {
+        if (this.#links.get(key) === link) this.#links.delete(key)
+        this.#retired.delete(link)
+      },
+    )
+    this.#links.set(key, link)
+    if (known?.busy === 0) known.close()
+    else if (known !== undefined) this.#retired.add(known)
+    this.#sweeper ??= this.#env.timers.after(idleMs, () => this.#sweep())
+    return link
+  }
+
+  /** Calls under way to an address: how loaded we have made it. */
+  load(address: string): number {
+    return this.#links.get(`get ${address}`)?.busy ?? 0
+  }
+
+  /** A call to the node failed in a way that says something about the node. */
+  noteFailure(node: bigint, error: FsError): void {
+    const silent = error.code === 'ETIMEDOUT'
+    const broken = error.code === 'ECONNREFUSED' || error.code === 'EPIPE'
+    if (!silent && !broken) return
+    const until = this.#env.clock.now() + (silent ? silentPenaltyMs : brokenPenaltyMs)
+    this.#penalties.set(node, { until, silent })
+  }
+
+  noteSuccess(node: bigint): void {
+    this.#penalties.delete(node)
+  }
+
+  /** Whether the node failed lately. */
+  isSuspect(node: bigint): boolean {
+    const penalty = this.#penalties.get(node)
+    if (penalty === undefined) return false
+    if (penalty.until > this.#env.clock.now()) return true
+    this.#penalties.delete(node)
+    return false
+  }
+
+  /** Nodes that lately cost a time-out: a put to them would wait as long again. */
+  silentNodes(): bigint[] {
+    const silent = [...this.#penalties].filter(([, penalty]) => penalty.silent).map(([node]) => node)
+    return silent.filter(node => this.isSuspect(node))
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#sweeper?.cancel()
+    for (const link of this.#all()) link.close()
+  }
+
+  #all(): BlockLink[] {
+    return [...this.#links.values(), ...this.#retired]
+  }
+
+  #sweep(): void {
+    this.#sweeper = undefined
+    const now = this.#env.clock.now()
+    for (const link of this.#all()) if (link.busy === 0 && now - link.usedAt >= idleMs) link.close()
+    if (this.#all().length > 0) this.#sweeper = this.#env.timers.after(idleMs, () => this.#sweep())
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * The data half of a mount's client: the files' writers and readers, and what they share. Nothing here
+ * is authoritative but bytes that were accepted and not yet committed.
+ */
+import type { Checksums } from '../core/checksum.ts'
+import type { Env } from '../core/env.ts'
+import { messageOf } from '../core/errors.ts'
+import type { Ino } from '../core/ids.ts'
+import { writeBackAgeMs } from '../core/limits.ts'
+import type { Network } from '../core/network.ts'
+import { MiB, second } from '../core/units.ts'
+import { BlockStreams } from './blocks/block-streams.ts'
+import { BlockCache } from './cache/block-cache.ts'
+import { type FileParts, FileState } from './file-state.ts'
+import type { AttrPort, DataPath, FileData, MasterPort } from './ports.ts'
+import { BlockReader } from './read/block-reader.ts'
+import type { Place } from './read/replicas.ts'
+import { BlockStore } from './write/block-store.ts'
+import { ChunkPool } from './write/chunk-pool.ts'
+import { SpaceGrant } from './write/space-grant.ts'
+import { WriteBack } from './write/write-back.ts'
+
+export interface DataPathOptions {
+  /** This machine and where it stands, to choose near copies. */
+  readonly place: Place
+  /** Memory of accepted bytes, dirty and in flight. */
+  readonly writeBytes: number
+  /** Memory of verified bytes of blocks. */
+  readonly cacheBytes: number
+  /** How far one sequential reader is read ahead of. */
+  readonly readAheadBytes: number
+  readonly writeBackAgeMs: number
+  /** A put that does not move for this long goes to another node. */
+  readonly putStallMs: number
+  /** A get that does not move for this long goes to another copy. */
+  readonly getStallMs: number
+  /** How long storing or reading a block is tried before it is an error. */
+  readonly giveUpMs: number
+}
+
+export const dataPathDefaults: Omit<DataPathOptions, 'place'> = {
+  writeBytes: 64 * MiB,
+  cacheBytes: 128 * MiB,
+  readAheadBytes: 16 * MiB,
+  writeBackAgeMs,
+  putStallMs: 10 * second,
+  getStallMs: 5 * second,
+  giveUpMs: 30 * second,
+}
+
+/** Full-size buffers kept for the next write. */
+const keptShare = 4
+/** Bytes of blocks being put, and being read ahead, at once, as parts of the memory they come from. */
+const inFlightShare = 2
+const aheadShare = 4
+
+export class ClientDataPath implements DataPath {
+  readonly #env: Env
+  readonly #streams: BlockStreams
+  readonly #writeBack: WriteBack
+  readonly #parts: FileParts
+  readonly #files = new Map<Ino, FileState>()
+
+  /** Made when the session is: `master.facts` must be known. */
+  constructor(
+    env: Env,
+    network: Network,
+    master: MasterPort,
+    attrs: AttrPort,
+    checksums: Checksums,
+    options: DataPathOptions,
+  ) {
+    this.#env = env
+    const { clock, timers, log } = env
+    this.#streams = new BlockStreams(env, network, master)
+    const pool = new ChunkPool(master.facts.blockBytes, options.writeBytes / keptShare, () =>
+      this.#writeBack.released(),
+    )
+    const space = new SpaceGrant(
+      master,
+      () => this.dirtyBytes,
+      (message, fields) => log.warn(message, fields),
+    )
+    this.#writeBack = new WriteBack(clock, timers, pool, space, {
+      maxBytes: options.writeBytes,
+      ageMs: options.writeBackAgeMs,
+    })
+    const blocks = new BlockStore(env, master, this.#streams, {
+      inFlightBytes: options.writeBytes / inFlightShare,
+      stallMs: options.putStallMs,
+      giveUpMs: options.giveUpMs,
+    })
+    const cache = new BlockCache(options.cacheBytes)
+    const reader = new BlockReader(env, master, this.#streams, cache, checksums, {
+      place: options.place,
+      aheadBytes: options.cacheBytes / aheadShare,
+      stallMs: options.getStallMs,
+      giveUpMs: options.giveUpMs,
+    })
+    this.#parts = {
+      master,
+      attrs,
+      blocks: reader,
+      write: { env, master, attrs, checksums, pool, space, blocks, schedule: this.#writeBack },
+      aheadBytes: Math.min(options.readAheadBytes, options.cacheBytes / aheadShare),
+    }
+  }
+
+  get dirtyBytes(): number {
+    return this.#writeBack.dirtyBytes
+  }
+
+  file(ino: Ino): FileData {
+    let file = this.#files.get(ino)
+    if (file === undefined) this.#files.set(ino, (file = new FileState(ino, this.#parts)))
+    file.released = false
+    return file
+  }
+
+  known(ino: Ino): FileData | undefined {
+    return this.#files.get(ino)
+  }
+
+  release(ino: Ino): void {
+    const file = this.#files.get(ino)
+    if (file === undefined) return
+    file.released = true
+    if (file.dirtyBytes === 0) this.#drop(ino, file)
+    else void this.#dropWhenClean(ino, file)
+  }
+
+  flushAll(): Promise<void> {
+    return this.#writeBack.flushAll()
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.flushAll()
+    } finally {
+      for (const [ino, file] of this.#files)
+        if (file.dirtyBytes > 0)
+          this.#env.log.error('written data is lost: the mount ends', { ino, bytes: file.dirtyBytes })
+      this.#writeBack.close()
+      this.#streams.close()
+    }
+  }
+
+  async #dropWhenClean(ino: Ino, file: FileState): Promise<void> {
+    try {
+      await file.flush()
+    } catch (thrown) {
+      // It stays dirty, known, and due for another try.
+      this.#env.log.warn('a released file could not be stored', { ino, error: messageOf(thrown) })
+    }
+    if (file.released && file.dirtyBytes === 0) this.#drop(ino, file)
+  }
+
+  #drop(ino: Ino, file: FileState): void {
+    file.writer.dropClean()
+    this.#writeBack.forget(file.writer)
+    if (this.#files.get(ino) === file) this.#files.delete(ino)
+  }
+}

@@ -1,0 +1,53 @@
+/** One request for consecutive pieces of a block, joined by everybody who needs any of them. */
+import { must } from '../../core/assert.ts'
+import { deferred, type Deferred } from '../waiting.ts'
+
+export class Fetch {
+  readonly first: number
+  /** Exclusive. */
+  readonly end: number
+  readonly #pieces: Uint8Array[] = []
+  readonly #waiting: { readonly end: number; readonly done: Deferred<undefined> }[] = []
+
+  constructor(first: number, end: number) {
+    this.first = first
+    this.end = end
+  }
+
+  /** The next piece to come. */
+  get next(): number {
+    return this.first + this.#pieces.length
+  }
+
+  covers(piece: number): boolean {
+    return this.first <= piece && piece < this.end
+  }
+
+  /** Pieces that have come, which the cache may have dropped since. */
+  piece(index: number): Uint8Array {
+    return must(this.#pieces[index - this.first], `piece ${index}`)
+  }
+
+  /** Resolves when all pieces before `end` have come. */
+  async reach(end: number): Promise<void> {
+    if (this.next >= end) return
+    const done = deferred<undefined>()
+    this.#waiting.push({ end, done })
+    await done.promise
+  }
+
+  deliver(pieces: readonly Uint8Array[]): void {
+    this.#pieces.push(...pieces)
+    const { next } = this
+    for (let i = this.#waiting.length - 1; i >= 0; i--) {
+      const waiting = this.#waiting[i]
+      if (waiting === undefined || waiting.end > next) continue
+      this.#waiting.splice(i, 1)
+      waiting.done.resolve(undefined)
+    }
+  }
+
+  fail(error: unknown): void {
+    for (const { done } of this.#waiting.splice(0)) done.reject(error)
+  }
+}

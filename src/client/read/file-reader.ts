@@ -1,0 +1,163 @@
+/** The read side of one file: what is committed, with what was accepted laid over it. */
+import { zeros } from './zeros.ts'
+import type { Attr } from '../../core/attr.ts'
+import { FsError } from '../../core/errors.ts'
+import type { Ino } from '../../core/ids.ts'
+import type { Range } from '../interval-set.ts'
+import type { AttrPort } from '../ports.ts'
+import { interruptible } from '../waiting.ts'
+import type { FileWriter, OverlayPart } from '../write/file-writer.ts'
+import type { BlockReader } from './block-reader.ts'
+import type { MappedExtent } from './extent-map.ts'
+import type { FileExtents } from './file-extents.ts'
+import { ReadStreams } from './read-streams.ts'
+
+/** How often a read starts again because blocks it was told of are gone. */
+const staleExtentsMax = 4
+
+type Piece = Uint8Array[] | Promise<Uint8Array[]>
+
+const all = (pieces: readonly Piece[]): Promise<Uint8Array[][]> =>
+  Promise.all(pieces.map(piece => Promise.resolve(piece)))
+
+export class FileReader {
+  readonly #ino: Ino
+  readonly #attrs: AttrPort
+  readonly #extents: FileExtents
+  readonly #writer: FileWriter
+  readonly #blocks: BlockReader
+  readonly #streams: ReadStreams
+
+  constructor(
+    ino: Ino,
+    attrs: AttrPort,
+    extents: FileExtents,
+    writer: FileWriter,
+    blocks: BlockReader,
+    aheadBytes: number,
+  ) {
+    this.#ino = ino
+    this.#attrs = attrs
+    this.#extents = extents
+    this.#writer = writer
+    this.#blocks = blocks
+    this.#streams = new ReadStreams(aheadBytes)
+  }
+
+  async read(offset: number, size: number, signal?: AbortSignal): Promise<readonly Uint8Array[]> {
+    for (let stale = 0; ; ) {
+      const attr = await this.#committed(signal)
+      // From here to the first await, everything is of one moment.
+      const end = Math.min(offset + size, this.#writer.sizeOver(attr.size))
+      if (end <= offset) return []
+      const { parts, gaps } = this.#writer.overlay(offset, end)
+      const unknown = this.#firstUnknown(gaps, attr.size)
+      if (unknown !== undefined) {
+        await interruptible(this.#extents.resolve(unknown, attr.size), signal)
+        continue
+      }
+      const pieces = this.#piecesOf(parts, gaps, attr.size)
+      this.#readAhead(offset, end - offset, attr.size)
+      try {
+        return (await interruptible(all(pieces), signal)).flat()
+      } catch (thrown) {
+        if (!(thrown instanceof FsError) || thrown.code !== 'ENOENT') throw thrown
+        // The extents were older than we believed: another mount replaced the blocks, and they are gone.
+        if (++stale >= staleExtentsMax)
+          throw new FsError('EIO', `inode ${this.#ino}: ${thrown.message}`, { cause: thrown })
+        this.#extents.forget()
+      }
+    }
+  }
+
+  async seek(offset: number, whence: 'data' | 'hole'): Promise<number> {
+    for (let at = offset; ; ) {
+      const attr = await this.#committed()
+      const size = this.#writer.sizeOver(attr.size)
+      if (offset >= size) throw new FsError('ENXIO', `inode ${this.#ino}: ${offset} of ${size}`)
+      if (at >= size) {
+        if (whence === 'hole') return size
+        throw new FsError('ENXIO', `inode ${this.#ino}: no data from ${offset} on`)
+      }
+      const dirty = this.#writer.dirtyRanges()
+      const clean = dirty.firstGap(at, size)
+      if (whence === 'hole') {
+        if (clean === undefined) return size
+        at = clean.from
+        if (at >= attr.size) return at
+        const unknown = this.#extents.firstUnknown(at, at + 1)
+        if (unknown === undefined) {
+          const [extent] = this.#extents.within(at, at + 1)
+          if (extent === undefined) return at
+          at = this.#extents.next(at)?.to ?? extent.to
+          continue
+        }
+        await this.#extents.resolve(unknown, attr.size)
+        continue
+      }
+      if (clean?.from !== at) return at
+      // [at, clean.to) is not dirty: what is committed there decides, then the dirty range behind it.
+      const limit = Math.min(clean.to, attr.size)
+      const unknown = this.#extents.firstUnknown(at, limit)
+      const next = this.#extents.next(at)
+      if (next !== undefined && next.from < (unknown?.from ?? limit)) return Math.max(at, next.from)
+      if (unknown === undefined) at = clean.to
+      else {
+        at = unknown.from
+        await this.#extents.resolve(unknown, attr.size)
+      }
+    }
+  }
+
+  async #committed(signal?: AbortSignal): Promise<Attr> {
+    const attr = this.#attrs.committed(this.#ino)
+    return attr instanceof Promise ? await interruptible(attr, signal) : attr
+  }
+
+  /** Behind the committed end there is nothing to ask for. */
+  #firstUnknown(gaps: readonly Range[], committed: number): Range | undefined {
+    for (const { from, to } of gaps) {
+      const unknown = this.#extents.firstUnknown(from, Math.min(to, committed))
+      if (unknown !== undefined) return unknown
+    }
+    return undefined
+  }
+
+  #piecesOf(parts: readonly OverlayPart[], gaps: readonly Range[], committed: number): Piece[] {
+    const located: { readonly from: number; readonly piece: Piece }[] = []
+    for (const { from, bytes } of parts) located.push({ from, piece: [bytes] })
+    for (const { from, to } of gaps) {
+      let at = from
+      for (const extent of this.#extents.within(from, Math.min(to, committed))) {
+        if (extent.from > at) located.push({ from: at, piece: zeros(extent.from - at) })
+        located.push({ from: extent.from, piece: this.#bytesOf(extent) })
+        at = extent.to
+      }
+      if (at < to) located.push({ from: at, piece: zeros(to - at) })
+    }
+    return located.sort((a, b) => a.from - b.from).map(({ piece }) => piece)
+  }
+
+  #bytesOf({ block, blockOffset, from, to }: MappedExtent): Piece {
+    return this.#blocks.read(block, blockOffset, blockOffset + (to - from))
+  }
+
+  #readAhead(offset: number, size: number, committed: number): void {
+    const ahead = this.#streams.note(offset, size)
+    if (ahead === undefined || ahead.from >= committed) return
+    const to = Math.min(ahead.to, committed)
+    const unknown = this.#extents.firstUnknown(ahead.from, to)
+    if (unknown === undefined) this.#fetch(ahead.from, to)
+    // The reader that gets there asks again if this fails.
+    else
+      this.#extents.resolve(unknown, committed).then(
+        () => this.#fetch(ahead.from, to),
+        () => undefined,
+      )
+  }
+
+  #fetch(from: number, to: number): void {
+    for (const { block, blockOffset, from: start, to: end } of this.#extents.within(from, to))
+      void this.#blocks.readAhead(block, blockOffset, blockOffset + (end - start))
+  }
+}

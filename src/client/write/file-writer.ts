@@ -1,0 +1,399 @@
+/**
+ * The write side of one file: what was accepted, sealed, and is on its way.
+ *
+ *   write ──► buffer ──seal──► batch ──store──► settled ──commit, in order──► gone
+ *               ▲                 │                             │
+ *               └──── restored ◄──┴───── a failure ◄────────────┘
+ *
+ * Batches are stored side by side but committed in the order they were sealed, one commit at a time, so
+ * that data and size appear together and in order. When one fails, it and all behind it become dirty
+ * again: nothing that was accepted is dropped, unless the file is gone or the session that accepted it
+ * has ended. Everything here is lost with the process; what was committed is the master's.
+ */
+import { FsError, messageOf } from '../../core/errors.ts'
+import type { Ino } from '../../core/ids.ts'
+import { fileBytesMax } from '../../core/limits.ts'
+import { KiB } from '../../core/units.ts'
+import { attrFromWire } from '../../wire/attr.ts'
+import { IntervalSet, type Range } from '../interval-set.ts'
+import type { FileExtents } from '../read/file-extents.ts'
+import { deferred, type Deferred, nextTurn } from '../waiting.ts'
+import { type Batch, clipRanges, dirtyOf, dirtyOfAll, newBatch } from './batch.ts'
+import { type CommitUnit, commitOf, extentsOf, nextUnit } from './commit-unit.ts'
+import { FileBuffer } from './file-buffer.ts'
+import { sealBlock, sealSmall } from './seal-block.ts'
+import type { SealedRange } from './sealed.ts'
+import type { WriteContext } from './write-context.ts'
+
+/** Bytes in sequence after which the rest of a window is expected to follow. */
+const eagerAfterBytes = 256 * KiB
+/** Small blocks are hashed in groups of this many bytes, counting what each costs beside its bytes. */
+const hashGroupBytes = 256 * KiB
+const hashCostBytes = 4 * KiB
+/** How often a commit may ask for blocks to be put again before the write-back fails. */
+const againMax = 5
+
+/** A part of what was accepted, as a reader sees it. */
+export interface OverlayPart extends Range {
+  readonly bytes: Buffer
+}
+
+export class FileWriter {
+  readonly ino: Ino
+  readonly #context: WriteContext
+  readonly #extents: FileExtents
+  readonly #buffer: FileBuffer
+  #batches: Batch[] = []
+  /** Dirty bytes in batches. */
+  #sealedBytes = 0
+  /** What the schedule was told. */
+  #countedBytes = 0
+  #committing: { readonly unit: CommitUnit; readonly done: Deferred<undefined> } | undefined
+  #lastEnd = 0
+  #sequentialBytes = 0
+  #lastWrite = 0n
+  #carriesMtime = false
+  #open = true
+  /** Of a write-back that nobody waited for. */
+  #error: FsError | undefined
+  /** `#error` is of bytes that were dropped, not of some that are still dirty. */
+  #lostData = false
+
+  constructor(ino: Ino, context: WriteContext, extents: FileExtents) {
+    this.ino = ino
+    this.#context = context
+    this.#extents = extents
+    this.#buffer = new FileBuffer(context.pool)
+  }
+
+  get dirtyBytes(): number {
+    return this.#buffer.dirtyBytes + this.#sealedBytes
+  }
+
+  /** Dirty bytes that are not on their way. */
+  get unsealedBytes(): number {
+    return this.#buffer.dirtyBytes
+  }
+
+  get idle(): boolean {
+    return this.#buffer.dirtyBytes === 0 && this.#batches.length === 0
+  }
+
+  /** Time of the last write, if programs see it as the file's mtime though it is not committed. */
+  get pendingMtime(): bigint | undefined {
+    return this.#carriesMtime && this.dirtyBytes > 0 ? this.#lastWrite : undefined
+  }
+
+  write(offset: number, data: Uint8Array): void | Promise<void> {
+    if (offset + data.length > fileBytesMax) throw new FsError('EFBIG', `${data.length} bytes at ${offset}`)
+    if (data.length === 0) return undefined
+    if (!this.#context.schedule.tryAdmit(data.length)) return this.#writeLater(offset, data)
+    this.#accept(offset, data)
+    return undefined
+  }
+
+  async flush(): Promise<void> {
+    this.#sealAll()
+    const last = this.#batches.at(-1)
+    if (last === undefined) {
+      const error = this.takeError()
+      if (error !== undefined) throw error
+      return
+    }
+    last.awaited = true
+    await last.done.promise
+    // An earlier failure matters no more when what failed then is stored now.
+    const error = this.takeError()
+    if (error !== undefined && (this.#lostData || this.dirtyBytes > 0)) throw error
+  }
+
+  /** As flush, but nobody waits: an error is kept. */
+  writeBack(): void {
+    this.#sealAll()
+  }
+
+  closed(): void {
+    this.#open = false
+    if (this.#buffer.dirtyBytes === 0) this.#buffer.dropClean()
+    else this.#context.schedule.closed(this)
+  }
+
+  mtimeSet(): void {
+    this.#carriesMtime = false
+    for (const batch of this.#batches) batch.mtime = undefined
+  }
+
+  takeError(): FsError | undefined {
+    const error = this.#error
+    this.#error = undefined
+    return error
+  }
+
+  dropClean(): void {
+    this.#buffer.dropClean()
+  }
+
+  async discardFrom(size: number): Promise<void> {
+    const before = this.dirtyBytes
+    this.#buffer.discardFrom(size)
+    const committing = this.#committing
+    const sent = new Set(committing?.unit.ranges)
+    for (const { ranges } of this.#batches) {
+      const unsent = sent.size === 0 ? ranges : ranges.filter(range => !sent.has(range))
+      this.#sealedBytes -= clipRanges(unsent, size)
+    }
+    this.#lastEnd = Math.min(this.#lastEnd, size)
+    this.#context.space.giveBack(before - this.dirtyBytes)
+    this.#count()
+    if (committing === undefined) return
+    committing.unit.clipTo = Math.min(committing.unit.clipTo, size)
+    await committing.done.promise
+  }
+
+  /** The file's size as programs see it, when `committed` is the master's. */
+  sizeOver(committed: number): number {
+    let size = Math.max(committed, this.#buffer.dirtyEnd)
+    for (const { ranges } of this.#batches) {
+      const last = ranges.findLast(range => dirtyOf(range) > 0)
+      if (last !== undefined) size = Math.max(size, last.end)
+    }
+    return size
+  }
+
+  /**
+   * Accepted bytes within [from, to), later writes before earlier ones, and what is left to the committed
+   * file. Both in order of offset; the bytes are copies.
+   */
+  overlay(from: number, to: number): { readonly parts: OverlayPart[]; readonly gaps: Range[] } {
+    const parts: OverlayPart[] = []
+    let gaps: Range[] = [{ from, to }]
+    const layer = (visitAll: (gap: Range, visit: Visit) => void): void => {
+      const left: Range[] = []
+      for (const gap of gaps) {
+        let at = gap.from
+        visitAll(gap, (start, end, bytes) => {
+          if (start > at) left.push({ from: at, to: start })
+          parts.push({ from: start, to: end, bytes: Buffer.from(bytes) })
+          at = end
+        })
+        if (at < gap.to) left.push({ from: at, to: gap.to })
+      }
+      gaps = left
+    }
+    if (!this.#buffer.isEmpty) layer((gap, visit) => this.#buffer.overlay(gap.from, gap.to, visit))
+    for (let i = this.#batches.length - 1; i >= 0 && gaps.length > 0; i--) {
+      const ranges = this.#batches[i]?.ranges ?? []
+      layer((gap, visit) => visitRanges(ranges, gap, visit))
+    }
+    return { parts: parts.sort((a, b) => a.from - b.from), gaps }
+  }
+
+  /** Where accepted bytes lie. */
+  dirtyRanges(): IntervalSet {
+    const dirty = new IntervalSet()
+    for (const { from, to } of this.#buffer.dirtyRanges()) dirty.add(from, to)
+    for (const { ranges } of this.#batches)
+      for (const range of ranges) dirty.add(range.dirtyFrom, Math.max(range.dirtyFrom, range.end))
+    return dirty
+  }
+
+  async #writeLater(offset: number, data: Uint8Array): Promise<void> {
+    await this.#context.schedule.admitted(data.length)
+    this.#accept(offset, data)
+  }
+
+  #accept(offset: number, data: Uint8Array): void {
+    const { master, space, schedule } = this.#context
+    this.#open = true
+    this.#sequentialBytes = offset === this.#lastEnd ? this.#sequentialBytes + data.length : data.length
+    this.#lastEnd = offset + data.length
+    const dirtied = this.#buffer.write(offset, data, this.#sequentialBytes >= eagerAfterBytes)
+    space.giveBack(data.length - dirtied)
+    const now = master.time()
+    if (now > this.#lastWrite) this.#lastWrite = now
+    this.#carriesMtime = true
+    this.#count()
+    schedule.dirtied(this)
+    const completed = this.#buffer.takeCompleted()
+    for (const window of completed) this.#addBatch(this.#buffer.seal(this.#lastEnd, window))
+    if (completed.length > 0 && this.#buffer.dirtyBytes === 0) schedule.sealed(this)
+  }
+
+  #sealAll(): void {
+    if (this.#buffer.dirtyBytes > 0) {
+      const ranges = this.#buffer.seal(this.#open ? this.#lastEnd : -1)
+      this.#addBatch(ranges)
+    }
+    this.#context.schedule.sealed(this)
+  }
+
+  #addBatch(ranges: SealedRange[]): void {
+    if (ranges.length === 0) return
+    const batch = newBatch(ranges, this.#carriesMtime ? this.#lastWrite : undefined, this.#lastWrite)
+    this.#batches.push(batch)
+    this.#sealedBytes += dirtyOfAll(ranges)
+    this.#count()
+    void this.#storeBatch(batch)
+  }
+
+  async #storeBatch(batch: Batch): Promise<void> {
+    const storing: Promise<void>[] = []
+    let hashed = 0
+    for (const range of [...batch.ranges]) {
+      if (batch.cancelled) break
+      hashed += range.data.length + hashCostBytes
+      if (hashed > hashGroupBytes && storing.length > 0) {
+        await nextTurn(this.#context.env.timers)
+        hashed = 0
+      }
+      storing.push(this.#storeRange(batch, range))
+    }
+    await Promise.all(storing)
+    batch.settled = true
+    void this.#commitSettled()
+  }
+
+  /** Never rejects: the batch has the error. */
+  async #storeRange(batch: Batch, range: SealedRange): Promise<void> {
+    const { blocks, checksums, env } = this.#context
+    range.chunk.retain()
+    try {
+      range.block ??=
+        range.data.length <= hashGroupBytes
+          ? sealSmall(range.data, checksums)
+          : await sealBlock(range.data, checksums, env.timers)
+      const unwanted = (): boolean => batch.cancelled || range.end === range.offset
+      if (unwanted()) return
+      const { data, chunk } = range
+      range.stored = await blocks.store({ ...range.block, ino: this.ino, data, chunk, cancelled: unwanted })
+    } catch (thrown) {
+      if (range.end > range.offset) batch.error ??= FsError.from(thrown)
+    } finally {
+      range.chunk.release()
+    }
+  }
+
+  /** Commits what is settled, in order, one commit at a time. */
+  async #commitSettled(): Promise<void> {
+    while (this.#committing === undefined) {
+      const [head] = this.#batches
+      if (head?.settled !== true) return
+      if (head.error !== undefined) {
+        this.#fail(head.error)
+        return
+      }
+      const unit = nextUnit(this.#batches)
+      if (unit === undefined) return
+      const committing = { unit, done: deferred<undefined>() }
+      this.#committing = committing
+      let failure: FsError | undefined
+      try {
+        await this.#commit(unit)
+      } catch (thrown) {
+        failure = FsError.from(thrown)
+        this.#sealedBytes -= clipRanges(unit.ranges, unit.clipTo)
+      }
+      this.#committing = undefined
+      if (failure !== undefined) this.#fail(failure)
+      this.#count()
+      committing.done.resolve(undefined)
+    }
+  }
+
+  async #commit(unit: CommitUnit): Promise<void> {
+    const { master, attrs } = this.#context
+    const { session } = master.identity
+    for (let round = 0; ; round++) {
+      const made = commitOf(this.ino, unit)
+      if (made === undefined) {
+        this.#forgetRanges(unit)
+        return
+      }
+      let reply
+      try {
+        reply = await master.call({ $case: 'commit', value: made.commit }, 'commit')
+      } catch (thrown) {
+        const error = FsError.from(thrown)
+        // Whether it happened is unknown, and what other mounts did since too: it must not happen again.
+        if (master.identity.session !== session) throw new FsError('ESTALE', error.message, { cause: error })
+        throw error
+      }
+      if (reply.again.length === 0) {
+        attrs.noteCommitted(attrFromWire(reply.attr))
+        this.#extents.committed(extentsOf(unit))
+        this.#forgetRanges(unit)
+        return
+      }
+      if (round >= againMax)
+        throw new FsError('EIO', `Blocks of inode ${this.ino} vanish before they are committed`)
+      await this.#storeAgain(unit, reply.again.map(index => made.rangesOfBlock[index] ?? []).flat())
+    }
+  }
+
+  async #storeAgain(unit: CommitUnit, ranges: readonly SealedRange[]): Promise<void> {
+    const [first] = unit.batches
+    if (first === undefined) return
+    if (ranges.length === 0)
+      throw new FsError('EPROTO', 'The master asks again for blocks that were not sent')
+    await Promise.all(ranges.map(range => this.#storeRange(first, range)))
+    if (first.error !== undefined) throw first.error
+  }
+
+  /** The ranges of a unit are committed: readers find them among the extents. */
+  #forgetRanges(unit: CommitUnit): void {
+    const gone = new Set(unit.ranges)
+    this.#sealedBytes -= dirtyOfAll(unit.ranges)
+    for (const range of unit.ranges) range.chunk.release()
+    for (const batch of unit.batches) batch.ranges = batch.ranges.filter(range => !gone.has(range))
+    const done = this.#batches.filter(batch => batch.ranges.length === 0 && unit.batches.includes(batch))
+    this.#batches = this.#batches.filter(batch => !done.includes(batch))
+    this.#count()
+    for (const batch of done) batch.done.resolve(undefined)
+  }
+
+  /** Nothing that is sealed will be committed: all of it is dirty again, or dropped if nobody may store it. */
+  #fail(error: FsError): void {
+    const { env, schedule } = this.#context
+    const batches = this.#batches
+    const dropped = error.code === 'ENOENT' || error.code === 'ESTALE'
+    this.#batches = []
+    this.#sealedBytes = 0
+    this.#buffer.dropClean()
+    for (const batch of batches) batch.cancelled = true
+    for (const batch of [...batches].reverse())
+      for (const range of batch.ranges) {
+        if (!dropped && range.end > range.offset) this.#buffer.restore(range)
+        range.chunk.release()
+      }
+    this.#count()
+    const bytes = batches.reduce((sum, batch) => sum + dirtyOfAll(batch.ranges), 0)
+    const fields = { ino: this.ino, bytes, dropped, error: messageOf(error) }
+    if (error.code === 'ENOENT') env.log.info('a removed file was not written back', fields)
+    else env.log.error('a file could not be written back', fields)
+    const report = error.code === 'ESTALE' ? new FsError('EIO', error.message, { cause: error }) : error
+    const heard = batches.some(batch => batch.awaited)
+    if (!heard && error.code !== 'ENOENT') {
+      this.#lostData = dropped || (this.#lostData && this.#error !== undefined)
+      this.#error = report
+    }
+    for (const batch of batches) batch.done.reject(report)
+    schedule.failed(this, report)
+  }
+
+  #count(): void {
+    const change = this.dirtyBytes - this.#countedBytes
+    if (change === 0) return
+    this.#countedBytes += change
+    this.#context.schedule.counted(this, change)
+  }
+}
+
+type Visit = (from: number, to: number, bytes: Buffer) => void
+
+function visitRanges(ranges: readonly SealedRange[], gap: Range, visit: Visit): void {
+  for (const range of ranges) {
+    const from = Math.max(gap.from, range.offset)
+    const to = Math.min(gap.to, range.end)
+    if (from < to) visit(from, to, range.data.subarray(from - range.offset, to - range.offset))
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * Space for acknowledged writes. The master promises bytes to the session; a write is accepted only
+ * against what is left of the promise, so that ENOSPC comes at write(2) and not after close(2).
+ *
+ * The promise is counted as used up when bytes are accepted, not when they are committed: by then they
+ * occupy the space that was promised. So `left` only shrinks until the master is asked again, with the
+ * bytes accepted and not yet committed plus a step ahead.
+ */
+import type { LogFields } from '../../core/env.ts'
+import { FsError } from '../../core/errors.ts'
+import { MiB } from '../../core/units.ts'
+import { u64 } from '../../wire/validate.ts'
+import type { MasterPort } from '../ports.ts'
+
+/** Asked for ahead, in bytes of file data. Grows with use, so that an idle mount ties up little. */
+const stepBytesMin = 16 * MiB
+const stepBytesMax = 256 * MiB
+
+export class SpaceGrant {
+  readonly #master: MasterPort
+  readonly #outstanding: () => number
+  readonly #warn: (message: string, fields: LogFields) => void
+  #left = 0
+  #stepBytes = stepBytesMin
+  #asking: Promise<void> | undefined
+  /** The session that the grant belongs to: it ends with it. */
+  #session = 0n
+
+  /** `outstanding` tells how many bytes are accepted and not yet committed. */
+  constructor(
+    master: MasterPort,
+    outstanding: () => number,
+    warn: (message: string, fields: LogFields) => void,
+  ) {
+    this.#master = master
+    this.#outstanding = outstanding
+    this.#warn = warn
+  }
+
+  /** Uses up `bytes` of the grant, if they are left. Asks ahead in the background. */
+  take(bytes: number): boolean {
+    if (this.#left < bytes || this.#session !== this.#master.identity.session) return false
+    this.#left -= bytes
+    if (this.#left < this.#stepBytes / 2 && this.#asking === undefined) void this.#askAhead()
+    return true
+  }
+
+  /** Gives back what was taken for bytes that needed no space after all (overwritten, discarded). */
+  giveBack(bytes: number): void {
+    this.#left += bytes
+  }
+
+  /** Waits until `bytes` can be taken. Rejects with ENOSPC, or what the master failed with. */
+  async ask(bytes: number): Promise<void> {
+    await this.#asking?.catch(() => undefined)
+    if (this.#left >= bytes && this.#session === this.#master.identity.session) return
+    await this.#askMaster(Math.max(bytes, this.#stepBytes), bytes)
+    if (this.#left < bytes) throw new FsError('ENOSPC', `No space for ${bytes} bytes: ${this.#left} granted`)
+  }
+
+  async #askAhead(): Promise<void> {
+    const step = this.#stepBytes
+    this.#stepBytes = Math.min(stepBytesMax, step * 2)
+    try {
+      await this.#askMaster(step, 0)
+    } catch (thrown) {
+      // The write that needs the space asks again and hears of it.
+      this.#stepBytes = stepBytesMin
+      const { code, message } = FsError.from(thrown)
+      if (code !== 'ENOSPC') this.#warn('space could not be reserved ahead', { error: message })
+    }
+  }
+
+  async #askMaster(step: number, need: number): Promise<void> {
+    while (this.#asking !== undefined) await this.#asking.catch(() => undefined)
+    const asking = this.#request(step, need)
+    this.#asking = asking
+    try {
+      await asking
+    } finally {
+      this.#asking = undefined
+    }
+  }
+
+  async #request(step: number, need: number): Promise<void> {
+    const { copies } = this.#master.facts
+    const outstanding = this.#outstanding()
+    const before = this.#left
+    const reserve = async (ahead: number): Promise<number> => {
+      const bytes = BigInt((outstanding + ahead) * copies)
+      const reply = await this.#master.call({ $case: 'reserveSpace', value: { bytes } }, 'reserveSpace')
+      return Math.floor(u64(reply.bytes, 'reserveSpace.bytes') / copies)
+    }
+    let granted: number
+    try {
+      granted = await reserve(step)
+    } catch (thrown) {
+      if (need === 0 || need === step || FsError.from(thrown).code !== 'ENOSPC') throw thrown
+      granted = await reserve(need)
+    }
+    // What was accepted since the request was made is not in `outstanding`, but used up all the same.
+    const taken = before - this.#left
+    this.#left = granted - outstanding - taken
+    this.#session = this.#master.identity.session
+  }
+}

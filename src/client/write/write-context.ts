@@ -1,0 +1,38 @@
+import type { Checksums } from '../../core/checksum.ts'
+import type { Env } from '../../core/env.ts'
+import type { FsError } from '../../core/errors.ts'
+import type { AttrPort, MasterPort } from '../ports.ts'
+import type { BlockStore } from './block-store.ts'
+import type { ChunkPool } from './chunk-pool.ts'
+import type { FileWriter } from './file-writer.ts'
+import type { SpaceGrant } from './space-grant.ts'
+
+/** What all writers of a mount share. */
+export interface WriteContext {
+  readonly env: Env
+  readonly master: MasterPort
+  readonly attrs: AttrPort
+  readonly checksums: Checksums
+  readonly pool: ChunkPool
+  readonly space: SpaceGrant
+  readonly blocks: BlockStore
+  readonly schedule: WriteSchedule
+}
+
+/** How a writer reports to whoever decides when files are written back. */
+export interface WriteSchedule {
+  /** Takes memory and space for `bytes` more, if there are; else the writer waits with `admitted`. */
+  tryAdmit(bytes: number): boolean
+  /** Resolves when memory and space were taken. Rejects with ENOSPC, or why nothing can be written back. */
+  admitted(bytes: number): Promise<void>
+  /** The file has dirty bytes that are not sealed. */
+  dirtied(file: FileWriter): void
+  /** Nobody has the file open: what is dirty is stored soon. */
+  closed(file: FileWriter): void
+  /** Everything dirty of the file was sealed. */
+  sealed(file: FileWriter): void
+  /** The file's dirty bytes, sealed or not, changed by this much. */
+  counted(file: FileWriter, change: number): void
+  /** A write-back failed; what it held is dirty again, unless it was dropped. */
+  failed(file: FileWriter, error: FsError): void
+}
