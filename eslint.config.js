@@ -5,6 +5,7 @@ import tseslint from 'typescript-eslint'
 /** Where the real clock, randomness, timers, disk and network may be used: the simulator replaces the rest. */
 const realWorld = [
   'src/env/**',
+  'src/**/*-worker.ts',
   'src/cli/**',
   'src/service/**',
   'src/fuse/device/**',

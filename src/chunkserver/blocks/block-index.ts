@@ -2,7 +2,13 @@ import { must } from '../../core/assert.ts'
 import { FsError, messageOf, UsageError } from '../../core/errors.ts'
 import type { Lane } from '../../core/network.ts'
 import { MiB } from '../../core/units.ts'
-import { type IndexOp, type IndexOps, type IndexReply, type IndexRequest, readingOps } from './index-protocol.ts'
+import {
+  type IndexOp,
+  type IndexOps,
+  type IndexReply,
+  type IndexRequest,
+  readingOps,
+} from './index-protocol.ts'
 
 export type IndexLane = Lane<IndexRequest, IndexReply>
 

@@ -87,14 +87,15 @@ export class BlockStore {
     return this.#index
   }
 
-  /** Where the scrubber was when the store was opened. */
+  /** The last block that the scrubber has seen, also across restarts. */
   get scrubbed(): BlockId | undefined {
     return this.#scrubbed
   }
 
   /** Calls back after changes were committed. */
-  onChange(callback: () => void): void {
+  onChange(callback: () => void): () => void {
     this.#changed.add(callback)
+    return () => this.#changed.delete(callback)
   }
 
   /** The master accepted this store. */
@@ -104,18 +105,10 @@ export class BlockStore {
     this.#identity = { ...this.#identity, cluster: own, node }
   }
 
-  /** Later changes are numbered above `sequence`. */
-  async skipTo(sequence: bigint): Promise<void> {
-    await this.#index.ask('skipTo', { sequence })
-    if (sequence > this.#totals.sequence) this.#totals = { ...this.#totals, sequence }
-  }
-
   /** Stores a small block whose bytes were verified. Resolves with the generation that is on stable storage. */
   async putRow(claim: BlockClaim, generation: bigint, data: Uint8Array): Promise<bigint> {
     const { id, length, checksums } = claim
-    return this.#locks.run(id, () =>
-      this.#commit({ id, generation, length, checksums, data }),
-    )
+    return this.#locks.run(id, () => this.#commit({ id, generation, length, checksums, data }))
   }
 
   /** Begins to receive a large block; the caller verifies its bytes. */
@@ -180,7 +173,9 @@ export class BlockStore {
     })
   }
 
+  /** Remembers where the scrubber is. */
   async setScrubbed(id: BlockId | undefined): Promise<void> {
+    this.#scrubbed = id
     await this.#index.ask('scrubbed', { id })
   }
 
@@ -220,12 +215,17 @@ export class BlockStore {
         await reader.close()
       }
     } catch (error) {
-      this.#log.warn('stored block cannot be read and is written anew', { block: id, error: messageOf(error) })
+      this.#log.warn('stored block cannot be read and is written anew', {
+        block: id,
+        error: messageOf(error),
+      })
       return false
     }
   }
 
-  async #commit(put: BlockClaim & { generation: bigint; checksums: Uint8Array; data: Uint8Array | undefined }): Promise<bigint> {
+  async #commit(
+    put: BlockClaim & { generation: bigint; checksums: Uint8Array; data: Uint8Array | undefined },
+  ): Promise<bigint> {
     try {
       const { generation, totals } = await this.#index.ask('put', put)
       this.damages.delete(put.id)
@@ -242,7 +242,10 @@ export class BlockStore {
     } catch (error) {
       // The row is gone, which is what counts; the note makes the next opening try again.
       if (FsError.from(error).code !== 'ENOENT') {
-        this.#log.warn('file of a removed block stays until the next start', { block: id, error: messageOf(error) })
+        this.#log.warn('file of a removed block stays until the next start', {
+          block: id,
+          error: messageOf(error),
+        })
         return
       }
     }
@@ -261,7 +264,8 @@ export class BlockStore {
     const { code } = FsError.from(error)
     const still = await this.#index.ask('lookup', { id: row.id })
     if (still === undefined) throw absent(row.id)
-    if (code === 'ENOENT' || code === 'EIO') this.noteDamage(still, `its file cannot be opened: ${messageOf(error)}`)
+    if (code === 'ENOENT' || code === 'EIO')
+      this.noteDamage(still, `its file cannot be opened: ${messageOf(error)}`)
     throw new FsError('EIO', `block ${row.id} cannot be opened: ${messageOf(error)}`, { cause: error })
   }
 
@@ -271,7 +275,7 @@ export class BlockStore {
     try {
       await file.append(Buffer.alloc(4096))
       await file.finish()
-      await this.#index.ask('skipTo', { sequence: 0n })
+      await this.setScrubbed(this.#scrubbed)
       this.space.recovered()
       this.#log.info('disk takes writes again')
     } catch (error) {

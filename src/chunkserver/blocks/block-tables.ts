@@ -186,7 +186,9 @@ export class ChangeTable {
   readonly #drop: Statement<[bigint]>
 
   constructor(db: Database) {
-    this.#add = db.prepare('INSERT INTO change (sequence, id, generation, length, removed) VALUES (?, ?, ?, ?, ?)')
+    this.#add = db.prepare(
+      'INSERT INTO change (sequence, id, generation, length, removed) VALUES (?, ?, ?, ?, ?)',
+    )
     this.#after = db
       .prepare<[bigint, number], RawChange & { sequence: bigint }>(
         'SELECT sequence, id, generation, length, removed FROM change WHERE sequence > ? ORDER BY sequence LIMIT ?',
@@ -196,7 +198,13 @@ export class ChangeTable {
   }
 
   add(sequence: bigint, change: ChangeRow): void {
-    this.#add.run(sequence, blockIdToBytes(change.id), change.generation, change.length, change.removed ? 1 : 0)
+    this.#add.run(
+      sequence,
+      blockIdToBytes(change.id),
+      change.generation,
+      change.length,
+      change.removed ? 1 : 0,
+    )
   }
 
   /** The oldest changes above `after`, with consecutive numbers. */
@@ -219,8 +227,12 @@ export class BucketTable {
   readonly #all: Statement<[], { number: bigint; digest: bigint }>
 
   constructor(db: Database) {
-    this.#get = db.prepare<[number], { digest: bigint }>('SELECT digest FROM bucket WHERE number = ?').safeIntegers()
-    this.#set = db.prepare('INSERT INTO bucket (number, digest) VALUES (?, ?) ON CONFLICT DO UPDATE SET digest = excluded.digest')
+    this.#get = db
+      .prepare<[number], { digest: bigint }>('SELECT digest FROM bucket WHERE number = ?')
+      .safeIntegers()
+    this.#set = db.prepare(
+      'INSERT INTO bucket (number, digest) VALUES (?, ?) ON CONFLICT DO UPDATE SET digest = excluded.digest',
+    )
     this.#all = db
       .prepare<[], { number: bigint; digest: bigint }>('SELECT number, digest FROM bucket')
       .safeIntegers()

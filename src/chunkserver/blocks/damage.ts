@@ -24,7 +24,8 @@ export class DamageList {
   }
 
   add(damage: Damage): void {
-    if (this.#damages.get(damage.id)?.generation === damage.generation || this.#damages.size >= damagesMax) return
+    if (this.#damages.get(damage.id)?.generation === damage.generation || this.#damages.size >= damagesMax)
+      return
     this.#damages.set(damage.id, damage)
     for (const callback of this.#heard) callback(damage)
   }

@@ -3,7 +3,15 @@ import { assert, must } from '../../core/assert.ts'
 import type { Checksums } from '../../core/checksum.ts'
 import { FsError, UsageError, errno, messageOf } from '../../core/errors.ts'
 import { type BlockId, blockIdToBytes } from '../../core/ids.ts'
-import { applicationId, BlockTable, BucketTable, bucketBits, ChangeTable, formatVersion, schema } from './block-tables.ts'
+import {
+  applicationId,
+  BlockTable,
+  BucketTable,
+  bucketBits,
+  ChangeTable,
+  formatVersion,
+  schema,
+} from './block-tables.ts'
 import {
   type ChangeRow,
   type IndexOp,
@@ -119,10 +127,6 @@ export class IndexEngine {
       this.#use.changes.drop(sequence)
       return null
     },
-    skipTo: ({ sequence }) => {
-      if (sequence > this.#totals.sequence) this.#totals = { ...this.#totals, sequence }
-      return null
-    },
     scrubbed: ({ id }) => {
       this.#use.store.setScrubbed(id)
       return null
@@ -155,7 +159,9 @@ export class IndexEngine {
 
   /** Reads within one snapshot of the database, together with the sequence number it is as of. */
   #asOf<T>(read: (sequence: bigint) => T): T {
-    const snapshot = this.#db.transaction(() => read(must(this.#use.store.read(), 'store row').totals.sequence))
+    const snapshot = this.#db.transaction(() =>
+      read(must(this.#use.store.read(), 'store row').totals.sequence),
+    )
     return snapshot.deferred()
   }
 
@@ -167,9 +173,11 @@ export class IndexEngine {
     if (format > formatVersion)
       throw new UsageError(`the index has format ${format}, this program knows up to ${formatVersion}`)
     const fresh = tables === 0
-    this.#db.transaction(() => {
-      if (fresh) this.#create(store)
-    }).immediate()
+    this.#db
+      .transaction(() => {
+        if (fresh) this.#create(store)
+      })
+      .immediate()
     const { identity, totals, clean, scrubbed } = must(this.#use.store.read(), 'store row')
     this.#totals = totals
     this.#use.store.opened()
@@ -203,7 +211,10 @@ export class IndexEngine {
       return { generation, totals: this.#totals }
     }
     if (stored.length !== length)
-      throw new FsError('EIO', `Cannot put block ${id}: stored with ${stored.length} bytes, put with ${length}`)
+      throw new FsError(
+        'EIO',
+        `Cannot put block ${id}: stored with ${stored.length} bytes, put with ${length}`,
+      )
     if (data === undefined) blocks.setContent(id, checksums, undefined)
     else if (!this.#holds(id, data)) blocks.setContent(id, checksums, data)
     if (generation <= stored.generation) return { generation: stored.generation, totals: this.#totals }

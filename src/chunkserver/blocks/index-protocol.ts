@@ -87,8 +87,6 @@ export interface IndexOps {
   forgetUnlinked: { in: { readonly id: BlockId }; out: null }
   /** The master has the changes up to `sequence`. */
   acked: { in: { readonly sequence: bigint }; out: null }
-  /** Later changes are numbered above `sequence`: the master knows more than this store, which is older than it was. */
-  skipTo: { in: { readonly sequence: bigint }; out: null }
   scrubbed: { in: { readonly id: BlockId | undefined }; out: null }
   /** Returns up to `pages` free pages to the file system; answers how many are left. */
   vacuum: { in: { readonly pages: number }; out: number }
@@ -98,13 +96,19 @@ export interface IndexOps {
 
   lookup: { in: { readonly id: BlockId }; out: BlockRow | undefined }
   /** As lookup, with the bytes of a block kept in its row. */
-  get: { in: { readonly id: BlockId }; out: { readonly row: BlockRow; readonly data: Uint8Array | undefined } | undefined }
+  get: {
+    in: { readonly id: BlockId }
+    out: { readonly row: BlockRow; readonly data: Uint8Array | undefined } | undefined
+  }
   /** Changes above `after`, oldest first. */
   changes: {
     in: { readonly after: bigint; readonly limit: number }
     out: { readonly first: bigint; readonly changes: readonly ChangeRow[] }
   }
-  digest: { in: { readonly prefixBits: number }; out: { readonly sequence: bigint; readonly digests: readonly bigint[] } }
+  digest: {
+    in: { readonly prefixBits: number }
+    out: { readonly sequence: bigint; readonly digests: readonly bigint[] }
+  }
   bucket: {
     in: { readonly prefixBits: number; readonly bucket: number }
     out: { readonly sequence: bigint; readonly blocks: readonly ChangeRow[] }

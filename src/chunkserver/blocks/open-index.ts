@@ -21,9 +21,8 @@ export function openMemoryIndex(): Database {
   return new (load())(':memory:')
 }
 
-/** The index for its one writer, and the lock of the folder, which lives as long as the process. */
+/** The index for its one writer. The caller holds a lock on the folder. */
 export function openIndexWriter(folder: string): OpenIndex {
-  const lock = lockFolder(folder)
   const db = attempt(folder, () => {
     const db = new (load())(`${folder}/index.sqlite`)
     db.pragma(`page_size = ${pageBytes}`)
@@ -36,13 +35,7 @@ export function openIndexWriter(folder: string): OpenIndex {
     db.pragma('cache_size = -16384')
     return db
   })
-  return {
-    db,
-    close: () => {
-      db.close()
-      lock.close()
-    },
-  }
+  return { db, close: () => db.close() }
 }
 
 /** A second connection that reads beside the writer. */
@@ -53,24 +46,6 @@ export function openIndexReader(folder: string): OpenIndex {
     return db
   })
   return { db, close: () => db.close() }
-}
-
-/**
- * Two processes over one folder would destroy it. The lock is an open transaction of a database of its
- * own: the kernel drops it with the process, however that ends.
- */
-function lockFolder(folder: string): Database {
-  try {
-    const lock = new (load())(`${folder}/lock.sqlite`, { timeout: 0 })
-    lock.pragma('locking_mode = EXCLUSIVE')
-    lock.exec('BEGIN EXCLUSIVE')
-    return lock
-  } catch (error) {
-    const busy = error instanceof Error && 'code' in error && String(error.code).startsWith('SQLITE_BUSY')
-    throw new UsageError(
-      busy ? `Cannot open ${folder}: in use by another process` : `Cannot lock ${folder}: ${messageOf(error)}`,
-    )
-  }
 }
 
 function attempt(folder: string, open: () => Database): Database {

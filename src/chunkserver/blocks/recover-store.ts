@@ -30,7 +30,8 @@ export async function recoverStore(recovery: Recovery): Promise<void> {
   await (recovery.opened.fresh ? makeFolders(recovery) : checkFolders(recovery))
   await emptyTemporaries(recovery)
   await unlinkRemoved(recovery)
-  if (!recovery.opened.clean) for (let number = 0; number < folderCount; number++) await compareFolder(recovery, number)
+  if (!recovery.opened.clean)
+    for (let number = 0; number < folderCount; number++) await compareFolder(recovery, number)
 }
 
 async function makeFolders({ disk }: Recovery): Promise<void> {
@@ -57,7 +58,8 @@ async function checkFolders({ disk, opened }: Recovery): Promise<void> {
   }
   await disk.makeFolder(temporaryFolder)
   await disk.makeFolder(blocksFolder)
-  for (let number = 0; number < folderCount; number++) await disk.makeFolder(`${blocksFolder}/${folderName(number)}`)
+  for (let number = 0; number < folderCount; number++)
+    await disk.makeFolder(`${blocksFolder}/${folderName(number)}`)
 }
 
 async function listOrNothing(disk: Disk, folder: string): Promise<string[]> {
@@ -91,7 +93,8 @@ async function compareFolder(recovery: Recovery, number: number): Promise<void> 
   const known = new Set(await index.ask('files', { folder: number }))
   for (const name of await disk.list(folder)) {
     const id = parseBlockId(name)
-    if (id === undefined || folderOf(id) !== folder) log.warn('stray file in the store', { file: `${folder}/${name}` })
+    if (id === undefined || folderOf(id) !== folder)
+      log.warn('stray file in the store', { file: `${folder}/${name}` })
     else if (!known.delete(id)) await adoptOrRemove(recovery, id)
   }
   for (const id of known) await reportMissing(recovery, id)

@@ -67,8 +67,10 @@ export class Space {
 
   /** Promises room for a block that is on its way. Throws ENOSPC, or the failure of the disk. */
   promise(bytes: number): void {
-    if (this.#failure !== undefined) throw new FsError(this.#failure.code, `no puts: ${this.#failure.message}`)
-    if (bytes > this.#available()) throw new FsError('ENOSPC', `no room for ${bytes} bytes: ${this.#fullness()}`)
+    if (this.#failure !== undefined)
+      throw new FsError(this.#failure.code, `no puts: ${this.#failure.message}`)
+    if (bytes > this.#available())
+      throw new FsError('ENOSPC', `no room for ${bytes} bytes: ${this.#fullness()}`)
     this.#promisedBytes += bytes
   }
 

@@ -119,12 +119,16 @@ async function answer<T>(call: Promise<T>): Promise<T> {
 
 function writeAt(fd: number, data: Uint8Array, from: number, position: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    write(fd, data, from, data.length - from, position, (error, count) => (error === null ? resolve(count) : reject(error)))
+    write(fd, data, from, data.length - from, position, (error, count) =>
+      error === null ? resolve(count) : reject(error),
+    )
   })
 }
 
 function readAt(fd: number, buffer: Buffer, from: number, position: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    read(fd, buffer, from, buffer.length - from, position, (error, count) => (error === null ? resolve(count) : reject(error)))
+    read(fd, buffer, from, buffer.length - from, position, (error, count) =>
+      error === null ? resolve(count) : reject(error),
+    )
   })
 }

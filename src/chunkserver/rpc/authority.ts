@@ -58,7 +58,8 @@ export class Authority {
     toGeneration(grant.generation, 'put.grant.generation')
     u63(grant.session, 'put.grant.session')
     u63(grant.epoch, 'put.grant.epoch')
-    if (this.#membership === undefined) throw new FsError('EAGAIN', 'this node has not reached its master yet')
+    if (this.#membership === undefined)
+      throw new FsError('EAGAIN', 'this node has not reached its master yet')
     const { node, key } = this.#membership
     if (grant.node !== node) throw new FsError('ESTALE', `grant for node ${grant.node}, this is node ${node}`)
     if (!isGrantMac(key, { ...grant, block: blockIdToBytes(id), length }, grant.mac))

@@ -44,8 +44,14 @@ export class BlocksService {
   register(serving: Serving): void {
     serving.stream(blocksOpen, link => {
       this.#streams++
-      const closed = (): void => void this.#streams--
-      new BlocksStream({ ...this.#parts, budget: this.#budget, reads: this.#reads, peerPatienceMs }, link, closed)
+      const closed = (): void => {
+        this.#streams--
+      }
+      new BlocksStream(
+        { ...this.#parts, budget: this.#budget, reads: this.#reads, peerPatienceMs },
+        link,
+        closed,
+      )
     })
   }
 }

@@ -2,7 +2,14 @@ import type { Env } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import { copiesMax, dataMessageBytes, wireVersion, wireVersionMin } from '../../core/limits.ts'
 import type { Link } from '../../core/network.ts'
-import type { BlocksDown, BlocksHello, BlocksUp, GetBlock, PutBegin, PutData } from '../../wire/gen/cairn/v1/blocks.ts'
+import type {
+  BlocksDown,
+  BlocksHello,
+  BlocksUp,
+  GetBlock,
+  PutBegin,
+  PutData,
+} from '../../wire/gen/cairn/v1/blocks.ts'
 import { bytesUpTo, listOf, oneofPresent, text, u63 } from '../../wire/validate.ts'
 import { isForm, toClaim } from './claims.ts'
 import { IncomingPut, type PutParts } from './incoming-put.ts'
@@ -46,13 +53,20 @@ export class BlocksStream {
 
   #receive(frame: BlocksUp): void {
     const item = oneofPresent(frame.item, 'blocks frame')
-    if (item.$case === 'hello') return this.#greet(item.value)
+    if (item.$case === 'hello') {
+      this.#greet(item.value)
+      return
+    }
     if (this.#hello === undefined) throw new FsError('EPROTO', `blocks stream: ${item.$case} before hello`)
     switch (item.$case) {
-      case 'put':
-        return this.#begin(item.value, this.#hello)
-      case 'data':
-        return this.#data(item.value)
+      case 'put': {
+        this.#begin(item.value, this.#hello)
+        return
+      }
+      case 'data': {
+        this.#data(item.value)
+        return
+      }
       case 'putSmall': {
         const bytes = item.value.blocks.reduce((sum, { data }) => sum + data.length, 0)
         const outcomes = putSmall(this.#parts, item.value)
@@ -60,8 +74,10 @@ export class BlocksStream {
         void outcomes.then(found => this.#answerPut(item.value.call, found))
         return
       }
-      case 'get':
-        return this.#get(item.value)
+      case 'get': {
+        this.#get(item.value)
+        return
+      }
       case 'cancel':
         this.#puts.get(item.value.call)?.abort()
         this.#puts.delete(item.value.call)
@@ -73,14 +89,21 @@ export class BlocksStream {
     if (this.#hello !== undefined) throw new FsError('EPROTO', 'blocks stream: a second hello')
     const { authority, store } = this.#parts
     const version = Math.min(hello.versionMax, wireVersion)
-    if (version < Math.max(hello.versionMin, wireVersionMin))
-      return this.#refuse(
-        new FsError('EPROTO', `versions ${hello.versionMin} to ${hello.versionMax} of the protocol are not spoken here`),
+    if (version < Math.max(hello.versionMin, wireVersionMin)) {
+      this.#refuse(
+        new FsError(
+          'EPROTO',
+          `versions ${hello.versionMin} to ${hello.versionMax} of the protocol are not spoken here`,
+        ),
       )
+      return
+    }
     const cluster = authority.membership?.cluster ?? store.identity.cluster
     // Before the first registration it belongs to none, and holds nothing.
-    if (cluster.length > 0 && Buffer.compare(cluster, hello.cluster) !== 0)
-      return this.#refuse(new FsError('ESTALE', 'this node belongs to another cluster'))
+    if (cluster.length > 0 && Buffer.compare(cluster, hello.cluster) !== 0) {
+      this.#refuse(new FsError('ESTALE', 'this node belongs to another cluster'))
+      return
+    }
     this.#hello = { ...hello, cluster: new Uint8Array(0) }
     const { node, incarnation } = store.identity
     this.#link.send({ item: { $case: 'welcome', value: { version, node, incarnation } } })
@@ -138,8 +161,10 @@ export class BlocksStream {
   #get(get: GetBlock): void {
     const call = u63(get.call, 'get.call')
     if (this.#gets.has(call)) throw new FsError('EPROTO', `get.call: ${call} is under way`)
-    if (this.#gets.size >= getsMax)
-      return this.#fail(call, new FsError('EBUSY', `more than ${getsMax} gets at a time`))
+    if (this.#gets.size >= getsMax) {
+      this.#fail(call, new FsError('EBUSY', `more than ${getsMax} gets at a time`))
+      return
+    }
     this.#gets.add(call)
     const cancelled = (): boolean => this.#closed || !this.#gets.has(call)
     void this.#getPermits
@@ -165,7 +190,10 @@ export class BlocksStream {
   #reject(call: bigint, thrown: unknown): void {
     const error = FsError.from(thrown)
     if (!(thrown instanceof FsError))
-      this.#parts.env.log.error('a call of the Blocks service failed', { error: thrown, peer: this.#link.peer })
+      this.#parts.env.log.error('a call of the Blocks service failed', {
+        error: thrown,
+        peer: this.#link.peer,
+      })
     if (isForm(error)) this.#refuse(error)
     else this.#fail(call, error)
   }

@@ -1,5 +1,5 @@
 import { checksumsLength } from '../../core/checksum.ts'
-import { FsError } from '../../core/errors.ts'
+import type { FsError } from '../../core/errors.ts'
 import type { BlockMeta } from '../../wire/gen/cairn/v1/blocks.ts'
 import { bytesOf, required, toBlockId, toBlockLength } from '../../wire/validate.ts'
 import type { BlockClaim } from '../blocks/block-verifier.ts'

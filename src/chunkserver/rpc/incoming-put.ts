@@ -98,7 +98,9 @@ export class IncomingPut {
     const onward = { block: { id: blockIdToBytes(id), length, checksums }, grant: next.grant, chain: rest }
     // Those behind have their own patience, which must end before this one.
     const patienceMs = peerPatienceMs * (rest.length + 1)
-    this.#forward = peers.to(next.address, cluster).put({ ...onward, verifyId: begin.verifyId && !verifyId }, patienceMs)
+    this.#forward = peers
+      .to(next.address, cluster)
+      .put({ ...onward, verifyId: begin.verifyId && !verifyId }, patienceMs)
     this.#forward.outcomes.catch((error: unknown) => {
       this.#forwardError = FsError.from(error)
       this.#forward = undefined

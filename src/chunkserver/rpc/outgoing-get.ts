@@ -30,7 +30,9 @@ export async function sendBlock(
       const until = Math.min(end, at + dataMessageBytes)
       await permits.run(async () => {
         const data = await readOrReport(store, reader, at, until - at)
-        link.send({ item: { $case: 'data', value: { ...message(get.call, reader, at, data), last: until === end } } })
+        link.send({
+          item: { $case: 'data', value: { ...message(get.call, reader, at, data), last: until === end } },
+        })
         await link.drained()
       })
     }
@@ -55,7 +57,12 @@ function widened({ offset, length }: GetBlock, blockLength: number): { start: nu
   return { start, end }
 }
 
-async function readOrReport(store: BlockStore, reader: BlockReader, at: number, length: number): Promise<Uint8Array> {
+async function readOrReport(
+  store: BlockStore,
+  reader: BlockReader,
+  at: number,
+  length: number,
+): Promise<Uint8Array> {
   try {
     return await reader.read(at, length)
   } catch (error) {

@@ -155,7 +155,10 @@ export class PeerLink {
     const now = this.#env.clock.now()
     for (const [call, { lastProgress, patienceMs }] of this.#calls)
       if (now - lastProgress > patienceMs)
-        this.#cancel(call, new FsError('ETIMEDOUT', `node at ${this.#link.peer} did not answer for ${patienceMs} ms`))
+        this.#cancel(
+          call,
+          new FsError('ETIMEDOUT', `node at ${this.#link.peer} did not answer for ${patienceMs} ms`),
+        )
     if (this.#calls.size === 0 && now - this.#lastUse > idleMs) this.#link.close()
     this.#sweeper = this.#env.timers.after(sweepMs, () => this.#sweep())
   }

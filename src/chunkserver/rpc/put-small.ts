@@ -23,7 +23,10 @@ async function putOne(parts: PutParts, block: SmallBlock, index: number): Promis
   try {
     const claim = toClaim(block.block, authority.blockBytes)
     if (!isSmall(claim.length))
-      throw new FsError('EINVAL', `block ${claim.id} has ${claim.length} bytes, a small one at most ${rowBytesMax}`)
+      throw new FsError(
+        'EINVAL',
+        `block ${claim.id} has ${claim.length} bytes, a small one at most ${rowBytesMax}`,
+      )
     const grant = authority.checkGrant(block.grant, claim)
     const verifier = new BlockVerifier(checksums, claim, { verifyId: true })
     verifier.update(block.data)

@@ -62,12 +62,13 @@ export class TestClient {
       if (item?.$case === 'data') this.#calls.get(item.value.call)?.data(item.value)
       if (item?.$case === 'failure') {
         const error = FsError.fromErrno(item.value.error?.errno ?? 0, item.value.error?.message)
-        for (const [call, { fail }] of this.#calls) if (item.value.call === 0n || call === item.value.call) fail(error)
+        for (const [call, waiting] of this.#calls)
+          if (item.value.call === 0n || call === item.value.call) waiting.fail(error)
       }
     })
     this.closed = new Promise(resolve => {
       this.link.onClose(error => {
-        for (const { fail } of this.#calls.values()) fail(error ?? new FsError('ECONNRESET'))
+        for (const call of this.#calls.values()) call.fail(error ?? new FsError('ECONNRESET'))
         resolve(error)
       })
     })
@@ -87,13 +88,19 @@ export class TestClient {
     change: { data?: Buffer; messageBytes?: number } = {},
   ): Promise<PutOutcome[]> {
     const { data = block.data, messageBytes = 2 ** 20 } = change
-    const targets = chain.map(({ node, address }) => ({ node, address, grant: grantFor(node, block, generation) }))
+    const targets = chain.map(({ node, address }) => ({
+      node,
+      address,
+      grant: grantFor(node, block, generation),
+    }))
     const [first, ...rest] = targets
     return this.#new('put', call => {
       const begin = { call, block: metaOf(block), grant: first?.grant, chain: rest, verifyId: true }
       this.link.send({ item: { $case: 'put', value: begin } })
       for (let at = 0; at < data.length; at += messageBytes)
-        this.link.send({ item: { $case: 'data', value: { call, data: data.subarray(at, at + messageBytes) } } })
+        this.link.send({
+          item: { $case: 'data', value: { call, data: data.subarray(at, at + messageBytes) } },
+        })
     })
   }
 
@@ -111,12 +118,12 @@ export class TestClient {
   /** The bytes that came, each message verified against its checksums. */
   async get(id: BlockId, offset: number, length: number): Promise<{ offset: number; data: Buffer }> {
     const parts: GetData[] = []
-    await this.#new<void>('get', (call, resolve) => {
+    await this.#new<null>('get', (call, resolve) => {
       const known = this.#calls.get(call)
       if (known !== undefined)
         known.data = data => {
           parts.push(data)
-          if (data.last) resolve()
+          if (data.last) resolve(null)
         }
       this.link.send({ item: { $case: 'get', value: { call, id: blockIdToBytes(id), offset, length } } })
     })
@@ -130,7 +137,10 @@ export class TestClient {
     this.link.close()
   }
 
-  #new<T = PutOutcome[]>(_what: string, begin: (call: bigint, resolve: (value: T) => void) => void): Promise<T> {
+  #new<T = PutOutcome[]>(
+    _what: string,
+    begin: (call: bigint, resolve: (value: T) => void) => void,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       const call = ++this.#call
       this.#calls.set(call, {

@@ -1,0 +1,275 @@
+import type { Env, Timer } from '../../core/env.ts'
+import { FsError, UsageError } from '../../core/errors.ts'
+import { wireVersion, wireVersionMin } from '../../core/limits.ts'
+import type { Link } from '../../core/network.ts'
+import { blockIdToBytes } from '../../core/ids.ts'
+import type { Accepted, CopyOrder, Delete, NodeDown, NodeUp } from '../../wire/gen/cairn/v1/nodes.ts'
+import { bytesUpTo, oneofPresent, toBlockId, toBlockLength, toNodeId, u32, u63 } from '../../wire/validate.ts'
+import type { BlockStore } from '../blocks/block-store.ts'
+import type { Damage } from '../blocks/damage.ts'
+import type { Copier } from '../copy/copier.ts'
+import type { Authority } from './authority.ts'
+import { ChangeFeed } from './change-feed.ts'
+import { errorOf } from './peer-link.ts'
+import { Permits } from './permits.ts'
+
+export interface NodeDescription {
+  /** Where other nodes and clients reach this one. */
+  readonly address: string
+  readonly zone: string
+  /** Identity of the machine. */
+  readonly host: string
+  /** Name and version, for people. */
+  readonly program: string
+}
+
+export interface AttachmentParts {
+  readonly env: Env
+  readonly store: BlockStore
+  readonly authority: Authority
+  readonly copier: Copier
+  readonly describe: NodeDescription
+  /** Streams that are open. */
+  readonly load: () => number
+}
+
+/** How an attachment ended: `fatal` is for the operator, and trying again is no use. */
+export interface AttachmentEnd {
+  readonly error: FsError
+  readonly fatal: UsageError | undefined
+  readonly accepted: boolean
+}
+
+/** Heartbeats without an answer after which the connection is given up. */
+const missedMax = 3
+const deletesAtOnce = 64
+/** Refusals that pass by themselves. */
+const passing: ReadonlySet<FsError['code']> = new Set(['EAGAIN', 'ETIMEDOUT', 'ECANCELED'])
+
+/**
+ * One connection to the master, from register to its end. Nothing here waits for a disk before a
+ * heartbeat: a slow disk must not look like a dead node.
+ */
+export class Attachment {
+  readonly ended: Promise<AttachmentEnd>
+  readonly #parts: AttachmentParts
+  readonly #link: Link<NodeUp, NodeDown>
+  readonly #deletes = new Permits(deletesAtOnce)
+  #finish: (end: AttachmentEnd) => void = () => undefined
+  #fatal: UsageError | undefined
+  #accepted: Accepted | undefined
+  #accepting = false
+  #feed: ChangeFeed | undefined
+  #heartbeat: Timer | undefined
+  #unanswered = 0
+  #over = false
+  #left = false
+  #release: (() => void)[] = []
+
+  constructor(parts: AttachmentParts, link: Link<NodeUp, NodeDown>) {
+    this.#parts = parts
+    this.#link = link
+    this.ended = new Promise(resolve => {
+      this.#finish = resolve
+    })
+    link.onFrame(frame => this.#receive(frame))
+    link.onClose(error => this.#end(error))
+    this.#register()
+  }
+
+  /** It ends by our own wish. */
+  get left(): boolean {
+    return this.#left
+  }
+
+  /** In order, for maintenance. */
+  goodbye(): void {
+    this.#left = true
+    this.#send({ $case: 'goodbye', value: {} })
+    this.#link.close()
+  }
+
+  #register(): void {
+    const { store, describe } = this.#parts
+    const { cluster, node, store: identity, incarnation } = store.identity
+    const { blocks, sequence } = store.totals
+    const { totalBytes, usedBytes } = store.space.status()
+    this.#send({
+      $case: 'register',
+      value: {
+        versionMin: wireVersionMin,
+        versionMax: wireVersion,
+        cluster,
+        node,
+        store: identity,
+        incarnation,
+        ...describe,
+        totalBytes: wholeBytes(totalBytes),
+        usedBytes: wholeBytes(usedBytes),
+        blocks: BigInt(blocks),
+        sequence,
+      },
+    })
+  }
+
+  #receive(frame: NodeDown): void {
+    const item = oneofPresent(frame.item, 'node frame')
+    if (item.$case === 'refused') {
+      this.#refused(errorOf(item.value.error))
+      return
+    }
+    if (item.$case === 'accepted') {
+      this.#accept(item.value)
+      return
+    }
+    const feed = this.#feed
+    if (item.$case === 'heartbeat') {
+      this.#unanswered = 0
+      this.#parts.authority.noteTime(item.value.time)
+      return
+    }
+    if (feed === undefined) throw new FsError('EPROTO', `node stream: ${item.$case} before accepted`)
+    switch (item.$case) {
+      case 'ackChanges': {
+        feed.acked(u63(item.value.sequence, 'ack_changes.sequence'))
+        return
+      }
+      case 'askDigest': {
+        feed.digest(item.value.prefixBits)
+        return
+      }
+      case 'askBuckets': {
+        feed.buckets(item.value.prefixBits, item.value.buckets)
+        return
+      }
+      case 'delete':
+        return void this.#delete(item.value)
+      case 'copy':
+        return void this.#copy(item.value)
+    }
+  }
+
+  #refused(error: FsError): void {
+    if (!passing.has(error.code))
+      this.#fatal = new UsageError(`the master refuses this node: ${error.message}`)
+    this.#link.close(error)
+  }
+
+  #accept(accepted: Accepted): void {
+    if (this.#accepting) throw new FsError('EPROTO', 'node stream: a second accepted')
+    this.#accepting = true
+    const { store, authority } = this.#parts
+    const node = toNodeId(accepted.node, 'accepted.node')
+    const cluster = bytesUpTo(accepted.cluster, 64, 'accepted.cluster')
+    toBlockLength(accepted.blockBytes, 'accepted.block_bytes')
+    u32(accepted.heartbeatMs, 'accepted.heartbeat_ms', 3_600_000, 10)
+    u63(accepted.knownSequence, 'accepted.known_sequence')
+    if (accepted.key.length < 16 || cluster.length === 0)
+      throw new FsError('EPROTO', 'accepted: key or cluster is too short')
+    const known = store.identity
+    const same = known.node === node && Buffer.compare(known.cluster, cluster) === 0
+    if (!same && known.cluster.length > 0) {
+      this.#fatal = new UsageError('this folder belongs to another cluster than the master')
+      this.#link.close()
+      return
+    }
+    authority.noteTime(accepted.time)
+    this.#accepted = accepted
+    this.#beat()
+    // Nothing may be stored before the folder knows whose it is.
+    const joined = same ? Promise.resolve() : store.join(cluster, node)
+    void joined.then(
+      () => this.#begin(accepted),
+      (error: unknown) => this.#link.close(FsError.from(error)),
+    )
+  }
+
+  #begin(accepted: Accepted): void {
+    if (this.#over) return
+    const { store, authority, env } = this.#parts
+    const { cluster, node, incarnation } = store.identity
+    const key = new Uint8Array(accepted.key)
+    authority.accept({ cluster, node, incarnation, key, blockBytes: accepted.blockBytes })
+    const feed = new ChangeFeed(
+      store,
+      accepted.knownSequence,
+      item => this.#send(item),
+      error => this.#link.close(error),
+    )
+    this.#feed = feed
+    for (const damage of store.damages) this.#damaged(damage)
+    this.#release.push(
+      store.onChange(() => feed.pump()),
+      store.damages.onDamage(damage => this.#damaged(damage)),
+      () => feed.close(),
+    )
+    env.log.info('attached to the master', { node, master: this.#link.peer })
+  }
+
+  #beat(): void {
+    const { env, store, load } = this.#parts
+    if (this.#accepted === undefined || this.#over) return
+    if (this.#unanswered++ >= missedMax) {
+      this.#link.close(new FsError('ETIMEDOUT', 'the master does not answer heartbeats'))
+      return
+    }
+    const { totalBytes, usedBytes, refusing } = store.space.status()
+    this.#send({
+      $case: 'heartbeat',
+      value: {
+        totalBytes: wholeBytes(totalBytes),
+        usedBytes: wholeBytes(usedBytes),
+        blocks: BigInt(store.totals.blocks),
+        refusing: refusing !== undefined,
+        reason: (refusing ?? '').slice(0, 200),
+        load: load(),
+        sentMs: BigInt(Math.floor(env.clock.now())),
+      },
+    })
+    this.#heartbeat = env.timers.after(this.#accepted.heartbeatMs, () => this.#beat())
+  }
+
+  async #delete({ order, blocks }: Delete): Promise<void> {
+    const results = await Promise.all(
+      blocks.map(async ({ id, generation }) => {
+        try {
+          const block = toBlockId(id, 'delete.id')
+          await this.#deletes.run(() => this.#parts.store.remove(block, generation))
+          return []
+        } catch (error) {
+          const { errno, message } = FsError.from(error)
+          return [{ errno, message }]
+        }
+      }),
+    )
+    this.#send({ $case: 'deleted', value: { order, errors: results.flat() } })
+  }
+
+  async #copy(order: CopyOrder): Promise<void> {
+    this.#send({ $case: 'copied', value: await this.#parts.copier.copy(order) })
+  }
+
+  #damaged({ id, generation, what }: Damage): void {
+    this.#send({ $case: 'damaged', value: { id: blockIdToBytes(id), generation, what } })
+  }
+
+  #send(item: NonNullable<NodeUp['item']>): void {
+    this.#link.send({ item })
+  }
+
+  #end(error: FsError | undefined): void {
+    this.#over = true
+    this.#heartbeat?.cancel()
+    for (const release of this.#release) release()
+    this.#finish({
+      error: error ?? new FsError('ECONNRESET', 'the master closed the connection'),
+      fatal: this.#fatal,
+      accepted: this.#accepted !== undefined,
+    })
+  }
+}
+
+/** For the wire, which has no fractions and no infinity. */
+function wholeBytes(bytes: number): bigint {
+  return BigInt(Math.max(0, Math.floor(Math.min(bytes, Number.MAX_SAFE_INTEGER))))
+}

@@ -1,0 +1,137 @@
+import { bucketBits } from '../blocks/block-tables.ts'
+import type { BlockStore } from '../blocks/block-store.ts'
+import type { ChangeRow } from '../blocks/index-protocol.ts'
+import { FsError } from '../../core/errors.ts'
+import { blockIdToBytes } from '../../core/ids.ts'
+import type { BlockChange, NodeUp } from '../../wire/gen/cairn/v1/nodes.ts'
+
+/** Changes in one message. */
+const changesAtOnce = 2000
+/** Changes that are sent ahead of the master's word for them. */
+const changesAhead = 20_000
+/** Blocks in one message of a listing. */
+const listingAtOnce = 5000
+
+/**
+ * Tells one connection of the master what this store has: changes in order, digests and listings. One
+ * thing at a time, so that a digest "as of change s" leaves when exactly the changes up to s have left.
+ */
+export class ChangeFeed {
+  readonly #store: BlockStore
+  readonly #send: (item: NonNullable<NodeUp['item']>) => void
+  readonly #failed: (error: FsError) => void
+  #sent: bigint
+  #acked: bigint
+  #tail: Promise<void> = Promise.resolve()
+  #pumping = false
+  #closed = false
+
+  /** The master knows the changes up to `known`. `failed` hears that the index cannot be read. */
+  constructor(
+    store: BlockStore,
+    known: bigint,
+    send: (item: NonNullable<NodeUp['item']>) => void,
+    failed: (error: FsError) => void,
+  ) {
+    this.#store = store
+    this.#send = send
+    this.#failed = failed
+    this.#sent = known
+    this.#acked = known
+    this.#enqueue(() => this.#begin())
+    this.pump()
+  }
+
+  close(): void {
+    this.#closed = true
+  }
+
+  /** There are new changes. */
+  pump(): void {
+    if (this.#pumping) return
+    this.#pumping = true
+    this.#enqueue(async () => {
+      this.#pumping = false
+      await this.#sendThrough(this.#store.totals.sequence)
+    })
+  }
+
+  /** The changes up to `sequence` are in the master's database. */
+  acked(sequence: bigint): void {
+    if (sequence > this.#sent) throw new FsError('EPROTO', `ack_changes.sequence: ${sequence} was never sent`)
+    this.#acked = sequence
+    this.#enqueue(async () => {
+      await this.#store.index.ask('acked', { sequence })
+    })
+    this.pump()
+  }
+
+  digest(prefixBits: number): void {
+    if (prefixBits > bucketBits) throw new FsError('EPROTO', `ask_digest.prefix_bits: ${prefixBits}`)
+    this.#enqueue(async () => {
+      const { sequence, digests } = await this.#store.index.ask('digest', { prefixBits })
+      await this.#sendThrough(sequence, true)
+      this.#send({ $case: 'digest', value: { sequence, prefixBits, digests: [...digests] } })
+    })
+  }
+
+  buckets(prefixBits: number, buckets: readonly number[]): void {
+    if (prefixBits > bucketBits) throw new FsError('EPROTO', `ask_buckets.prefix_bits: ${prefixBits}`)
+    for (const bucket of buckets) {
+      if (bucket >= 2 ** prefixBits) throw new FsError('EPROTO', `ask_buckets.buckets: ${bucket}`)
+      this.#enqueue(() => this.#list(prefixBits, bucket))
+    }
+  }
+
+  async #list(prefixBits: number, bucket: number): Promise<void> {
+    const { sequence, blocks } = await this.#store.index.ask('bucket', { prefixBits, bucket })
+    await this.#sendThrough(sequence, true)
+    for (let at = 0; at === 0 || at < blocks.length; at += listingAtOnce) {
+      const part = blocks.slice(at, at + listingAtOnce).map(toWire)
+      const last = at + listingAtOnce >= blocks.length
+      this.#send({ $case: 'listing', value: { sequence, prefixBits, bucket, blocks: part, last } })
+    }
+  }
+
+  /**
+   * Changes that the master does not know and this store does not either (it acknowledged them once, then
+   * its database was put back) are skipped by an empty message: it compares inventories then.
+   */
+  async #begin(): Promise<void> {
+    // Before the question, so that no change can come between the two.
+    const { sequence } = this.#store.totals
+    const { changes } = await this.#store.index.ask('changes', { after: this.#sent, limit: 1 })
+    if (changes.length > 0 || sequence <= this.#sent) return
+    this.#send({ $case: 'changes', value: { first: sequence + 1n, changes: [] } })
+    this.#sent = sequence
+  }
+
+  /** `anyway`: also beyond what the master has acknowledged. */
+  async #sendThrough(sequence: bigint, anyway = false): Promise<void> {
+    while (
+      this.#sent < sequence &&
+      !this.#closed &&
+      (anyway || this.#sent - this.#acked < BigInt(changesAhead))
+    ) {
+      const wanted = sequence - this.#sent
+      const limit = wanted < BigInt(changesAtOnce) ? Number(wanted) : changesAtOnce
+      const { first, changes } = await this.#store.index.ask('changes', { after: this.#sent, limit })
+      if (changes.length === 0) return
+      this.#send({ $case: 'changes', value: { first, changes: changes.map(toWire) } })
+      this.#sent = first + BigInt(changes.length) - 1n
+    }
+  }
+
+  #enqueue(task: () => Promise<void>): void {
+    this.#tail = this.#tail
+      .then(() => (this.#closed ? undefined : task()))
+      .catch((error: unknown) => {
+        // A closed store is the end of the process, not of the index.
+        if (!this.#closed) this.#failed(FsError.from(error))
+      })
+  }
+}
+
+function toWire({ id, generation, length, removed }: ChangeRow): BlockChange {
+  return { id: blockIdToBytes(id), generation, length, removed }
+}
