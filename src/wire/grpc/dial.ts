@@ -1,30 +1,18 @@
 import {
-  Client,
   type ClientDuplexStream,
-  credentials,
   Metadata,
   type ServiceError,
   type StatusObject,
   status,
 } from '@grpc/grpc-js'
-import { isIPv4, isIPv6 } from 'node:net'
-import { formatAddress, parseAddress } from '../../core/address.ts'
 import type { Log } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import type { CallDef, CallOptions, StreamDef } from '../../core/network.ts'
+import { Connection } from './connection.ts'
 import { GrpcLink } from './grpc-link.ts'
 import { asIs, encodeMessage } from './message.ts'
-import { clientOptions, closeGraceMs, connectTimeoutMs } from './options.ts'
+import { closeGraceMs, connectTimeoutMs } from './options.ts'
 import { errorOfTrailers, fromStatus } from './status.ts'
-
-/** Every link and call has a connection of its own (TRANSPORT: streams are long-lived, calls are rare). */
-function connect(address: string): Client {
-  const parsed = parseAddress(address)
-  if (parsed === undefined || parsed.port === 0)
-    throw new FsError('EINVAL', `Not an address (HOST:PORT): ${address}`)
-  const scheme = isIPv4(parsed.host) ? 'ipv4' : isIPv6(parsed.host) ? 'ipv6' : 'dns'
-  return new Client(`${scheme}:${formatAddress(parsed)}`, credentials.createInsecure(), clientOptions)
-}
 
 export interface Dialled<Up, Down> {
   readonly link: GrpcLink<Up, Down>
@@ -39,15 +27,14 @@ export function dialStream<Up, Down>(
   log: Log,
   finished: () => void,
 ): Dialled<Up, Down> {
-  const client = connect(address)
-  const stream: ClientDuplexStream<Buffer, Buffer> = client.makeBidiStreamRequest(
+  const connection = new Connection(address)
+  const stream: ClientDuplexStream<Buffer, Buffer> = connection.client.makeBidiStreamRequest(
     def.path,
     asIs,
     asIs,
     new Metadata(),
     {},
   )
-  let reached = false
   let trailers: Metadata | undefined
   let grace: NodeJS.Timeout | undefined
 
@@ -69,10 +56,10 @@ export function dialStream<Up, Down>(
   }, connectTimeoutMs)
 
   stream.on('metadata', () => {
-    reached = true
+    connection.reached = true
     clearTimeout(connecting)
   })
-  stream.on('error', (error: ServiceError) => link.ended(fromStatus(error, address, reached)))
+  stream.on('error', (error: ServiceError) => link.ended(fromStatus(error, address, connection.reached)))
   // Only now, since frames before an OK status may still be on their way through the stream.
   stream.on('end', () => {
     link.ended(errorOfTrailers(trailers))
@@ -82,7 +69,7 @@ export function dialStream<Up, Down>(
     trailers = ended.metadata
     clearTimeout(connecting)
     clearTimeout(grace)
-    client.close()
+    connection.close()
     finished()
   })
   return { link, drop: () => stream.cancel() }
@@ -96,13 +83,12 @@ export async function callUnary<Request, Response>(
   { timeoutMs, signal }: CallOptions,
 ): Promise<Response> {
   if (signal?.aborted === true) throw new FsError('ECANCELED', `Call to ${address} was cancelled`)
-  const client = connect(address)
+  const connection = new Connection(address)
   try {
     const reply = await new Promise<Buffer>((resolve, reject) => {
-      let reached = false
       const message = encodeMessage(def.request, request)
       const deadline = new Date(Date.now() + timeoutMs)
-      const call = client.makeUnaryRequest(
+      const call = connection.client.makeUnaryRequest(
         def.path,
         asIs,
         asIs,
@@ -111,20 +97,20 @@ export async function callUnary<Request, Response>(
         { deadline },
         (error, value) => {
           signal?.removeEventListener('abort', cancel)
-          if (error !== null) reject(callError(error, address, reached, timeoutMs))
+          if (error !== null) reject(callError(error, address, connection.reached, timeoutMs))
           else if (value === undefined) reject(new FsError('EPROTO', `${address} answered nothing`))
           else resolve(value)
         },
       )
       const cancel = (): void => call.cancel()
       call.on('metadata', () => {
-        reached = true
+        connection.reached = true
       })
       signal?.addEventListener('abort', cancel, { once: true })
     })
     return def.response.decode(reply)
   } finally {
-    client.close()
+    connection.close()
   }
 }
 
