@@ -251,3 +251,27 @@ test('statfs counts inodes', t => {
   const answer = f.ask({ $case: 'statFs', value: {} })
   t.like(answer.value, { files: 2n, totalBytes: 100n, availableBytes: 50n, blockBytes: 65536 })
 })
+
+test('numbers that no row can have are answered, not stumbled over', t => {
+  using f = new Fixture()
+  const huge = 2n ** 64n - 1n
+  const file = f.create(f.root, 'a', S_IFREG).attr.ino
+  t.is(f.fails(f.createOp(huge, 'x', S_IFREG)), 'ENOENT')
+  t.is(f.fails(f.linkOp(huge, f.root, 'x')), 'ESTALE')
+  t.is(f.fails(f.unlinkOp(f.root, 'a', { expected: huge })), 'ESTALE')
+  t.is(f.fails(f.renameOp([f.root, 'a'], [f.root, 'b'], { expectedTarget: huge })), 'ESTALE')
+  t.is(f.fails(f.setAttrOp(huge, { uid: 1 })), 'ESTALE')
+  t.is(f.fails({ $case: 'closeOrphan', value: { ino: huge } }), 'none')
+  const extent = { offset: 0, length: 3, content: 'abc' }
+  const block = { key: huge, id: Buffer.alloc(0), length: 3, receipts: [] }
+  t.deepEqual(f.commit(file, [extent], { blocks: [block] }).again, [0])
+  const clone = { from: file, to: file, fromOffset: huge, toOffset: 0n, length: huge }
+  t.is(f.fails(f.cloneOp(clone)), 'EFBIG')
+  const list = f.ask({
+    $case: 'readDir',
+    value: { ino: f.root, after: huge, limit: 2 ** 32 - 1, attrs: true },
+  })
+  t.like(list.value, { entries: [], end: true })
+  const extents = f.ask({ $case: 'getExtents', value: { ino: file, offset: huge, length: huge, limit: 1 } })
+  t.like(extents.value, { extents: [] })
+})

@@ -7,6 +7,7 @@ import type { GetXattr, Lookup, ReadDir, ReadLink } from '../../wire/gen/cairn/v
 import { wireAttr } from '../store/inodes.ts'
 import type { Store } from '../store/store.ts'
 import { directory, existing } from './checks.ts'
+import { kindOf } from './xattr.ts'
 import type { QueryContext, QueryOp, Result, ResultOf } from './context.ts'
 
 /** Entries in one answer, if the question does not say or asks for more. */
@@ -67,6 +68,7 @@ function readLink(store: Store, op: ReadLink): ResultOf<'readLink'> {
 }
 
 function getXattr(store: Store, op: GetXattr): ResultOf<'xattr'> {
+  kindOf(op.name)
   const value = store.xattrs.get(existing(store, op.ino).ino, op.name)
   if (value === undefined) throw new FsError('ENODATA')
   return { $case: 'xattr', value: { value } }

@@ -23,7 +23,8 @@ const capability = nameFromBytes(capabilityName)
 /** What the attribute is to the file system. */
 type Kind = 'plain' | 'capability' | 'access' | 'default'
 
-function kindOf(name: Uint8Array): Kind {
+/** Throws what the VFS gives for a name that no attribute can have. */
+export function kindOf(name: Uint8Array): Kind {
   if (name.length === 0 || name.length > xattrNameBytesMax) throw new FsError('ERANGE')
   const text = nameFromBytes(name)
   if (text.includes('\0')) throw new FsError('EINVAL', 'The attribute name has a NUL byte')

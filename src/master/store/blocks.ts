@@ -2,6 +2,7 @@ import type { Database } from 'better-sqlite3'
 import { assert, must } from '../../core/assert.ts'
 import type { BlockKey } from '../../core/ids.ts'
 import type { Counters } from './counters.ts'
+import { fitsInt64 } from './int64.ts'
 
 /**
  *            refs 0                    told to a node
@@ -121,7 +122,7 @@ export class Blocks {
   }
 
   byKey(key: bigint): Block | undefined {
-    const row = this.#byKey.get(key)
+    const row = fitsInt64(key) ? this.#byKey.get(key) : undefined
     return row === undefined ? undefined : fromRow(row)
   }
 

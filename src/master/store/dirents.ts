@@ -2,6 +2,7 @@ import type { Database } from 'better-sqlite3'
 import { S_IFMT } from '../../core/attr.ts'
 import type { Ino } from '../../core/ids.ts'
 import type { Counters } from './counters.ts'
+import { fitsInt64 } from './int64.ts'
 
 export interface Entry {
   readonly ino: Ino
@@ -88,6 +89,7 @@ export class Dirents {
 
   /** In the order of cookies, those after `after`. */
   list(parent: bigint, after: bigint, limit: number): NamedEntry[] {
+    if (!fitsInt64(after)) return []
     return this.#list
       .all(parent, after, limit)
       .map(([ino, type, cookie, name]) => ({ ino: ino as Ino, type: Number(type), cookie, name }))

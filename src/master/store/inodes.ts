@@ -4,6 +4,7 @@ import type { Ino } from '../../core/ids.ts'
 import { linksMax } from '../../core/limits.ts'
 import type { Attr } from '../../wire/gen/cairn/v1/common.ts'
 import type { Counters } from './counters.ts'
+import { fitsInt64 } from './int64.ts'
 
 /** Bits of `Inode.flags`: what need not be looked for in other tables when it is not set. */
 export const inodeFlag = {
@@ -151,7 +152,7 @@ export class Inodes {
   }
 
   find(ino: bigint): Inode | undefined {
-    const row = this.#byIno.get(ino)
+    const row = fitsInt64(ino) ? this.#byIno.get(ino) : undefined
     return row === undefined ? undefined : fromRow(row)
   }
 

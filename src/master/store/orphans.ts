@@ -1,5 +1,6 @@
 import type { Database } from 'better-sqlite3'
 import type { Ino, SessionId } from '../../core/ids.ts'
+import { fitsInt64 } from './int64.ts'
 
 /** Inodes without a name that sessions have open. The last row of an inode keeps it alive. */
 export class Orphans {
@@ -50,7 +51,7 @@ export class Orphans {
 
   /** False if the session did not hold it. */
   remove(ino: Ino, session: SessionId): boolean {
-    return this.#delete.run(ino, session).changes > 0
+    return fitsInt64(ino) && this.#delete.run(ino, session).changes > 0
   }
 
   /** The inode has a name again (a linked O_TMPFILE). */

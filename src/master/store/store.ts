@@ -107,7 +107,6 @@ export class Store implements Disposable {
     return refusing(db, () => {
       configure(db)
       if (!isEmpty(db)) throw new UsageError('The database is not empty: it will not be formatted again')
-      db.pragma('page_size = 4096')
       db.pragma(`application_id = ${applicationId}`)
       db.exec('BEGIN IMMEDIATE')
       db.exec(schema)
