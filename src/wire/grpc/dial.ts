@@ -18,15 +18,12 @@ export interface Dialled<Up, Down> {
   readonly link: GrpcLink<Up, Down>
   /** Drops the connection at once. */
   readonly drop: () => void
+  /** Resolves when the stream has ended and its connection was given back. */
+  readonly finished: Promise<void>
 }
 
-/** Opens a stream. `finished` is called when the connection was given back. Throws EINVAL for a bad address. */
-export function dialStream<Up, Down>(
-  address: string,
-  def: StreamDef<Up, Down>,
-  log: Log,
-  finished: () => void,
-): Dialled<Up, Down> {
+/** Opens a stream. Throws EINVAL for a bad address. */
+export function dialStream<Up, Down>(address: string, def: StreamDef<Up, Down>, log: Log): Dialled<Up, Down> {
   const connection = new Connection(address)
   const stream: ClientDuplexStream<Buffer, Buffer> = connection.client.makeBidiStreamRequest(
     def.path,
@@ -65,14 +62,16 @@ export function dialStream<Up, Down>(
     link.ended(errorOfTrailers(trailers))
     stream.end()
   })
-  stream.on('status', (ended: StatusObject) => {
-    trailers = ended.metadata
-    clearTimeout(connecting)
-    clearTimeout(grace)
-    connection.close()
-    finished()
+  const finished = new Promise<void>(resolve => {
+    stream.on('status', (ended: StatusObject) => {
+      trailers = ended.metadata
+      clearTimeout(connecting)
+      clearTimeout(grace)
+      connection.close()
+      resolve()
+    })
   })
-  return { link, drop: () => stream.cancel() }
+  return { link, drop: () => stream.cancel(), finished }
 }
 
 /** A single call, on a connection of its own. */

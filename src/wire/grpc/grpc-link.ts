@@ -92,7 +92,8 @@ export class GrpcLink<Out, In> implements Link<Out, In> {
 
   resume(): void {
     this.#paused = false
-    this.#options.stream.resume()
+    // Before there is a handler, a stream that flows would lose what arrives.
+    if (this.#onFrame !== undefined) this.#options.stream.resume()
   }
 
   close(error?: FsError): void {

@@ -5,11 +5,18 @@ import type { CallDef, CallOptions, Link, Listener, Network, Serving, StreamDef 
 import { ClosedLink } from './closed-link.ts'
 import { callUnary, dialStream } from './dial.ts'
 import { listenOn } from './listen.ts'
+import { stopGraceMs } from './options.ts'
+
+interface Open {
+  readonly link: { close(): void }
+  readonly drop: () => void
+  readonly finished: Promise<void>
+}
 
 /** The real network: gRPC over TCP. Everything that it opened ends with `close`. */
 export class GrpcNetwork implements Network {
   readonly #log: Log
-  readonly #links = new Map<{ close(): void }, () => void>()
+  readonly #dialled = new Set<Open>()
   readonly #listeners = new Set<Listener>()
 
   constructor(options: { readonly log: Log }) {
@@ -20,8 +27,9 @@ export class GrpcNetwork implements Network {
 
   dial<Up, Down>(address: string, def: StreamDef<Up, Down>): Link<Up, Down> {
     try {
-      const dialled = dialStream(address, def, this.#log, () => this.#links.delete(dialled.link))
-      this.#links.set(dialled.link, dialled.drop)
+      const dialled = dialStream(address, def, this.#log)
+      this.#dialled.add(dialled)
+      void dialled.finished.then(() => this.#dialled.delete(dialled))
       return dialled.link
     } catch (thrown) {
       return new ClosedLink(address, FsError.from(thrown))
@@ -50,12 +58,17 @@ export class GrpcNetwork implements Network {
     return owned
   }
 
-  /** Closes what is left open. */
+  /** Closes what is left open, in order where the other side lets it. */
   async close(): Promise<void> {
-    for (const [link, drop] of this.#links) {
-      link.close()
-      drop()
-    }
-    await Promise.all([...this.#listeners].map(listener => listener.close()))
+    const open = [...this.#dialled]
+    for (const { link } of open) link.close()
+    const late = setTimeout(() => {
+      for (const { drop } of open) drop()
+    }, stopGraceMs)
+    await Promise.all([
+      ...open.map(({ finished }) => finished),
+      ...[...this.#listeners].map(listener => listener.close()),
+    ])
+    clearTimeout(late)
   }
 }

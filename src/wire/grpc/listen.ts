@@ -5,12 +5,9 @@ import { assert } from '../../core/assert.ts'
 import type { Log } from '../../core/env.ts'
 import { messageOf, UsageError } from '../../core/errors.ts'
 import type { Listener, Serving } from '../../core/network.ts'
-import { serverOptions, windowBytes } from './options.ts'
+import { serverOptions, stopGraceMs, windowBytes } from './options.ts'
 import { GrpcServing } from './serve.ts'
 import { addHealth, addReflection } from './tools.ts'
-
-/** How long a stopping server lets streams end by themselves. */
-const stopGraceMs = 1000
 
 /** Serves on one address until closed, with health and reflection besides what `register` names. */
 export async function listenOn(

@@ -14,6 +14,9 @@ export const connectTimeoutMs = 5 * second
 /** How long an orderly end may take to reach the other side. */
 export const closeGraceMs = 5 * second
 
+/** How long a network or a server that stops waits for its streams to end in order. */
+export const stopGraceMs = 1 * second
+
 const common = {
   'grpc.max_receive_message_length': messageBytesMax,
   'grpc.max_send_message_length': messageBytesMax,
