@@ -36,7 +36,7 @@ const network = async (): Promise<Network> => {
 
 const program = new Command('cairn')
   .description('Cairn, a distributed file system')
-  .version(version())
+  .version(version)
   .showHelpAfterError('(see cairn --help)')
   .showSuggestionAfterError()
   .exitOverride()

@@ -1,0 +1,124 @@
+import { spawn } from 'node:child_process'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import type { Readable } from 'node:stream'
+import { type Command, InvalidArgumentError } from 'commander'
+import { messageOf, UsageError } from '../../core/errors.ts'
+import { second } from '../../core/units.ts'
+import type { LogLevel } from '../../service/log.ts'
+import { withDaemonOptions } from '../daemon-options.ts'
+import { awaitReadiness, readyEnvironment } from '../local/ready.ts'
+import { byteCount, print, printJson } from '../output.ts'
+import { programFile } from './up.ts'
+
+interface Options {
+  readonly foreground?: boolean
+  readonly options?: string
+  readonly zone: string
+  readonly wait: number
+  readonly cache?: string
+  readonly log?: string
+  readonly json?: boolean
+  readonly logLevel: LogLevel
+  readonly lifeline?: boolean
+}
+
+export function registerMount(program: Command): void {
+  withDaemonOptions(program.command('mount'))
+    .description('mount the file system; returns when it is usable')
+    .argument('<host:port>', 'address of the master')
+    .argument('<path>', 'an empty folder')
+    .option('-f, --foreground', 'stay, and unmount on Ctrl-C')
+    .option(
+      '-o, --options <list>',
+      'mount options, comma separated: ro, noatime, nosuid, nodev, noexec, allow_other, …',
+    )
+    .option('--zone <zone>', 'where this machine stands, to read from near copies', 'default')
+    .option('--wait <seconds>', 'how long system calls wait for a master that is away', seconds, 60)
+    .option('--cache <bytes>', 'memory for data that was read (default 128MiB)')
+    .option(
+      '--log <file>',
+      'log of the mount process (default: in /var/log/cairn, or in the state folder of the user)',
+    )
+    .option('--json', 'print the result as JSON')
+    .action(async (master: string, target: string, options: Options) => {
+      await (options.foreground === true
+        ? foreground(master, target, options)
+        : background(master, target, options))
+    })
+}
+
+async function foreground(master: string, target: string, options: Options): Promise<void> {
+  const [{ runAsDaemon }, { startMount }] = await Promise.all([
+    import('../daemons/daemon.ts'),
+    import('../daemons/mount.ts'),
+  ])
+  const cacheBytes = options.cache === undefined ? undefined : byteCount.safeParse(options.cache).data
+  if (options.cache !== undefined && cacheBytes === undefined)
+    throw new UsageError(`--cache must be a number of bytes such as 512MiB, not ${options.cache}`)
+  await runAsDaemon('mount', options, world =>
+    startMount(world, {
+      master,
+      path: target,
+      mountOptions: (options.options ?? '').split(',').filter(option => option !== ''),
+      zone: options.zone,
+      waitMs: options.wait * second,
+      ...(cacheBytes === undefined ? {} : { cacheBytes }),
+    }),
+  )
+}
+
+/** Runs the foreground form in a session of its own, and waits for its word. */
+async function background(master: string, target: string, options: Options): Promise<void> {
+  const mountpoint = path.resolve(target)
+  const logFile = options.log ?? defaultLog(mountpoint)
+  const log = openLog(logFile)
+  const args = [
+    'mount',
+    master,
+    mountpoint,
+    '--foreground',
+    '--zone',
+    options.zone,
+    '--wait',
+    String(options.wait),
+  ]
+  if (options.options !== undefined) args.push('-o', options.options)
+  if (options.cache !== undefined) args.push('--cache', options.cache)
+  args.push('--log-level', options.logLevel)
+  const child = spawn(process.execPath, [...process.execArgv, programFile, ...args], {
+    detached: true,
+    stdio: ['ignore', log, log, 'pipe'],
+    env: { ...process.env, ...readyEnvironment },
+  })
+  closeSync(log)
+  const readiness = await awaitReadiness(child.stdio[3] as Readable, 'the mount process')
+  if (!readiness.ready) throw new UsageError(readiness.error)
+  child.unref()
+  if (options.json === true) printJson({ mount: mountpoint, master, pid: readiness.pid, log: logFile })
+  else print(`${master} is mounted on ${mountpoint}`)
+  process.exit(0)
+}
+
+function defaultLog(mountpoint: string): string {
+  const name = `mount-${mountpoint.slice(1).replaceAll('/', '-')}.log`
+  if (process.getuid?.() === 0) return path.join('/var/log/cairn', name)
+  const state = process.env['XDG_STATE_HOME'] ?? path.join(os.homedir(), '.local', 'state')
+  return path.join(state, 'cairn', name)
+}
+
+function openLog(file: string): number {
+  try {
+    mkdirSync(path.dirname(file), { recursive: true })
+    return openSync(file, 'a', 0o600)
+  } catch (error) {
+    throw new UsageError(`cannot write the log ${file}: ${messageOf(error)} (choose another with --log)`)
+  }
+}
+
+function seconds(text: string): number {
+  const value = Number(text)
+  if (!(value >= 0)) throw new InvalidArgumentError('must be a number of seconds.')
+  return value
+}

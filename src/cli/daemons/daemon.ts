@@ -1,0 +1,83 @@
+import { mkdirSync } from 'node:fs'
+import type { Env } from '../../core/env.ts'
+import { messageOf, UsageError } from '../../core/errors.ts'
+import { realEnv } from '../../env/real-env.ts'
+import { FolderLock } from '../../service/folder-lock.ts'
+import { type LogLevel, stderrLog } from '../../service/log.ts'
+import { notifySystemd } from '../../service/notify-systemd.ts'
+import { runDaemon } from '../../service/run-daemon.ts'
+import { GrpcNetwork } from '../../wire/grpc/grpc-network.ts'
+import { lifelineCut, reportReadiness } from '../local/ready.ts'
+
+export interface DaemonOptions {
+  readonly logLevel: LogLevel
+  readonly lifeline?: boolean
+}
+
+/** What a daemon runs on. */
+export interface World {
+  readonly env: Env
+  readonly network: GrpcNetwork
+}
+
+/** A daemon that is up. */
+export interface Started {
+  /** Where it listens; absent for a mount. */
+  readonly address?: string
+  /** Resolves, or rejects, when it ends by itself. */
+  readonly ended: Promise<void>
+  /** Stops it in order. */
+  readonly stop: () => Promise<void>
+}
+
+/**
+ * Runs a daemon to its end: tells systemd, or the process that started this one, that it is ready or why it
+ * is not; stops it on a signal, or when the lifeline is cut.
+ */
+export async function runAsDaemon(
+  name: string,
+  options: DaemonOptions,
+  start: (world: World) => Promise<Started>,
+): Promise<void> {
+  const log = stderrLog(options.logLevel, { daemon: name })
+  await runDaemon(async signal => {
+    const network = new GrpcNetwork({ log })
+    let started: Started
+    try {
+      started = await start({ env: realEnv(log), network })
+    } catch (error) {
+      reportReadiness({ ready: false, error: messageOf(error) })
+      await network.close()
+      throw error
+    }
+    const { address } = started
+    reportReadiness({ ready: true, pid: process.pid, ...(address === undefined ? {} : { address }) })
+    await notifySystemd('ready', log)
+    const orders = [aborted(signal), started.ended]
+    if (options.lifeline === true) orders.push(lifelineCut())
+    try {
+      await Promise.race(orders)
+    } finally {
+      await notifySystemd('stopping', log)
+      await started.stop()
+      await network.close()
+    }
+  }, log)
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}
+
+/** Makes a daemon's data folder if it is missing, and holds it. */
+export async function takeFolder(folder: string): Promise<FolderLock> {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw new UsageError(`cannot use the folder ${folder}: ${messageOf(error)}`)
+  }
+  return FolderLock.take(folder)
+}

@@ -1,0 +1,66 @@
+import path from 'node:path'
+import { blockBytesDefault, copiesDefault } from '../../core/limits.ts'
+import { WorkerLane } from '../../env/worker-lane.ts'
+import type { EngineInput, EngineOutput } from '../../master/engine/io.ts'
+import type { EngineData } from '../../master/rpc/open-engine.ts'
+import { MasterServer } from '../../master/rpc/server.ts'
+import { version } from '../../service/version.ts'
+import { type Started, takeFolder, type World } from './daemon.ts'
+
+export interface MasterOptions {
+  readonly data: string
+  readonly listen: string
+  readonly copies?: number
+  readonly blockSize?: number
+}
+
+/** A master over its data folder, which is formatted as a new cluster if it is empty. */
+export async function startMaster({ env, network }: World, options: MasterOptions): Promise<Started> {
+  const folder = path.resolve(options.data)
+  const lock = await takeFolder(folder)
+  const copies = options.copies ?? copiesDefault
+  const data: EngineData = {
+    database: path.join(folder, 'master.db'),
+    format: {
+      cluster: env.random.bytes(16),
+      blockBytes: options.blockSize ?? blockBytesDefault,
+      copies,
+      minCopies: Math.min(2, copies),
+      created: env.clock.wall(),
+    },
+    program: version,
+  }
+  let fail: (error: Error) => void = () => undefined
+  const ended = new Promise<void>((_resolve, reject) => {
+    fail = reject
+  })
+  // Whoever stops before it fails has no use for the failure.
+  ended.catch(() => undefined)
+  try {
+    const lane = await WorkerLane.start<readonly EngineInput[], readonly EngineOutput[]>({
+      module: new URL('../../master/rpc/engine-worker.js', import.meta.url),
+      data,
+      name: 'engine',
+      died: fail,
+    })
+    try {
+      const server = await MasterServer.start(env, network, lane, {
+        listen: options.listen,
+        rssBytes: () => process.memoryUsage.rss(),
+        failed: error => fail(error instanceof Error ? error : new Error(String(error))),
+      })
+      env.log.info('Serving', { address: server.address, data: folder })
+      const stop = async () => {
+        await server.close()
+        lock.release()
+      }
+      return { address: server.address, ended, stop }
+    } catch (error) {
+      await lane.close()
+      throw error
+    }
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}
