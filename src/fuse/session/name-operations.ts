@@ -1,3 +1,4 @@
+import { S_IFDIR } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import { symlinkBytesMax } from '../../core/limits.ts'
 import { nameToBytes } from '../../core/name.ts'
@@ -96,7 +97,8 @@ export const nameOperations = {
   }),
   MKDIR: operation({
     inBytes: 8,
-    run: (fs, r) => fs.mkdir(r.node, r.name(), { mode: r.u32(0), rdev: 0, umask: r.u32(4) }, r),
+    run: (fs, r) =>
+      fs.mkdir(r.node, r.name(), { mode: S_IFDIR | (r.u32(0) & 0o7777), rdev: 0, umask: r.u32(4) }, r),
     ...entryReply,
   }),
   LINK: operation({
