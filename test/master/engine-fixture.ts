@@ -154,11 +154,6 @@ export interface Peer {
 
 type ResultOf<Case extends Result['$case']> = Extract<Result, { $case: Case }>
 
-const isCase = <Case extends Result['$case']>(
-  result: Result | undefined,
-  expected: Case,
-): result is ResultOf<Case> => result?.$case === expected
-
 const show = (value: unknown): string =>
   JSON.stringify(value, (_, field: unknown) => (typeof field === 'bigint' ? field.toString() : field))
 
@@ -264,8 +259,8 @@ export class Mount implements Peer {
   /** The result of a call that is answered at once. */
   call<Case extends Result['$case']>(op: Op, expected: Case): ResultOf<Case>['value'] {
     const { result } = this.reply(op)
-    if (!isCase(result, expected)) throw new Error(`${op.$case}: ${expected} expected, got ${show(result)}`)
-    return result.value
+    if (result?.$case !== expected) throw new Error(`${op.$case}: ${expected} expected, got ${show(result)}`)
+    return result.value as ResultOf<Case>['value']
   }
 
   errno(op: Op): number {

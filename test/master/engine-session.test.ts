@@ -1,31 +1,7 @@
 import test from 'ava'
 import { errno } from '#src/core/errors.ts'
 import { ChunkNode, EngineFixture, Mount, type Op, sha } from './engine-fixture.ts'
-
-const name = (text: string): Uint8Array => Buffer.from(text)
-const create = (text: string, extra: Partial<Extract<Op, { $case: 'create' }>['value']> = {}): Op => ({
-  $case: 'create',
-  value: {
-    parent: 1n,
-    name: name(text),
-    mode: 0o100644,
-    umask: 0o22,
-    uid: 0,
-    gid: 0,
-    rdev: 0,
-    target: new Uint8Array(0),
-    exclusive: true,
-    tmpfile: false,
-    time: 0n,
-    writeLease: true,
-    ...extra,
-  },
-})
-const lookup = (text: string): Op => ({ $case: 'lookup', value: { parent: 1n, name: name(text) } })
-const unlink = (text: string, open = false): Op => ({
-  $case: 'unlink',
-  value: { parent: 1n, name: name(text), directory: false, expected: 0n, open, time: 0n },
-})
+import { create, lookup, unlink } from './engine-ops.ts'
 
 test('a mount attaches, creates a file and gets leases with the answer', async t => {
   const fixture = await EngineFixture.make()

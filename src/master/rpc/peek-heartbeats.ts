@@ -3,12 +3,10 @@
  * once, while the frame waits for the engine. A frame that cannot be read has none; the engine will
  * say what is wrong with it.
  */
-import { BinaryReader } from '@bufbuild/protobuf/wire'
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire'
 import { NodeHeartbeat } from '../../wire/gen/cairn/v1/nodes.ts'
 import { Heartbeat } from '../../wire/gen/cairn/v1/session.ts'
 
-const lengthDelimited = 2
-const fieldOf = (tag: number): number => tag >>> 3
 /** SessionUp.items, SessionUpItem.heartbeat and NodeUp.heartbeat (proto/cairn/v1). */
 const itemsField = 1
 const sessionHeartbeatField = 5
@@ -37,9 +35,9 @@ export function peekNodeHeartbeat(frame: Uint8Array): bigint | undefined {
 function* fields(message: Uint8Array, wanted: number): Generator<Uint8Array> {
   const reader = new BinaryReader(message)
   while (reader.pos < reader.len) {
-    const tag = reader.uint32()
-    if (fieldOf(tag) === wanted && (tag & 7) === lengthDelimited) yield reader.bytes()
-    else reader.skip(tag & 7)
+    const [field, type] = reader.tag()
+    if (field === wanted && type === WireType.LengthDelimited) yield reader.bytes()
+    else reader.skip(type)
   }
 }
 
