@@ -1,0 +1,310 @@
+import test from 'ava'
+import { errno } from '#src/core/errors.ts'
+import { StatusReply, StatusRequest } from '#src/wire/gen/cairn/v1/admin.ts'
+import { ChunkNode, EngineFixture, Mount, sha } from './engine-fixture.ts'
+import { commit, makeFile, plan, unlink, writeFile } from './engine-ops.ts'
+
+const copiesOf = (nodes: readonly ChunkNode[], id: Buffer): number =>
+  nodes.filter(node => node.blocks.has(id.toString('hex'))).length
+
+const status = (fixture: EngineFixture): StatusReply =>
+  StatusReply.decode(fixture.admin('status', StatusRequest.encode({}).finish()).bytes ?? new Uint8Array(0))
+
+const nodesOf = (fixture: EngineFixture, ...names: string[]): ChunkNode[] =>
+  names.map(name => new ChunkNode(fixture, name))
+
+test('a node keeps its id over restarts; copies, strangers and other clusters are refused', async t => {
+  const fixture = await EngineFixture.make()
+  const [node] = nodesOf(fixture, 'n1')
+  if (node === undefined) return
+  const id = node.node
+  // It never heard of its id: the store tells who it is.
+  node.node = 0n
+  node.reattach()
+  t.is(node.node, id)
+  const older = new ChunkNode(fixture, 'n1')
+  t.like(older.items[0], { $case: 'refused' })
+  t.is(node.closed, undefined, 'the right one stays')
+  const exchanged = new ChunkNode(fixture, 'n2')
+  exchanged.node = id
+  exchanged.reattach()
+  t.like(exchanged.items[0], { $case: 'refused' })
+  node.lose()
+  node.closed = undefined
+  node.connection = fixture.open('node', node)
+  node.register(Buffer.alloc(16, 1))
+  t.like(node.items[0], { $case: 'refused' })
+})
+
+test('changes are applied once and acknowledged; a block that no commit names is a stray', async t => {
+  const fixture = await EngineFixture.make()
+  const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')
+  const mount = new Mount(fixture)
+  const ino = makeFile(mount, 'f')
+  const id = writeFile(mount, nodes, ino, 'one')
+  const stray = sha('never committed')
+  for (const target of mount.call(plan(ino, stray, 10), 'plan').blocks[0]?.targets ?? [])
+    nodes.find(node => node.node === target.node)?.put(target, stray, 10)
+  for (const node of nodes) {
+    node.tell()
+    t.is(node.unacked.length, 0)
+    t.is(fixture.store.nodes.find(node.node)?.knownSequence, 2n)
+  }
+  t.is(fixture.store.blocks.owner(id)?.have, 3)
+  t.is(fixture.store.blocks.owner(stray), undefined)
+  fixture.pass(1000, mount, ...nodes)
+  t.is(copiesOf(nodes, stray), 3, 'a receipt may still come')
+  fixture.pass(700_000, mount, ...nodes)
+  t.is(copiesOf(nodes, stray), 0)
+  t.is(copiesOf(nodes, id), 3)
+})
+
+test('a receipt whose grant has expired is refused, since its block may be gone', async t => {
+  const fixture = await EngineFixture.make({ grantMs: 5000 })
+  const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')
+  const mount = new Mount(fixture)
+  const ino = makeFile(mount, 'f')
+  const id = sha('slow')
+  const targets = mount.call(plan(ino, id, 10), 'plan').blocks[0]?.targets ?? []
+  const receipts = targets.flatMap(target => {
+    const node = nodes.find(other => other.node === target.node)
+    return node === undefined ? [] : [node.put(target, id, 10)]
+  })
+  fixture.pass(6000, mount, ...nodes)
+  t.deepEqual(mount.call(commit(ino, { key: 0n, id, length: 10, receipts }), 'commit').again, [0])
+})
+
+test('an unreferenced block goes after its grace, unless it is pinned, referred to again or a node fails', async t => {
+  const fixture = await EngineFixture.make({ condemnedMs: 10_000, pinMs: 60_000 })
+  const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')
+  const mount = new Mount(fixture)
+  const ids = ['gone', 'pinned', 'revived'].map(content =>
+    writeFile(mount, nodes, makeFile(mount, content), content),
+  )
+  const [gone, pinned, revived] = ids
+  if (gone === undefined || pinned === undefined || revived === undefined) return
+  for (const name of ['gone', 'pinned', 'revived']) mount.call(unlink(name), 'remove')
+  fixture.pass(8000, mount, ...nodes)
+  t.is(copiesOf(nodes, gone), 3)
+  const target = makeFile(mount, 'other')
+  const key = mount.call(plan(target, revived, 1000), 'plan').blocks[0]?.key ?? 0n
+  t.not(key, 0n, 'a condemned block is a dedup hit')
+  t.deepEqual(
+    mount.call(commit(target, { key, id: revived, length: 1000, receipts: [] }), 'commit').again,
+    [],
+  )
+  const pinnedKey = mount.call(plan(target, pinned, 1000), 'plan').blocks[0]?.key ?? 0n
+  fixture.pass(5000, mount, ...nodes)
+  t.is(copiesOf(nodes, gone), 0)
+  t.is(fixture.store.blocks.owner(gone), undefined)
+  t.is(copiesOf(nodes, revived), 3)
+  t.is(copiesOf(nodes, pinned), 3)
+  const stored = { key: pinnedKey, id: pinned, length: 1000, receipts: [] }
+  t.deepEqual(mount.call(commit(target, stored), 'commit').again, [])
+  t.is(status(fixture).blocks?.total, 1n, 'the second commit replaced the first')
+})
+
+test('a block that is being deleted is a new block for who writes it again, and no late delete hits it', async t => {
+  const fixture = await EngineFixture.make({ condemnedMs: 1000 })
+  const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')
+  const [slow] = nodes
+  const mount = new Mount(fixture)
+  const id = writeFile(mount, nodes, makeFile(mount, 'a'), 'content')
+  if (slow === undefined) return
+  slow.obedient = false
+  mount.call(unlink('a'), 'remove')
+  fixture.pass(3000, mount, ...nodes)
+  t.is(copiesOf(nodes, id), 1, 'the slow node still has it')
+  const late = slow.items.splice(0)
+  t.true(late.some(item => item.$case === 'delete'))
+  slow.obedient = true
+  // The same content again: put anew, also on the node with the order in its queue.
+  writeFile(mount, nodes, makeFile(mount, 'b'), 'content')
+  t.is(copiesOf(nodes, id), 3)
+  slow.items.push(...late)
+  slow.obey()
+  for (const node of nodes) node.tell()
+  fixture.pass(5000, mount, ...nodes)
+  t.is(copiesOf(nodes, id), 3)
+  t.is(fixture.store.blocks.owner(id)?.have, 3)
+  t.is(fixture.store.blocks.leaving(2, 1n << 62n, 10).length, 0)
+})
+
+test('an error stops the removal on its node, visibly, until it attaches again', async t => {
+  const fixture = await EngineFixture.make({ condemnedMs: 1000 })
+  const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')
+  const [bad] = nodes
+  const mount = new Mount(fixture)
+  const first = writeFile(mount, nodes, makeFile(mount, 'a'), 'first')
+  const second = writeFile(mount, nodes, makeFile(mount, 'b'), 'second')
+  if (bad === undefined) return
+  bad.failDeletes = true
+  mount.call(unlink('a'), 'remove')
+  fixture.pass(3000, mount, ...nodes)
+  mount.call(unlink('b'), 'remove')
+  bad.failDeletes = false
+  fixture.pass(3000, mount, ...nodes)
+  t.is(copiesOf([bad], first) + copiesOf([bad], second), 2)
+  t.regex(status(fixture).reasons.join(), /cannot delete: bad disk/)
+  bad.reattach()
+  fixture.pass(3000, mount, ...nodes)
+  t.is(copiesOf(nodes, first) + copiesOf(nodes, second), 0)
+  t.is(status(fixture).health, 'ok')
+})
+
+test('nothing is removed while a session may still reclaim, or after the clock jumped ahead', async t => {
+  const fixture = await EngineFixture.make({ condemnedMs: 1000, leaseMs: 8000, leaseMarginMs: 100 })
+  const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')
+  const mount = new Mount(fixture)
+  const id = writeFile(mount, nodes, makeFile(mount, 'a'), 'content')
+  mount.call(unlink('a'), 'remove')
+  fixture.restart()
+  for (const node of nodes) node.reattach()
+  fixture.pass(6000, ...nodes)
+  t.is(copiesOf(nodes, id), 3)
+  fixture.pass(4000, ...nodes)
+  t.is(copiesOf(nodes, id), 0)
+  const again = new Mount(fixture)
+  const kept = writeFile(again, nodes, makeFile(again, 'b'), 'more')
+  again.call(unlink('b'), 'remove')
+  fixture.wallOffset += 3_600_000_000_000n
+  fixture.pass(750, again, ...nodes)
+  t.is(copiesOf(nodes, kept), 3)
+  fixture.pass(2000, again, ...nodes)
+  t.is(copiesOf(nodes, kept), 0)
+})
+
+test('a dead node shows at once, its blocks are copied elsewhere after a while, and too many copies go when it is back', async t => {
+  const fixture = await EngineFixture.make({ repairDelayMs: 5000, condemnedMs: 1000, grantMs: 2000 })
+  const nodes = nodesOf(fixture, 'n1', 'n2', 'n3', 'n4')
+  const mount = new Mount(fixture)
+  const ids = Array.from({ length: 20 }, (_, index) =>
+    writeFile(mount, nodes, makeFile(mount, `f${index}`), `content ${index}`),
+  )
+  for (const node of nodes) node.tell()
+  t.is(status(fixture).health, 'ok')
+  const [dead, ...others] = nodes
+  if (dead === undefined) return
+  const lost = ids.filter(id => dead.blocks.has(id.toString('hex'))).length
+  t.true(lost > 0)
+  dead.lose()
+  fixture.pass(1000, mount, ...others)
+  t.like(status(fixture), { health: 'degraded', blocks: { underReplicated: BigInt(lost) } })
+  for (const id of ids) t.true(copiesOf(others, id) <= 3)
+  t.true(
+    ids.some(id => copiesOf(others, id) === 2),
+    'not copied yet: it may just restart',
+  )
+  fixture.pass(20_000, mount, ...others)
+  for (const id of ids) t.is(copiesOf(others, id), 3)
+  t.like(status(fixture), { blocks: { underReplicated: 0n, missing: 0n } })
+  dead.reattach()
+  fixture.pass(20_000, mount, ...nodes)
+  for (const id of ids) t.is(copiesOf(nodes, id), 3)
+  t.is(status(fixture).health, 'ok')
+})
+
+test('fewer copies than wanted are accepted as degraded and repaired at once', async t => {
+  const fixture = await EngineFixture.make()
+  const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')
+  const [first, second] = nodes
+  const mount = new Mount(fixture)
+  if (first === undefined || second === undefined) return
+  const id = writeFile(mount, nodes, makeFile(mount, 'a'), 'content', [first, second])
+  t.like(status(fixture), { health: 'degraded', blocks: { underReplicated: 1n } })
+  fixture.pass(2000, mount, ...nodes)
+  t.is(copiesOf(nodes, id), 3)
+  t.is(status(fixture).health, 'ok')
+})
+
+test('an inventory that differs is resolved: what a node lost is copied anew, what it has beyond is a stray', async t => {
+  const fixture = await EngineFixture.make({ inventoryMs: 5000, grantMs: 2000 })
+  const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')
+  const [node] = nodes
+  const mount = new Mount(fixture)
+  const ids = Array.from({ length: 30 }, (_, index) =>
+    writeFile(mount, nodes, makeFile(mount, `f${index}`), `content ${index}`),
+  )
+  for (const other of nodes) other.tell()
+  const [lost] = ids
+  if (node === undefined || lost === undefined) return
+  node.forget(lost)
+  const surplus = sha('from nowhere')
+  node.blocks.set(surplus.toString('hex'), { generation: 1n, length: 77 })
+  fixture.pass(8000, mount, ...nodes)
+  t.true(fixture.logs.includes('warn a copy is lost'))
+  t.is(copiesOf(nodes, lost), 3)
+  t.is(fixture.store.blocks.owner(lost)?.have, 3)
+  fixture.pass(20_000, mount, ...nodes)
+  t.is(copiesOf(nodes, surplus), 0)
+  const differs = fixture.logs.filter(line => line === 'info inventory differs').length
+  fixture.pass(20_000, mount, ...nodes)
+  t.is(fixture.logs.filter(line => line === 'info inventory differs').length, differs, 'all agree now')
+})
+
+test('an inventory older than a receipt does not undo it', async t => {
+  const fixture = await EngineFixture.make({ inventoryMs: 2000 })
+  const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')
+  const mount = new Mount(fixture)
+  writeFile(mount, nodes, makeFile(mount, 'a'), 'told')
+  for (const node of nodes) node.tell()
+  const [node] = nodes
+  if (node === undefined) return
+  // The digest as of the told change, while the next put's receipt is committed already.
+  const before = new Map(node.blocks)
+  const id = writeFile(mount, nodes, makeFile(mount, 'b'), 'not told')
+  const { sequence } = node
+  const now = new Map(node.blocks)
+  node.blocks.clear()
+  for (const [key, value] of before) node.blocks.set(key, value)
+  node.sequence = 1n
+  fixture.pass(3000, mount, ...nodes)
+  t.false(fixture.logs.includes('warn a copy is lost'))
+  t.is(fixture.store.blocks.owner(id)?.have, 3)
+  node.sequence = sequence
+  for (const [key, value] of now) node.blocks.set(key, value)
+  node.tell()
+  fixture.pass(3000, mount, ...nodes)
+  t.is(fixture.store.blocks.owner(id)?.have, 3)
+})
+
+test('a damaged copy is replaced, the last one is kept', async t => {
+  const fixture = await EngineFixture.make({}, { copies: 2, minCopies: 1 })
+  const nodes = nodesOf(fixture, 'n1', 'n2')
+  const mount = new Mount(fixture)
+  const id = writeFile(mount, nodes, makeFile(mount, 'a'), 'content')
+  for (const node of nodes) node.tell()
+  const [bad, good] = nodes
+  const generation = bad?.blocks.get(id.toString('hex'))?.generation ?? 0n
+  bad?.up({ $case: 'damaged', value: { id, generation, what: 'checksum of piece 3' } })
+  good?.up({ $case: 'damaged', value: { id, generation, what: 'checksum of piece 4' } })
+  t.is(fixture.store.blocks.owner(id)?.have, 1)
+  fixture.pass(15_000, mount, ...nodes)
+  t.is(copiesOf(nodes, id), 2)
+  t.true((bad?.blocks.get(id.toString('hex'))?.generation ?? 0n) > generation, 'a new instance')
+})
+
+test('without room it is ENOSPC, without nodes EIO; space is granted once', async t => {
+  const fixture = await EngineFixture.make()
+  const mount = new Mount(fixture)
+  const ino = makeFile(mount, 'f')
+  t.is(mount.errno(plan(ino, sha('x'), 1000)), errno.EIO)
+  const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')
+  for (const node of nodes) {
+    node.totalBytes = 1_000_000n
+    node.beat()
+  }
+  const granted = mount.call({ $case: 'reserveSpace', value: { bytes: 600_000n } }, 'reserveSpace').bytes
+  t.is(granted, 600_000n)
+  const other = new Mount(fixture)
+  t.is(other.call({ $case: 'reserveSpace', value: { bytes: 600_000n } }, 'reserveSpace').bytes, 380_000n)
+  const third = new Mount(fixture)
+  t.is(third.errno({ $case: 'reserveSpace', value: { bytes: 1n } }), errno.ENOSPC)
+  mount.up({ $case: 'goodbye', value: {} })
+  t.is(third.call({ $case: 'reserveSpace', value: { bytes: 1000n } }, 'reserveSpace').bytes, 1000n)
+  for (const node of nodes) {
+    node.totalBytes = 100n
+    node.beat()
+  }
+  t.is(third.errno(plan(ino, sha('x'), 1000)), errno.ENOSPC)
+})
