@@ -53,10 +53,10 @@ export class Files {
     this.#atimes = parts.atimes
     this.#leases = parts.leases
     this.removals = new Removals(context)
-    this.names = new Names(context, this.attributes, this.#atimes, this.removals)
+    this.listings = new Listings(context, this.attributes, this.#atimes)
+    this.names = new Names(context, this.attributes, this.#atimes, this.removals, this.listings)
     this.handles = new Handles(context, this.attributes, this.names, this.#atimes, this.removals, this.locks)
     this.contents = new Contents(context, this.attributes, this.#atimes)
-    this.listings = new Listings(context, this.attributes, this.#atimes)
     this.xattrs = new Xattrs(context)
   }
 

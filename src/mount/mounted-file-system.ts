@@ -1,4 +1,12 @@
-import type { Attr, AttrChange, LockRange, StatFs } from '../core/attr.ts'
+import {
+  type Attr,
+  type AttrChange,
+  type LockRange,
+  S_IFDIR,
+  S_IFMT,
+  S_IFREG,
+  type StatFs,
+} from '../core/attr.ts'
 import type { Env } from '../core/env.ts'
 import { FsError, messageOf } from '../core/errors.ts'
 import { type Ino, rootIno } from '../core/ids.ts'
@@ -78,7 +86,7 @@ export class MountedFileSystem implements FileSystem {
   }
 
   mkdir(parent: Ino, name: Name, how: NewInode, caller: Caller): Promise<Entry> {
-    return this.#make(parent, name, how, caller)
+    return this.#make(parent, name, { ...how, mode: ofType(S_IFDIR, how.mode) }, caller)
   }
 
   async symlink(parent: Ino, name: Name, target: Name, { uid, gid }: Caller): Promise<Entry> {
@@ -120,7 +128,7 @@ export class MountedFileSystem implements FileSystem {
     exclusive: boolean,
     { uid, gid }: Caller,
   ): Promise<{ readonly entry: Entry; readonly opened: Opened }> {
-    const made = { ...how, uid, gid }
+    const made = { ...how, mode: ofType(S_IFREG, how.mode), uid, gid }
     const { attr, opened } = await this.#files.handles.create(parent, name, made, flags, exclusive)
     return { entry: this.#entry(parent, name, attr), opened: openedFor(opened) }
   }
@@ -131,7 +139,8 @@ export class MountedFileSystem implements FileSystem {
     flags: OpenFlags,
     { uid, gid }: Caller,
   ): Promise<{ readonly entry: Entry; readonly opened: Opened }> {
-    const { attr, opened } = await this.#files.handles.tmpfile(parent, { ...how, uid, gid }, flags)
+    const made = { ...how, mode: ofType(S_IFREG, how.mode), uid, gid }
+    const { attr, opened } = await this.#files.handles.tmpfile(parent, made, flags)
     return { entry: { ...this.#attrAnswer(attr), nameTtlMs: 0 }, opened: openedFor(opened) }
   }
 
@@ -286,6 +295,9 @@ export class MountedFileSystem implements FileSystem {
 function openedFor({ file, keepCache }: OpenedFile): Opened {
   return { handle: file.handle, keepCache, directIo: file.directIo }
 }
+
+/** The kernel sends the type with the mode only where it is not clear from the operation. */
+const ofType = (type: number, mode: number): number => (mode & ~S_IFMT) | type
 
 /** The kernel leaves it to us to clear setuid and setgid here, and does not say who may keep them. */
 const mustDropPrivileges = (caller: Caller): boolean => caller.uid !== 0

@@ -21,6 +21,8 @@ export interface CacheLimits {
 /** Longest xattr value kept: ACLs and capabilities are short. */
 const xattrBytesKept = 1024
 const xattrsKept = 32
+/** Names asked for in vain until a directory is read. */
+const missesMax = 3
 /** Longest listing that is kept whole. */
 export const listingKept = 4096
 
@@ -120,7 +122,16 @@ export class InodeCache {
     const node = this.#inodes.get(parent)
     if (node?.names === undefined || !this.trusted(node)) return undefined
     node.touched = true
-    return node.names.get(name)
+    const known = node.names.get(name)
+    return known === undefined && node.complete ? null : known
+  }
+
+  /** A directory that was just made is empty. */
+  noteEmpty(ino: Ino): void {
+    const node = this.#inodes.get(ino)
+    if (node === undefined || node.lease === 'none') return
+    node.names ??= new Map()
+    node.complete = true
   }
 
   noteName(parent: Ino, name: Name, ino: Ino | null, mark: number): void {
@@ -134,6 +145,7 @@ export class InodeCache {
     const node = this.#inodes.get(parent)
     if (node === undefined) return
     node.changed = ++this.#mark
+    node.filling?.set(name, ino)
     this.#dropListing(node)
     if (node.lease !== 'none') this.#setName(node, name, ino)
     else this.#dropNames(node)
@@ -143,6 +155,7 @@ export class InodeCache {
   forgetName(parent: Ino, name: Name): void {
     const node = this.#inodes.get(parent)
     if (node === undefined) return
+    node.complete = false
     if (node.names?.delete(name) === true) this.#names -= 1
     this.#dropListing(node)
   }
@@ -153,7 +166,36 @@ export class InodeCache {
     this.#dropListing(node)
     node.listing = listing
     this.#names += listing.entries.length
+    this.#noteNames(node, listing.entries)
     this.#boundNames(node)
+  }
+
+  /** A directory is about to be read whole. Undefined if nothing can be kept of it. */
+  beginFill(ino: Ino): Map<Name, Ino | null> | undefined {
+    const node = this.#inodes.get(ino)
+    if (node === undefined || node.lease === 'none' || node.filling !== undefined) return undefined
+    node.filling = new Map()
+    return node.filling
+  }
+
+  /** It was read: `entries`, and what we changed meanwhile. Undefined: not, or not whole. */
+  endFill(ino: Ino, begun: Map<Name, Ino | null>, entries: Listing['entries'] | undefined): void {
+    const node = this.#inodes.get(ino)
+    // The lease went meanwhile, and what was read with it.
+    if (node?.filling !== begun) return
+    node.filling = undefined
+    if (entries === undefined) return
+    this.#noteNames(node, entries)
+    for (const [name, changed] of begun) this.#setName(node, name, changed)
+    this.#boundNames(node)
+  }
+
+  /** Whether it is worth to read a directory so that names that are not there are known: some were asked for. */
+  missed(parent: Ino): boolean {
+    const node = this.#inodes.get(parent)
+    if (node === undefined || node.complete || node.lease === 'none') return false
+    node.misses += 1
+    return node.misses === missesMax
   }
 
   dropListing(ino: Ino): void {
@@ -223,10 +265,20 @@ export class InodeCache {
     return found
   }
 
+  #noteNames(node: Inode, entries: Listing['entries']): void {
+    const names = (node.names ??= new Map())
+    this.#names -= names.size
+    for (const { name, ino } of entries) names.set(name, ino)
+    this.#names += names.size
+    node.complete = true
+  }
+
   #setName(node: Inode, name: Name, ino: Ino | null): void {
     node.names ??= new Map()
     const before = node.names.size
-    node.names.set(name, ino)
+    // Absent names need no place where every name that exists is known.
+    if (ino === null && node.complete) node.names.delete(name)
+    else node.names.set(name, ino)
     this.#names += node.names.size - before
     this.#boundNames(node)
   }
@@ -248,6 +300,9 @@ export class InodeCache {
   #dropNames(node: Inode): void {
     this.#names -= node.names?.size ?? 0
     node.names = undefined
+    node.complete = false
+    node.filling = undefined
+    node.misses = 0
   }
 
   #dropListing(node: Inode): void {

@@ -28,6 +28,12 @@ export class Inode {
   changed = 0
   /** Names of a directory: the inode, or null where there is certainly none. */
   names: Map<Name, Ino | null> | undefined
+  /** `names` has every name that there is: another is certainly absent. */
+  complete = false
+  /** Names that commands of ours changed while the directory is read to make `names` complete. */
+  filling: Map<Name, Ino | null> | undefined
+  /** Names that were asked for and are not there. */
+  misses = 0
   listing: Listing | undefined
   target: Name | undefined
   xattrs: Map<Name, Uint8Array | null> | undefined

@@ -1,8 +1,8 @@
 import { type Attr, type Dirent, S_IFDIR, S_IFMT } from '../../core/attr.ts'
-import { FsError } from '../../core/errors.ts'
+import { FsError, messageOf } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import { attrFromWire } from '../../wire/attr.ts'
-import type { ReadDirReply } from '../../wire/gen/cairn/v1/session.ts'
+import type { DirEntry, ReadDirReply } from '../../wire/gen/cairn/v1/session.ts'
 import { toIno, toName, u63 } from '../../wire/validate.ts'
 import type { Name } from '../../core/name.ts'
 import { listingKept } from '../cache/inode-cache.ts'
@@ -89,6 +89,25 @@ export class Listings {
     }
   }
 
+  /**
+   * Reads a directory of few entries into the cache, so that it is known which names are not there. Who
+   * makes many files asks for each name first.
+   */
+  async fill(ino: Ino): Promise<void> {
+    const { session, cache, env } = this.#context
+    const begun = cache.beginFill(ino)
+    if (begun === undefined) return
+    let entries: Dirent[] | undefined
+    try {
+      const value = { ino, after: 0n, limit: entriesPerCall, attrs: false }
+      const reply = await session.call({ $case: 'readDir', value }, 'readDir')
+      if (reply.end) entries = reply.entries.map(direntFromWire)
+    } catch (thrown) {
+      env.log.debug('A directory was not read ahead', { ino, why: messageOf(thrown) })
+    }
+    cache.endFill(ino, begun, entries)
+  }
+
   /** Some entries after the cookie; none at the end. */
   async #entries(directory: OpenDirectory, cookie: bigint, plus: boolean): Promise<readonly Dirent[]> {
     if (cookie < ownCookies && directory.after < 0n) await this.#fetch(directory, 0n, plus)
@@ -123,7 +142,7 @@ export class Listings {
     const value = { ino: directory.ino, after, limit: entriesPerCall, attrs: plus }
     const reply = await session.call({ $case: 'readDir', value }, 'readDir')
     const entries = this.#take(directory.ino, reply, mark)
-    directory.parent = reply.parent === 0n ? directory.ino : toIno(reply.parent, 'read_dir.parent')
+    directory.parent = parentOf(directory.ino, reply)
     directory.ahead = entries
     directory.after = after + ownCookies
     directory.end = reply.end
@@ -134,12 +153,7 @@ export class Listings {
   #take(ino: Ino, reply: ReadDirReply, mark: number): Dirent[] {
     const { cache } = this.#context
     return reply.entries.map(wire => {
-      const entry = {
-        name: toName(wire.name, 'read_dir.name'),
-        ino: toIno(wire.ino, 'read_dir.ino'),
-        type: wire.type & S_IFMT,
-        cookie: u63(wire.cookie, 'read_dir.cookie') + ownCookies,
-      }
+      const entry = direntFromWire(wire)
       cache.noteName(ino, entry.name, entry.ino, mark)
       if (wire.attr !== undefined) cache.noteQuery(attrFromWire(wire.attr, 'read_dir.attr'), mark)
       return entry
@@ -181,6 +195,20 @@ export class Listings {
     const attr = cache.attr(entry.ino)
     return attr === undefined ? undefined : this.#attributes.shown(attr)
   }
+}
+
+function direntFromWire(wire: DirEntry): Dirent {
+  return {
+    name: toName(wire.name, 'read_dir.name'),
+    ino: toIno(wire.ino, 'read_dir.ino'),
+    type: wire.type & S_IFMT,
+    cookie: u63(wire.cookie, 'read_dir.cookie') + ownCookies,
+  }
+}
+
+/** The root is its own parent. */
+function parentOf(ino: Ino, reply: ReadDirReply): Ino {
+  return reply.parent === 0n ? ino : toIno(reply.parent, 'read_dir.parent')
 }
 
 /** The entries after a cookie, by bisection. */

@@ -1,4 +1,4 @@
-import { type Attr, S_IFDIR, S_IFLNK, S_IFMT } from '../../core/attr.ts'
+import { type Attr, isDirectory, S_IFLNK } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import { nameBytesMax, symlinkBytesMax } from '../../core/limits.ts'
@@ -11,6 +11,7 @@ import type { Inode } from '../cache/inode.ts'
 import type { AccessTimes } from './access-times.ts'
 import type { Attributes } from './attributes.ts'
 import { chain, type FilesContext, mustBeWritable } from './context.ts'
+import type { Listings } from './listings.ts'
 import type { Removals } from './removals.ts'
 
 export interface NewFile {
@@ -40,9 +41,17 @@ export class Names {
   readonly #attributes: Attributes
   readonly #atimes: AccessTimes
   readonly #removals: Removals
+  readonly #listings: Listings
 
-  constructor(context: FilesContext, attributes: Attributes, atimes: AccessTimes, removals: Removals) {
+  constructor(
+    context: FilesContext,
+    attributes: Attributes,
+    atimes: AccessTimes,
+    removals: Removals,
+    listings: Listings,
+  ) {
     this.#context = context
+    this.#listings = listings
     this.#attributes = attributes
     this.#atimes = atimes
     this.#removals = removals
@@ -244,9 +253,7 @@ export class Names {
     const attr = attrFromWire(reply.attr)
     cache.noteCommand(attr)
     cache.noteCommand(attrFromWireIfPresent(reply.parent, 'parent'))
-    const node = cache.get(attr.ino)
-    if (node !== undefined && (attr.mode & S_IFMT) === S_IFDIR && node.lease !== 'none')
-      node.names ??= new Map()
+    if (isDirectory(attr.mode)) cache.noteEmpty(attr.ino)
     return attr
   }
 
@@ -257,7 +264,10 @@ export class Names {
     const reply = await session.call({ $case: 'lookup', value }, 'entry')
     const attr = attrFromWireIfPresent(reply.attr)
     cache.noteName(parent, name, attr?.ino ?? null, mark)
-    if (attr === undefined) return undefined
+    if (attr === undefined) {
+      if (cache.missed(parent)) void this.#listings.fill(parent)
+      return undefined
+    }
     cache.noteQuery(attr, mark)
     return this.#attributes.shown(cache.attr(attr.ino) ?? attr)
   }

@@ -1,16 +1,21 @@
 import type { Clock } from '../../core/env.ts'
 import { nsPerMs } from '../../core/units.ts'
 
+/** Clocks of machines drift apart by some 50 ppm at worst. */
+const drift = 50e-6
+/** Beyond this the master's clock was set, not drifted. */
+const jumpNs = 1000n * nsPerMs
+
 /**
- * Cluster time as this mount knows it: the master's time when a heartbeat was answered, carried on by
- * the local clock. Never goes back, since what stat showed must not be younger than what comes next.
+ * Cluster time as this mount knows it: what the master said last, carried on by the local clock. Each
+ * word of the master is old by the time of its travel, so the youngest-looking one is the best, and
+ * this clock is late by that time and never ahead: a file is not changed after its change was
+ * recorded. It never goes back, since what stat showed must not be younger than what comes next.
  */
 export class ClusterClock {
   readonly #clock: Clock
   /** Cluster time less local time, ns. */
-  #offset = 0n
-  /** How wrong the offset may be, ms: half the round trip that it was taken from, growing with age. */
-  #errorMs = Number.POSITIVE_INFINITY
+  #offset: bigint | undefined
   #takenAt = 0
   #last = 0n
 
@@ -18,20 +23,20 @@ export class ClusterClock {
     this.#clock = clock
   }
 
-  /** The master said `time` in answer to a message sent at `sentMs` (local clock). */
-  sample(time: bigint, sentMs: number): void {
+  /** A word of the master has just arrived. */
+  sample(time: bigint): void {
     const now = this.#clock.now()
-    const errorMs = Math.max(0, now - sentMs) / 2
-    // Clocks of machines drift apart by some 50 ppm at worst.
-    const aged = this.#errorMs + (now - this.#takenAt) * 50e-6
-    if (errorMs > aged) return
-    this.#offset = time + nanoseconds(errorMs) - nanoseconds(now)
-    this.#errorMs = errorMs
+    const offset = time - nanoseconds(now)
+    if (this.#offset !== undefined) {
+      const aged = this.#offset - nanoseconds((now - this.#takenAt) * drift)
+      if (offset < aged && aged - offset < jumpNs) return
+    }
+    this.#offset = offset
     this.#takenAt = now
   }
 
   now(): bigint {
-    const time = nanoseconds(this.#clock.now()) + this.#offset
+    const time = nanoseconds(this.#clock.now()) + (this.#offset ?? 0n)
     if (time > this.#last) this.#last = time
     return this.#last
   }

@@ -364,7 +364,7 @@ export class Session implements MasterPort {
   }
 
   #onContact(time: bigint, sentMs: number): void {
-    this.#time.sample(time, sentMs)
+    this.#time.sample(time)
     this.#lease.contact(sentMs, this.#welcome?.leaseMs ?? leaseMs)
   }
 

@@ -1,0 +1,292 @@
+import test from 'ava'
+import { FsError } from '#src/core/errors.ts'
+import { ino } from '#src/core/ids.ts'
+import { KiB, MiB } from '#src/core/units.ts'
+import { harness, pattern } from './harness.ts'
+
+const file1 = ino(7n)
+
+test('what is written is read at once, and from the cluster after a flush', async t => {
+  const { env, master, data } = await harness()
+  const file = data.file(file1)
+  const bytes = pattern(1000 * KiB + 17, 1)
+  await env.run(Promise.resolve(file.write(0, bytes)))
+  t.deepEqual(Buffer.concat(await env.run(file.read(0, 2 * MiB))), bytes)
+  await env.run(file.flush())
+  t.is(file.dirtyBytes, 0)
+  t.is(data.dirtyBytes, 0)
+  t.deepEqual(master.contentOf(file1), bytes)
+  file.forgetExtents()
+  t.deepEqual(Buffer.concat(await env.run(file.read(5, 900 * KiB))), bytes.subarray(5, 5 + 900 * KiB))
+  t.deepEqual(await env.run(file.read(bytes.length, 10)), [])
+})
+
+test('every block has as many receipts as copies are asked for', async t => {
+  const { env, master, data } = await harness()
+  const file = data.file(file1)
+  await env.run(Promise.resolve(file.write(0, pattern(300 * KiB, 2))))
+  await env.run(file.flush())
+  t.true(master.commits.length > 0)
+  for (const commit of master.commits) for (const block of commit.blocks) t.is(block.receipts.length, 3)
+})
+
+test('equal files share blocks however they were written, and nothing is sent for the second', async t => {
+  const { env, master, nodes, data } = await harness()
+  const bytes = pattern(512 * KiB, 3)
+  const first = data.file(file1)
+  await env.run(Promise.resolve(first.write(0, bytes)))
+  await env.run(first.flush())
+  const puts = nodes.nodes.reduce((sum, node) => sum + node.puts, 0)
+  const blocks = master.blocks.size
+  const second = data.file(ino(8n))
+  for (let at = 0; at < bytes.length; at += 24 * KiB)
+    await env.run(Promise.resolve(second.write(at, bytes.subarray(at, at + 24 * KiB))))
+  await env.run(second.flush())
+  t.is(master.blocks.size, blocks)
+  t.is(
+    nodes.nodes.reduce((sum, node) => sum + node.puts, 0),
+    puts,
+  )
+  t.deepEqual(master.contentOf(ino(8n)), bytes)
+})
+
+test('appends with a sync each end as one block a window, for at most three times their bytes', async t => {
+  const { env, master, nodes, data } = await harness()
+  const file = data.file(file1)
+  const bytes = pattern(256 * KiB, 4)
+  for (let at = 0; at < bytes.length; at += 4 * KiB) {
+    await env.run(Promise.resolve(file.write(at, bytes.subarray(at, at + 4 * KiB))))
+    await env.run(file.flush())
+    t.is(master.fileOf(file1).size, at + 4 * KiB)
+  }
+  t.deepEqual(master.contentOf(file1), bytes)
+  t.is(new Set(master.fileOf(file1).cells.map(cell => cell?.id)).size, 1)
+  const sent = [...(nodes.nodes[0]?.blocks.values() ?? [])].reduce((sum, block) => sum + block.length, 0)
+  t.true(sent <= 3 * bytes.length, `${sent}`)
+})
+
+test('dirty bytes are stored at their age without being asked', async t => {
+  const { env, master, data } = await harness({ writeBackAgeMs: 5000 })
+  void data.file(file1).write(0, pattern(100, 5))
+  await env.pass(4900)
+  t.is(master.commits.length, 0)
+  await env.pass(300)
+  t.is(master.fileOf(file1).size, 100)
+})
+
+test('hundreds of closed small files share plans and puts', async t => {
+  const { env, master, nodes, data } = await harness()
+  for (let i = 0; i < 300; i++) {
+    const file = data.file(ino(BigInt(100 + i)))
+    await env.run(Promise.resolve(file.write(0, pattern(4096, i))))
+    file.flushSoon()
+  }
+  await env.pass(500)
+  t.is(master.commits.length, 300)
+  t.is(data.dirtyBytes, 0)
+  t.true(master.calls.filter(call => call === 'plan').length <= 4)
+  for (const node of nodes.nodes.slice(0, 3)) t.true(node.putMessages <= 6, `${node.putMessages}`)
+})
+
+test('writers wait when memory is full, and all is stored', async t => {
+  const { env, master, data } = await harness({ writeBytes: 1 * MiB })
+  const file = data.file(file1)
+  const bytes = pattern(4 * MiB, 6)
+  let waited = 0
+  for (let at = 0; at < bytes.length; at += 128 * KiB) {
+    const answer = file.write(at, bytes.subarray(at, at + 128 * KiB))
+    if (answer === undefined) continue
+    waited++
+    await env.run(answer)
+  }
+  t.true(waited > 0)
+  await env.run(file.flush())
+  t.deepEqual(master.contentOf(file1), bytes)
+})
+
+test('without space, ENOSPC comes at write and what was accepted is stored', async t => {
+  const { env, master, data } = await harness()
+  master.spaceBytes = 3 * 600 * KiB
+  const file = data.file(file1)
+  let accepted = 0
+  const error = await t.throwsAsync(async () => {
+    for (; accepted < 4 * MiB; accepted += 100 * KiB)
+      await env.run(Promise.resolve(file.write(accepted, pattern(100 * KiB, accepted))))
+  })
+  t.is((error as unknown as FsError).code, 'ENOSPC')
+  t.true(accepted >= 500 * KiB && accepted <= 600 * KiB, `${accepted}`)
+  await env.run(file.flush())
+  t.is(master.fileOf(file1).size, accepted)
+})
+
+test('a node that is away is replaced; with fewer nodes the block is degraded; with too few it is an error', async t => {
+  const { env, master, nodes, data } = await harness({ nodes: 4, giveUpMs: 3000 })
+  const file = data.file(file1)
+  const down = (index: number): void => {
+    const node = nodes.nodes[index]
+    if (node !== undefined) node.frozen = true
+  }
+  down(1)
+  await env.run(Promise.resolve(file.write(0, pattern(1000, 1))))
+  await env.run(file.flush())
+  t.deepEqual(master.commits[0]?.blocks[0]?.receipts.map(receipt => receipt.node).sort(), [1n, 3n, 4n])
+  down(2)
+  await env.run(Promise.resolve(file.write(1000, pattern(1000, 2))))
+  await env.run(file.flush())
+  t.is(master.commits[1]?.blocks[0]?.receipts.length, 2)
+  down(3)
+  await env.run(Promise.resolve(file.write(2000, pattern(1000, 3))))
+  const error = await t.throwsAsync(env.run(file.flush()))
+  t.is((error as FsError).code, 'EIO')
+  t.true(env.logged.some(({ level, message }) => level === 'error' && message.includes('written back')))
+  t.is(file.takeError(), undefined)
+  // Nothing is dropped: it is stored as soon as nodes are back.
+  t.true(file.dirtyBytes > 0)
+  for (const node of nodes.nodes) node.frozen = false
+  await env.pass(120_000)
+  t.is(file.dirtyBytes, 0)
+  t.is(master.fileOf(file1).size, 3000)
+})
+
+test('an error that nobody waited for is kept until it is asked for', async t => {
+  const { env, master, data } = await harness({ giveUpMs: 1000 })
+  const file = data.file(file1)
+  master.commitError = new FsError('ENOSPC')
+  await env.run(Promise.resolve(file.write(0, pattern(100, 1))))
+  await env.pass(6000)
+  t.is((file.takeError() as FsError).code, 'ENOSPC')
+  t.is(file.takeError(), undefined)
+  t.is(file.dirtyBytes, 100)
+  master.commitError = undefined
+  await env.run(file.flush())
+  t.is(master.fileOf(file1).size, 100)
+})
+
+test('an mtime that a program sets is not undone by an earlier write', async t => {
+  const { env, master, data } = await harness()
+  const file = data.file(file1)
+  await env.run(Promise.resolve(file.write(0, pattern(100, 1))))
+  t.is(file.overlay(master.attrOf(file1)).mtime, env.clock.wall())
+  file.mtimeSet()
+  t.is(file.overlay(master.attrOf(file1)).mtime, 0n)
+  await env.run(file.flush())
+  t.is(master.commits[0]?.mtime, undefined)
+  await env.run(Promise.resolve(file.write(100, pattern(100, 1))))
+  const { mtime, size } = file.overlay(master.attrOf(file1))
+  t.is(size, 200)
+  await env.run(file.flush())
+  t.is(master.fileOf(file1).mtime, mtime)
+})
+
+test('a damaged copy is never served, and reported', async t => {
+  const { env, master, nodes, data } = await harness()
+  const file = data.file(file1)
+  const bytes = pattern(200 * KiB, 1)
+  await env.run(Promise.resolve(file.write(0, bytes)))
+  await env.run(file.flush())
+  for (const node of nodes.nodes.slice(0, 2))
+    for (const block of node.blocks.values()) block[70_000] = (block[70_000] ?? 0) ^ 1
+  file.forgetExtents()
+  t.deepEqual(Buffer.concat(await env.run(file.read(0, bytes.length))), bytes)
+  await env.pass(100)
+  t.true(master.damage.every(node => node === 1n || node === 2n))
+})
+
+test('a random read of 4 KiB fetches one piece', async t => {
+  const { env, nodes, data } = await harness({ blockBytes: 1 * MiB })
+  const file = data.file(file1)
+  const bytes = pattern(1 * MiB, 1)
+  await env.run(Promise.resolve(file.write(0, bytes)))
+  await env.run(file.flush())
+  const at = 700 * KiB
+  t.deepEqual(Buffer.concat(await env.run(file.read(at, 4096))), bytes.subarray(at, at + 4096))
+  await env.pass(100)
+  t.is(
+    nodes.nodes.reduce((sum, node) => sum + node.getBytes, 0),
+    64 * KiB,
+  )
+})
+
+test('a sequential reader is read ahead of', async t => {
+  const { env, nodes, data } = await harness({ readAheadBytes: 4 * MiB })
+  const file = data.file(file1)
+  const bytes = pattern(3 * MiB, 1)
+  await env.run(Promise.resolve(file.write(0, bytes)))
+  await env.run(file.flush())
+  for (let at = 0; at < bytes.length; at += 64 * KiB)
+    t.deepEqual(Buffer.concat(await env.run(file.read(at, 64 * KiB))), bytes.subarray(at, at + 64 * KiB))
+  const gets = nodes.nodes.reduce((sum, node) => sum + node.gets, 0)
+  t.true(gets <= 24, `${gets} requests for 48 reads`)
+  t.is(
+    nodes.nodes.reduce((sum, node) => sum + node.getBytes, 0),
+    bytes.length,
+  )
+})
+
+test('readers of the same bytes share one request', async t => {
+  const { env, nodes, data } = await harness()
+  const file = data.file(file1)
+  const bytes = pattern(64 * KiB, 1)
+  await env.run(Promise.resolve(file.write(0, bytes)))
+  await env.run(file.flush())
+  const reads = await env.run(Promise.all([file.read(100, 50), file.read(100, 50), file.read(9000, 1)]))
+  t.deepEqual(Buffer.concat(reads[0]), bytes.subarray(100, 150))
+  t.is(
+    nodes.nodes.reduce((sum, node) => sum + node.gets, 0),
+    1,
+  )
+})
+
+test('an interrupted read is EINTR, and the file goes on', async t => {
+  const { env, nodes, data } = await harness()
+  const file = data.file(file1)
+  await env.run(Promise.resolve(file.write(0, pattern(5000, 1))))
+  await env.run(file.flush())
+  // The tail that is kept for appends would answer.
+  file.forgetExtents()
+  for (const node of nodes.nodes) node.frozen = true
+  const stop = new AbortController()
+  const read = file.read(0, 100, stop.signal)
+  env.timers.after(10, () => stop.abort())
+  t.is(((await t.throwsAsync(env.run(read))) as FsError).code, 'EINTR')
+  for (const node of nodes.nodes) node.frozen = false
+  t.deepEqual(Buffer.concat(await env.run(file.read(0, 5000))), pattern(5000, 1))
+})
+
+test('a removed file is forgotten without a word', async t => {
+  const { env, master, data } = await harness()
+  const file = data.file(file1)
+  await env.run(Promise.resolve(file.write(0, pattern(5000, 1))))
+  await env.run(file.discardFrom(0))
+  t.is(file.dirtyBytes, 0)
+  data.release(file1)
+  t.is(data.known(file1), undefined)
+  await env.pass(10_000)
+  t.is(master.commits.length, 0)
+})
+
+test('a commit of a session that died is not repeated in the next', async t => {
+  const { env, master, data } = await harness()
+  const file = data.file(file1)
+  await env.run(Promise.resolve(file.write(0, pattern(100, 1))))
+  master.commitError = new FsError('EIO', 'the session died')
+  const { calls } = master
+  const flush = file.flush()
+  const die = (): void => {
+    if (calls.includes('commit')) master.identity = { session: 2n, epoch: 1n }
+    else env.timers.after(0.1, die)
+  }
+  die()
+  t.is(((await t.throwsAsync(env.run(flush))) as FsError).code, 'EIO')
+  t.is(file.dirtyBytes, 0)
+})
+
+test('a write past the largest size is EFBIG and one at a huge offset costs no memory', async t => {
+  const { env, master, data } = await harness()
+  const file = data.file(file1)
+  t.is(t.throws<FsError>(() => void file.write(2 ** 52, Buffer.from('x'))).code, 'EFBIG')
+  await env.run(Promise.resolve(file.write(8 * 2 ** 40, Buffer.from('x'))))
+  t.is(file.overlay(master.attrOf(file1)).size, 8 * 2 ** 40 + 1)
+  t.is(await env.run(file.seek(5, 'data')), 8 * 2 ** 40)
+  t.is(await env.run(file.seek(5, 'hole')), 5)
+})

@@ -1,0 +1,300 @@
+import type { Attr } from '#src/core/attr.ts'
+import { FsError } from '#src/core/errors.ts'
+import { blockIdToBytes, type BlockId, ino, type Ino } from '#src/core/ids.ts'
+import type { AttrPort, ClusterFacts, MasterPort, Op, Result, ResultOf } from '#src/client/ports.ts'
+import type { Commit, Extent, BlockInfo } from '#src/wire/gen/cairn/v1/session.ts'
+import type { Location } from '#src/wire/gen/cairn/v1/common.ts'
+import { attrToWire } from '#src/wire/attr.ts'
+import { toBlockId } from '#src/wire/validate.ts'
+import type { FakeNodes } from './fake-nodes.ts'
+import type { VirtualEnv } from './virtual-env.ts'
+
+/** A byte of a file: which block, and where in it. */
+interface Cell {
+  readonly id: BlockId
+  readonly at: number
+}
+
+interface FakeFile {
+  size: number
+  mtime: bigint
+  cells: (Cell | undefined)[]
+}
+
+export interface MasterFaults {
+  planFails: number
+  commitFails: number
+  again: number
+  maxDelayMs: number
+}
+
+const commands = new Set(['commit'])
+
+/** A master in memory that keeps every byte's place, with delays and faults. */
+export class FakeMaster implements MasterPort, AttrPort {
+  readonly facts: ClusterFacts
+  identity = { session: 1n, epoch: 1n }
+  readonly faults: MasterFaults
+  readonly files = new Map<Ino, FakeFile>()
+  readonly blocks = new Map<BlockId, { key: bigint; length: number; nodes: Set<bigint> }>()
+  readonly calls: Op['$case'][] = []
+  readonly commits: Commit[] = []
+  readonly damage: bigint[] = []
+  spaceBytes = Number.MAX_SAFE_INTEGER
+  usedBytes = 0
+  /** Thrown by the next commits. */
+  commitError: FsError | undefined
+  readonly #env: VirtualEnv
+  readonly #random: () => number
+  readonly #nodes: FakeNodes
+  readonly #known = new Map<Ino, Attr>()
+  #lastCommandAt = 0
+  #keys = 0n
+
+  constructor(
+    env: VirtualEnv,
+    random: () => number,
+    nodes: FakeNodes,
+    blockBytes: number,
+    faults: MasterFaults,
+  ) {
+    this.#env = env
+    this.#random = random
+    this.#nodes = nodes
+    this.faults = faults
+    this.facts = { cluster: new Uint8Array(16), blockBytes, copies: 3, minCopies: 2 }
+  }
+
+  time(): bigint {
+    return this.#env.clock.wall()
+  }
+
+  async call<Case extends Result['$case']>(op: Op, expect: Case): Promise<ResultOf<Case>> {
+    this.calls.push(op.$case)
+    let delay = this.#random() * this.faults.maxDelayMs
+    if (commands.has(op.$case)) {
+      const at = Math.max(this.#lastCommandAt, this.#env.nowMs + delay)
+      this.#lastCommandAt = at
+      delay = at - this.#env.nowMs
+    }
+    await this.#env.timers.sleep(delay)
+    let result: Result | FsError
+    try {
+      result = this.#execute(op)
+    } catch (thrown) {
+      result = FsError.from(thrown)
+    }
+    await this.#env.timers.sleep(this.#random() * this.faults.maxDelayMs)
+    if (result instanceof FsError) throw result
+    if (result.$case !== expect) throw new Error(`expected ${expect}, got ${result.$case}`)
+    return result.value as ResultOf<Case>
+  }
+
+  committed(number: Ino): Attr {
+    return this.#known.get(number) ?? this.attrOf(number)
+  }
+
+  noteCommitted(attr: Attr): void {
+    this.#known.set(attr.ino, attr)
+  }
+
+  attrOf(number: Ino): Attr {
+    const file = this.fileOf(number)
+    const allocated = file.cells.reduce((sum, cell) => sum + (cell === undefined ? 0 : 1), 0)
+    const times = { atime: 0n, mtime: file.mtime, ctime: file.mtime, btime: 0n }
+    return {
+      ino: number,
+      mode: 0o100644,
+      nlink: 1,
+      uid: 0,
+      gid: 0,
+      rdev: 0,
+      size: file.size,
+      allocated,
+      ...times,
+    }
+  }
+
+  fileOf(number: Ino): FakeFile {
+    let file = this.files.get(number)
+    if (file === undefined) this.files.set(number, (file = { size: 0, mtime: 0n, cells: [] }))
+    return file
+  }
+
+  /** What the cluster has of a file, read from the nodes' own blocks. */
+  contentOf(number: Ino): Buffer {
+    const { size, cells } = this.fileOf(number)
+    const content = Buffer.alloc(size)
+    for (let i = 0; i < size; i++) {
+      const cell = cells[i]
+      if (cell === undefined) continue
+      const holder = this.#nodes.nodes.find(node => node.blocks.has(cell.id))
+      content[i] = holder?.blocks.get(cell.id)?.[cell.at] ?? 0
+    }
+    return content
+  }
+
+  async truncate(number: Ino, size: number): Promise<void> {
+    await this.#command(() => {
+      const file = this.fileOf(number)
+      file.size = size
+      file.cells.length = Math.min(file.cells.length, size)
+      this.noteCommitted(this.attrOf(number))
+    })
+  }
+
+  async punch(number: Ino, from: number, to: number): Promise<void> {
+    await this.#command(() => {
+      const { cells } = this.fileOf(number)
+      for (let i = from; i < Math.min(to, cells.length); i++) cells[i] = undefined
+      this.noteCommitted(this.attrOf(number))
+    })
+  }
+
+  async #command(apply: () => void): Promise<void> {
+    const at = Math.max(this.#lastCommandAt, this.#env.nowMs + this.#random() * this.faults.maxDelayMs)
+    this.#lastCommandAt = at
+    await this.#env.timers.sleep(at - this.#env.nowMs)
+    apply()
+  }
+
+  #execute(op: Op): Result {
+    switch (op.$case) {
+      case 'plan': {
+        if (this.#random() < this.faults.planFails) throw new FsError('EAGAIN', 'no plan now')
+        const up = this.#nodes.nodes.filter(node => !op.value.exclude.includes(node.id) && !node.down)
+        const targets = up.slice(0, this.facts.copies).map(node => ({
+          node: node.id,
+          address: node.address,
+          grant: {
+            node: node.id,
+            generation: 1n,
+            session: 1n,
+            epoch: 1n,
+            expiry: 0n,
+            mac: new Uint8Array(32),
+          },
+        }))
+        const blocks = op.value.blocks.map(({ id }) => {
+          const known = this.blocks.get(toBlockId(id))
+          return {
+            key: known?.key ?? 0n,
+            targets: known === undefined ? targets : [],
+            copies: 0,
+            minCopies: 0,
+          }
+        })
+        return {
+          $case: 'plan',
+          value: { blocks, copies: this.facts.copies, minCopies: this.facts.minCopies },
+        }
+      }
+      case 'commit':
+        return this.#commit(op.value)
+      case 'getExtents': {
+        const { ino: number, offset, length, limit } = op.value
+        return this.#extents(ino(number), Number(offset), Number(offset + length), limit)
+      }
+      case 'locate': {
+        const blocks = op.value.ids.map(id => this.#info(toBlockId(id))).filter(info => info !== undefined)
+        return { $case: 'locate', value: { blocks } }
+      }
+      case 'reserveSpace': {
+        const free = this.spaceBytes - this.usedBytes
+        if (free <= 0) throw new FsError('ENOSPC')
+        const bytes = op.value.bytes < BigInt(free) ? op.value.bytes : BigInt(free)
+        return { $case: 'reserveSpace', value: { bytes } }
+      }
+      case 'reportDamage':
+        this.damage.push(op.value.node)
+        return { $case: 'done', value: {} }
+      default:
+        throw new FsError('EOPNOTSUPP', op.$case)
+    }
+  }
+
+  #commit(commit: Commit): Result {
+    if (this.commitError !== undefined) throw this.commitError
+    if (this.#random() < this.faults.commitFails) throw new FsError('ENOSPC', 'no space now')
+    const again = commit.blocks.flatMap((_, index) => (this.#random() < this.faults.again ? [index] : []))
+    if (again.length > 0) return { $case: 'commit', value: { attr: undefined, again, keys: [] } }
+    if (commit.extents.length > 1000) throw new FsError('E2BIG')
+    const ids = commit.blocks.map(block => {
+      const id = toBlockId(block.id)
+      const known = this.blocks.get(id)
+      if (block.key === 0n) {
+        if (block.receipts.length < this.facts.minCopies) throw new FsError('EIO', 'too few receipts')
+        for (const { node } of block.receipts)
+          if (this.#nodes.nodes.find(one => one.id === node)?.blocks.has(id) !== true)
+            throw new Error(`node ${node} has no ${id}`)
+      } else if (known === undefined) throw new FsError('ENOENT', 'no such key')
+      if (known === undefined) {
+        const nodes = new Set(block.receipts.map(({ node }) => node))
+        this.blocks.set(id, { key: ++this.#keys, length: block.length, nodes })
+        this.usedBytes += block.length * nodes.size
+      }
+      return { id, length: block.length }
+    })
+    const file = this.fileOf(ino(commit.ino))
+    let after = 0
+    for (const extent of commit.extents) {
+      const offset = Number(extent.offset)
+      const length = Number(extent.length)
+      const block = ids[extent.block]
+      if (offset < after) throw new Error('extents of a commit overlap')
+      if (block === undefined || length < 1 || extent.blockOffset + length > block.length)
+        throw new Error('an extent reaches out of its block')
+      for (let i = 0; i < length; i++) file.cells[offset + i] = { id: block.id, at: extent.blockOffset + i }
+      after = offset + length
+      file.size = Math.max(file.size, after)
+    }
+    if (commit.mtime !== undefined) file.mtime = commit.mtime.value
+    this.commits.push(commit)
+    const attr = attrToWire(this.attrOf(ino(commit.ino)))
+    return { $case: 'commit', value: { attr, again: [], keys: [] } }
+  }
+
+  #extents(number: Ino, from: number, to: number, limit: number): Result {
+    const file = this.fileOf(number)
+    const extents: Extent[] = []
+    const blocks: BlockInfo[] = []
+    const indexes = new Map<BlockId, number>()
+    let end = to
+    for (let at = from; at < Math.min(to, file.cells.length); ) {
+      const cell = file.cells[at]
+      if (cell === undefined) {
+        at++
+        continue
+      }
+      let stop = at + 1
+      for (
+        let next = file.cells[stop];
+        stop < to && next?.id === cell.id && next.at === cell.at + stop - at;
+      )
+        next = file.cells[++stop]
+      if (extents.length === limit) {
+        end = at
+        break
+      }
+      let index = indexes.get(cell.id)
+      const info = this.#info(cell.id)
+      if (index === undefined && info !== undefined) {
+        indexes.set(cell.id, (index = blocks.length))
+        blocks.push(info)
+      }
+      extents.push({ offset: BigInt(at), length: BigInt(stop - at), block: index ?? 0, blockOffset: cell.at })
+      at = stop
+    }
+    const value = { extents, blocks, end: BigInt(end), attr: attrToWire(this.attrOf(number)) }
+    return { $case: 'extents', value }
+  }
+
+  #info(id: BlockId): BlockInfo | undefined {
+    const block = this.blocks.get(id)
+    if (block === undefined) return undefined
+    const locations = [...block.nodes].map(
+      (node): Location => ({ node, address: `node${node}:1`, zone: '', host: '' }),
+    )
+    return { key: block.key, id: blockIdToBytes(id), length: block.length, locations }
+  }
+}

@@ -1,0 +1,174 @@
+import type { Attr } from '#src/core/attr.ts'
+import { FsError } from '#src/core/errors.ts'
+import type { Ino } from '#src/core/ids.ts'
+import type { AttrPort, DataPath, FileData, MasterPort } from '#src/client/ports.ts'
+import { attrFromWire } from '#src/wire/attr.ts'
+
+/** What all mounts of one test have stored: contents by inode. */
+export type Contents = Map<Ino, Buffer>
+
+/** A data path without chunkservers: bytes stay in memory, only sizes and times are committed. */
+export class MemoryData implements DataPath {
+  readonly files = new Map<Ino, MemoryFile>()
+  readonly master: MasterPort
+  readonly attrs: AttrPort
+  readonly stored: Contents
+
+  constructor(master: MasterPort, attrs: AttrPort, stored: Contents) {
+    this.master = master
+    this.attrs = attrs
+    this.stored = stored
+  }
+
+  file(ino: Ino): MemoryFile {
+    let file = this.files.get(ino)
+    if (file === undefined) {
+      file = new MemoryFile(this, ino)
+      this.files.set(ino, file)
+    }
+    return file
+  }
+
+  known(ino: Ino): MemoryFile | undefined {
+    return this.files.get(ino)
+  }
+
+  release(ino: Ino): void {
+    this.files.delete(ino)
+  }
+
+  async flushAll(): Promise<void> {
+    await Promise.all([...this.files.values()].map(file => file.flush()))
+  }
+
+  get dirtyBytes(): number {
+    let bytes = 0
+    for (const file of this.files.values()) bytes += file.dirtyBytes
+    return bytes
+  }
+
+  async close(): Promise<void> {
+    this.files.clear()
+  }
+}
+
+export class MemoryFile implements FileData {
+  readonly #data: MemoryData
+  readonly #ino: Ino
+  /** Accepted and not committed, in order. */
+  #dirty: { at: number; bytes: Buffer }[] = []
+  #mtime: bigint | undefined
+  failure: FsError | undefined
+  #error: FsError | undefined
+
+  constructor(data: MemoryData, ino: Ino) {
+    this.#data = data
+    this.#ino = ino
+  }
+
+  get #stored(): Buffer {
+    return this.#data.stored.get(this.#ino) ?? Buffer.alloc(0)
+  }
+
+  get dirtyBytes(): number {
+    return this.#dirty.reduce((sum, { bytes }) => sum + bytes.length, 0)
+  }
+
+  get #end(): number {
+    return this.#dirty.reduce((end, { at, bytes }) => Math.max(end, at + bytes.length), 0)
+  }
+
+  async read(offset: number, size: number): Promise<readonly Uint8Array[]> {
+    const attr = this.overlay(await this.#data.attrs.committed(this.#ino))
+    const end = Math.min(attr.size, offset + size)
+    if (end <= offset) return []
+    const result = Buffer.alloc(end - offset)
+    const put = (at: number, bytes: Buffer) => {
+      const from = Math.max(at, offset)
+      const to = Math.min(at + bytes.length, end)
+      if (from < to) bytes.copy(result, from - offset, from - at, to - at)
+    }
+    put(0, this.#stored)
+    for (const { at, bytes } of this.#dirty) put(at, bytes)
+    return [result]
+  }
+
+  write(offset: number, data: Uint8Array): void {
+    if (data.length === 0) return
+    this.#dirty.push({ at: offset, bytes: Buffer.from(data) })
+    this.#mtime = this.#data.master.time()
+  }
+
+  async flush(): Promise<void> {
+    const dirty = this.#dirty
+    if (dirty.length === 0) return
+    if (this.failure !== undefined) {
+      this.#error = this.failure
+      throw this.failure
+    }
+    const size = this.#end
+    const { master, attrs } = this.#data
+    const committed = await attrs.committed(this.#ino)
+    const mtime = this.#mtime
+    const value = {
+      ino: this.#ino,
+      extents: [],
+      blocks: [],
+      size: BigInt(Math.max(size, committed.size)),
+      mtime: mtime === undefined ? undefined : { now: false, value: mtime },
+      atime: undefined,
+      killSuidgid: false,
+      time: master.time(),
+    }
+    const reply = await master.call({ $case: 'commit', value }, 'commit')
+    const bytes = Buffer.alloc(Math.max(size, this.#stored.length))
+    this.#stored.copy(bytes)
+    for (const write of dirty) write.bytes.copy(bytes, write.at)
+    this.#data.stored.set(this.#ino, bytes)
+    this.#dirty = this.#dirty.slice(dirty.length)
+    attrs.noteCommitted(attrFromWire(reply.attr))
+  }
+
+  flushSoon(): void {
+    void this.flush().catch(() => undefined)
+  }
+
+  mtimeSet(): void {
+    this.#mtime = undefined
+  }
+
+  takeError(): Error | undefined {
+    const error = this.#error
+    this.#error = undefined
+    return error
+  }
+
+  async discardFrom(size: number): Promise<void> {
+    this.#dirty = this.#dirty
+      .filter(({ at }) => at < size)
+      .map(({ at, bytes }) => ({ at, bytes: bytes.subarray(0, size - at) }))
+    const stored = this.#data.stored.get(this.#ino)
+    if (stored !== undefined) this.#data.stored.set(this.#ino, stored.subarray(0, size))
+  }
+
+  forgetExtents(): void {
+    // Nothing is cached.
+  }
+
+  async seek(offset: number): Promise<number> {
+    const attr = this.overlay(await this.#data.attrs.committed(this.#ino))
+    if (offset >= attr.size) throw new FsError('ENXIO')
+    return offset
+  }
+
+  overlay(committed: Attr): Attr {
+    if (this.#dirty.length === 0) return committed
+    const mtime = this.#mtime ?? committed.mtime
+    return {
+      ...committed,
+      size: Math.max(committed.size, this.#end),
+      mtime,
+      ctime: mtime > committed.ctime ? mtime : committed.ctime,
+    }
+  }
+}
