@@ -48,10 +48,14 @@ function bind(server: Server, address: string): Promise<number> {
   })
 }
 
+/** Does not rely on tryShutdown: it never calls back when a session was just destroyed by its keepalive. */
 function stop(server: Server, serving: GrpcServing): Promise<void> {
   serving.closeLinks()
   return new Promise(resolve => {
-    const force = setTimeout(() => server.forceShutdown(), stopGraceMs)
+    const force = setTimeout(() => {
+      server.forceShutdown()
+      resolve()
+    }, stopGraceMs)
     server.tryShutdown(() => {
       clearTimeout(force)
       resolve()
