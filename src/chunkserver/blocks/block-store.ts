@@ -8,7 +8,7 @@ import type { BlockIndex } from './block-index.ts'
 import { type BlockReader, FileReader, RowReader } from './block-reader.ts'
 import type { BlockClaim } from './block-verifier.ts'
 import { DamageList } from './damage.ts'
-import { IncomingFile } from './incoming-block.ts'
+import { IncomingFile } from './incoming-file.ts'
 import { type BlockRow, place, type StoreIdentity, type Totals } from './index-protocol.ts'
 import { KeyedMutex } from './keyed-mutex.ts'
 import { folderOf, pathOf, temporaryFolder } from './layout.ts'
@@ -125,7 +125,6 @@ export class BlockStore {
     } catch (error) {
       throw this.#failed(error)
     } finally {
-      // Renamed away if all went well.
       await file.discard()
     }
   }
@@ -197,7 +196,7 @@ export class BlockStore {
   async #place(claim: BlockClaim, generation: bigint, file: IncomingFile): Promise<bigint> {
     const { id, length, checksums } = claim
     if (!(await this.#holds(claim))) {
-      await this.#disk.rename(file.path, pathOf(id))
+      await file.place(pathOf(id))
       await this.#disk.syncFolder(folderOf(id))
     }
     return this.#commit({ id, generation, length, checksums, data: undefined })

@@ -23,7 +23,6 @@ import {
   type Totals,
 } from './index-protocol.ts'
 import { StoreTable, storeSchema } from './store-table.ts'
-import type { OpenIndex } from './open-index.ts'
 import { storedBytes } from './stored-bytes.ts'
 
 type Handlers = { readonly [Op in IndexOp]: (input: IndexOps[Op]['in']) => IndexOps[Op]['out'] }
@@ -41,14 +40,14 @@ interface Tables {
  * changes are on stable storage or none is.
  */
 export class IndexEngine {
-  readonly #open: () => OpenIndex
+  readonly #open: () => Database
   readonly #checksums: Checksums
-  #index: OpenIndex | undefined
+  #index: Database | undefined
   #tables: Tables | undefined
   #totals: Totals = { blocks: 0, files: 0, bytes: 0, sequence: 0n }
 
   /** `open` is called with the first batch, so that its failure is an answer. A reader's comes after the writer's. */
-  constructor(open: () => OpenIndex, checksums: Checksums) {
+  constructor(open: () => Database, checksums: Checksums) {
     this.#open = open
     this.#checksums = checksums
   }
@@ -76,7 +75,7 @@ export class IndexEngine {
       return replies
     } catch (error) {
       this.#totals = before
-      if (this.#index?.db.inTransaction === true) this.#index.db.exec('ROLLBACK')
+      if (this.#index?.inTransaction === true) this.#index.exec('ROLLBACK')
       const reply = failure(error)
       return batch.map(() => reply)
     }
@@ -97,7 +96,7 @@ export class IndexEngine {
 
   get #db(): Database {
     this.#index ??= this.#open()
-    return this.#index.db
+    return this.#index
   }
 
   /** The tables; a reading engine prepares them when it is first asked. */

@@ -1,30 +1,20 @@
-import { createRequire } from 'node:module'
-import type Sqlite from 'better-sqlite3'
-import type { Database } from 'better-sqlite3'
+import Sqlite, { type Database } from 'better-sqlite3'
 import { messageOf, UsageError } from '../../core/errors.ts'
-
-// CommonJS, and only needed by whoever opens a real index.
-const load = (): typeof Sqlite => createRequire(import.meta.url)('better-sqlite3') as typeof Sqlite
 
 /** Holds the whole row of a small block together with its neighbours; small ones are the majority. */
 const pageBytes = 8192
+/** The write-ahead log is copied back and begun anew beyond this. */
 const walPages = 4096
-
-/** An open database, with what must live as long as it does. */
-export interface OpenIndex {
-  readonly db: Database
-  close(): void
-}
 
 /** An index in memory, for the simulator and tests. */
 export function openMemoryIndex(): Database {
-  return new (load())(':memory:')
+  return new Sqlite(':memory:')
 }
 
 /** The index for its one writer. The caller holds a lock on the folder. */
-export function openIndexWriter(folder: string): OpenIndex {
-  const db = attempt(folder, () => {
-    const db = new (load())(`${folder}/index.sqlite`)
+export function openIndexWriter(folder: string): Database {
+  return attempt(folder, () => {
+    const db = new Sqlite(`${folder}/index.sqlite`)
     db.pragma(`page_size = ${pageBytes}`)
     db.pragma('auto_vacuum = INCREMENTAL')
     db.pragma('journal_mode = WAL')
@@ -35,17 +25,15 @@ export function openIndexWriter(folder: string): OpenIndex {
     db.pragma('cache_size = -16384')
     return db
   })
-  return { db, close: () => db.close() }
 }
 
 /** A second connection that reads beside the writer. */
-export function openIndexReader(folder: string): OpenIndex {
-  const db = attempt(folder, () => {
-    const db = new (load())(`${folder}/index.sqlite`, { readonly: true, fileMustExist: true })
+export function openIndexReader(folder: string): Database {
+  return attempt(folder, () => {
+    const db = new Sqlite(`${folder}/index.sqlite`, { readonly: true, fileMustExist: true })
     db.pragma('cache_size = -8192')
     return db
   })
-  return { db, close: () => db.close() }
 }
 
 function attempt(folder: string, open: () => Database): Database {

@@ -1,10 +1,11 @@
+import type { Database } from 'better-sqlite3'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BlockIndex, type IndexLane } from '#src/chunkserver/blocks/block-index.ts'
 import { BlockStore } from '#src/chunkserver/blocks/block-store.ts'
 import { IndexEngine } from '#src/chunkserver/blocks/index-engine.ts'
-import { type OpenIndex, openIndexWriter } from '#src/chunkserver/blocks/open-index.ts'
+import { openIndexWriter } from '#src/chunkserver/blocks/open-index.ts'
 import type { SpaceOptions } from '#src/chunkserver/blocks/space.ts'
 import type { Disk } from '#src/chunkserver/disk/disk.ts'
 import { RealDisk } from '#src/chunkserver/disk/real-disk.ts'
@@ -12,11 +13,19 @@ import { Authority } from '#src/chunkserver/rpc/authority.ts'
 import { BlocksService } from '#src/chunkserver/rpc/blocks-service.ts'
 import { Peers } from '#src/chunkserver/rpc/peers.ts'
 import { createChecksums } from '#src/core/checksum.ts'
-import type { Env } from '#src/core/env.ts'
+import type { Env, Log } from '#src/core/env.ts'
 import { MiB } from '#src/core/units.ts'
 import { realEnv } from '#src/env/real-env.ts'
 import { GrpcNetwork } from '#src/wire/grpc/grpc-network.ts'
-import { stderrLog } from '../../support/stderr-log.ts'
+
+/** What goes wrong in these tests is meant to. */
+export const quietLog: Log = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: (message, fields) => process.stderr.write(`error ${message} ${String(fields?.['error'])}\n`),
+  child: () => quietLog,
+}
 
 export const checksums = await createChecksums()
 export const cluster = Buffer.alloc(16, 7)
@@ -24,7 +33,7 @@ export const key = Buffer.alloc(32, 9)
 export const now = 1_800_000_000_000_000_000n
 
 /** A lane without a thread. */
-export function directLane(open: () => OpenIndex): IndexLane & { readonly engine: IndexEngine } {
+export function directLane(open: () => Database): IndexLane & { readonly engine: IndexEngine } {
   const engine = new IndexEngine(open, checksums)
   return { engine, run: async batch => engine.apply(batch), close: async () => engine.abandon() }
 }
@@ -35,7 +44,7 @@ export interface OpenStoreOptions extends SpaceOptions {
 }
 
 export async function openStore(folder: string, options: OpenStoreOptions = {}): Promise<BlockStore> {
-  const { env = realEnv(stderrLog), disk = new RealDisk(folder), ...space } = options
+  const { env = realEnv(quietLog), disk = new RealDisk(folder), ...space } = options
   const index = new BlockIndex(directLane(() => openIndexWriter(folder)))
   return BlockStore.open({ env, disk, index, checksums, ...space })
 }
@@ -62,9 +71,9 @@ export async function startNode(
   options: OpenStoreOptions = {},
 ): Promise<TestNode> {
   const folder = await temporaryFolder(t)
-  const env = realEnv(stderrLog)
+  const env = realEnv(quietLog)
   const store = await openStore(folder, { ...options, env })
-  const network = new GrpcNetwork({ log: stderrLog })
+  const network = new GrpcNetwork({ log: quietLog })
   const authority = new Authority(env.clock)
   authority.noteTime(now)
   await store.join(cluster, node)

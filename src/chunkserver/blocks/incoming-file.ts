@@ -7,14 +7,15 @@ import type { Disk, DiskFile } from '../disk/disk.ts'
  */
 export class IncomingFile {
   readonly #disk: Disk
-  readonly path: string
+  readonly #path: string
+  #placed = false
   #file: DiskFile | undefined
   /** Ends with the work asked last; rejects with the first error, which fails all that follows. */
   #tail: Promise<void>
 
   constructor(disk: Disk, path: string) {
     this.#disk = disk
-    this.path = path
+    this.#path = path
     this.#tail = this.#create()
     // Whoever waits for the tail hears of it; nobody does when the put is given up.
     this.#tail.catch(() => undefined)
@@ -31,20 +32,26 @@ export class IncomingFile {
     await this.#close()
   }
 
-  /** Removes the file. Never rejects: what remains goes with the next opening. */
+  /** Gives a finished file its name, which is not on stable storage before its folder is synced. */
+  async place(path: string): Promise<void> {
+    await this.#disk.rename(this.#path, path)
+    this.#placed = true
+  }
+
+  /** Removes the file unless it was placed. Never rejects: what remains goes with the next opening. */
   async discard(): Promise<void> {
     await this.#tail.catch(() => undefined)
     if (this.#file !== undefined) await this.#close().catch(() => undefined)
-    await this.#disk.unlink(this.path).catch(() => undefined)
+    if (!this.#placed) await this.#disk.unlink(this.#path).catch(() => undefined)
   }
 
   async #create(): Promise<void> {
-    this.#file = await this.#disk.create(this.path)
+    this.#file = await this.#disk.create(this.#path)
   }
 
   #then(work: (file: DiskFile) => Promise<void>): Promise<void> {
     this.#tail = this.#tail.then(() => {
-      if (this.#file === undefined) throw new FsError('EIO', `${this.path} is closed`)
+      if (this.#file === undefined) throw new FsError('EIO', `${this.#path} is closed`)
       return work(this.#file)
     })
     this.#tail.catch(() => undefined)
