@@ -245,6 +245,23 @@ test('exchanging a directory and a file moves .. and the link counts', t => {
   t.deepEqual(fsck(f.store).problems, [])
 })
 
+test('a directory moved over an empty one takes its place in the count', t => {
+  using f = new Fixture()
+  const from = f.create(f.root, 'from', S_IFDIR).attr.ino
+  const to = f.create(f.root, 'to', S_IFDIR).attr.ino
+  const moved = f.create(from, 'd', S_IFDIR).attr.ino
+  f.create(moved, 'inside', S_IFREG)
+  f.create(to, 'e', S_IFDIR)
+  f.run(f.renameOp([from, 'd'], [to, 'e']))
+  t.deepEqual([f.attr(from).nlink, f.attr(to).nlink, f.attr(f.root).nlink], [2, 3, 4])
+  t.is(f.fails(f.renameOp([f.root, 'from'], [to, 'e'])), 'ENOTEMPTY')
+  t.is(f.fails(f.renameOp([to, 'e'], [moved, 'x'])), 'EINVAL')
+  f.run(f.renameOp([to, 'e'], [f.root, 'from']))
+  t.deepEqual([f.attr(to).nlink, f.attr(f.root).nlink], [2, 4])
+  t.deepEqual(f.list(moved), ['inside'])
+  t.deepEqual(fsck(f.store).problems, [])
+})
+
 test('statfs counts inodes', t => {
   using f = new Fixture()
   f.create(f.root, 'a', S_IFREG)
