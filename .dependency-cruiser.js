@@ -57,7 +57,7 @@ export default {
       name: 'sqlite-behind-stores',
       comment: 'Each table and each block belongs to one class; the rest of the code knows no SQL',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/(master/store|chunkserver/blocks|env)/' },
+      from: { path: '^src/', pathNot: '^src/(master/store|chunkserver/blocks|env|sim/world)/' },
       to: { path: 'node_modules/(@types/)?better-sqlite3/', dependencyTypesNot: ['type-only'] },
     },
     {

@@ -4,6 +4,15 @@ import type { Timeline } from './timeline.ts'
 
 export type Trace = (line: string) => void
 
+/** The wall clock at the start of a run without skew, ns. */
+const epoch = 1_700_000_000_000_000_000n
+
+export interface HostClocks {
+  /** What the clock that never goes back shows at the start of the run. */
+  readonly startMs: number
+  readonly skewNs: bigint
+}
+
 /**
  * One start of one machine's process: its clock, timers, randomness. After `crash` nothing of it runs any
  * more: its timers do not fire, its network is silent, its disks' answers never come.
@@ -14,16 +23,22 @@ export class HostEnv implements Env {
   readonly random: Random
   readonly log: Log
   readonly name: string
-  readonly #timeline: Timeline
+  readonly timeline: Timeline
   #alive = true
 
-  constructor(name: string, timeline: Timeline, prng: Prng, trace: Trace, skewNs: bigint) {
+  constructor(
+    name: string,
+    timeline: Timeline,
+    prng: Prng,
+    trace: Trace,
+    clocks: HostClocks,
+    bug: (error: unknown) => void,
+  ) {
     this.name = name
-    this.#timeline = timeline
-    const epoch = 1_700_000_000_000_000_000n
+    this.timeline = timeline
     this.clock = {
-      now: () => timeline.now,
-      wall: () => epoch + skewNs + BigInt(Math.round(timeline.now * 1e6)),
+      now: () => clocks.startMs + timeline.now,
+      wall: () => epoch + clocks.skewNs + BigInt(Math.round(timeline.now * 1e6)),
     }
     this.timers = {
       after: (ms, callback) => ({ cancel: this.schedule(Math.max(ms, 0.001), callback) }),
@@ -33,7 +48,7 @@ export class HostEnv implements Env {
       sleep: (ms, signal) => this.#sleep(ms, signal),
     }
     this.random = { bytes: count => prng.bytes(count), below: bound => prng.below(bound) }
-    this.log = new TraceLog(line => trace(`${timeline.now.toFixed(3).padStart(10)} ${name} ${line}`), {})
+    this.log = new TraceLog(line => trace(`${timeline.now.toFixed(3).padStart(10)} ${name} ${line}`), {}, bug)
   }
 
   get alive(): boolean {
@@ -46,8 +61,15 @@ export class HostEnv implements Env {
 
   /** Runs `callback` after `ms` unless this start of the host is over by then. */
   schedule(ms: number, callback: () => void): () => void {
-    return this.#timeline.after(ms, () => {
+    return this.timeline.after(ms, () => {
       if (this.#alive) callback()
+    })
+  }
+
+  /** Waits; never resolves when this start of the host ends first. */
+  delay(ms: number): Promise<void> {
+    return new Promise(resolve => {
+      this.schedule(ms, resolve)
     })
   }
 
@@ -77,10 +99,12 @@ function asError(reason: unknown): Error {
 class TraceLog implements Log {
   readonly #write: Trace
   readonly #fields: LogFields
+  readonly #bug: (error: unknown) => void
 
-  constructor(write: Trace, fields: LogFields) {
+  constructor(write: Trace, fields: LogFields, bug: (error: unknown) => void) {
     this.#write = write
     this.#fields = fields
+    this.#bug = bug
   }
 
   debug(message: string, fields?: LogFields): void {
@@ -96,11 +120,13 @@ class TraceLog implements Log {
     this.#say('ERROR', message, fields)
   }
   child(fields: LogFields): Log {
-    return new TraceLog(this.#write, { ...this.#fields, ...fields })
+    return new TraceLog(this.#write, { ...this.#fields, ...fields }, this.#bug)
   }
 
   #say(level: string, message: string, fields?: LogFields): void {
     const all = Object.entries({ ...this.#fields, ...fields })
+    // Only what no answer is gets logged with its stack: a daemon goes on, a run ends.
+    if (typeof fields?.['stack'] === 'string') this.#bug(new Error(`${message}: ${fields['stack']}`))
     this.#write(`${level} ${message}${all.map(([key, value]) => ` ${key}=${show(value)}`).join('')}`)
   }
 }

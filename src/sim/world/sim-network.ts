@@ -1,17 +1,11 @@
-import { FsError } from '../../core/errors.ts'
-import type {
-  CallDef,
-  CallOptions,
-  Codec,
-  Link,
-  Listener,
-  Network,
-  Serving,
-  StreamDef,
-} from '../../core/network.ts'
+import { assert } from '../../core/assert.ts'
+import { FsError, UsageError } from '../../core/errors.ts'
+import type { CallDef, CallOptions, Link, Listener, Network, Serving, StreamDef } from '../../core/network.ts'
 import { second } from '../../core/units.ts'
 import type { HostEnv } from './host.ts'
 import type { Prng } from './prng.ts'
+import { type Carrier, keepaliveMs, SimLink, typed } from './sim-link.ts'
+import type { Timeline } from './timeline.ts'
 
 /** How the network behaves; may change during a run. */
 export interface NetworkWeather {
@@ -24,8 +18,6 @@ export interface NetworkWeather {
   slow: number
 }
 
-/** After this long without a word from the other side a link is given up, as keepalive does. */
-const keepaliveMs = 15 * second
 const connectTimeoutMs = 5 * second
 
 interface Accept {
@@ -39,16 +31,22 @@ interface Accept {
  * another; partitions hold what is sent until keepalive notices. Frames travel as bytes, so the codecs are
  * part of every run.
  */
-export class SimNetwork {
+export class SimNetwork implements Carrier {
   readonly weather: NetworkWeather
+  readonly bug: (error: unknown) => void
   readonly #prng: Prng
+  readonly #timeline: Timeline
   readonly #listeners = new Map<string, Accept>()
-  readonly #cuts = new Set<string>()
+  /** Ways that are cut, with a number of each cut. */
+  readonly #cuts = new Map<string, number>()
   readonly #links = new Set<SimLink>()
+  #cutCount = 0
 
-  constructor(prng: Prng, weather: NetworkWeather) {
+  constructor(timeline: Timeline, prng: Prng, weather: NetworkWeather, bug: (error: unknown) => void) {
+    this.#timeline = timeline
     this.#prng = prng
     this.weather = weather
+    this.bug = bug
   }
 
   /** The network as one machine sees it. */
@@ -62,22 +60,38 @@ export class SimNetwork {
 
   /** Cuts or heals the way from one machine to another (one direction). */
   setCut(from: string, to: string, cut: boolean): void {
-    if (cut) this.#cuts.add(`${from}>${to}`)
-    else this.#cuts.delete(`${from}>${to}`)
+    const way = wayOf(from, to)
+    if (!cut) {
+      if (this.#cuts.delete(way)) this.#healed(from, to)
+      return
+    }
+    if (this.#cuts.has(way)) return
+    const number = this.#cutCount++
+    this.#cuts.set(way, number)
+    // Also a link on which nothing is sent notices: its pings are not answered.
+    this.#timeline.after(keepaliveMs, () => {
+      if (this.#cuts.get(way) === number) this.#silence(from, to)
+    })
+  }
+
+  /** Whether no machine is cut off from another. */
+  get whole(): boolean {
+    return this.#cuts.size === 0
   }
 
   heal(): void {
     this.#cuts.clear()
+    for (const link of [...this.#links]) link.healed()
   }
 
   isCut(from: string, to: string): boolean {
-    return this.#cuts.has(`${from}>${to}`)
+    return this.#cuts.has(wayOf(from, to))
   }
 
-  /** A machine is gone: its listeners are closed, the other ends of its links hear of it. */
-  crash(env: HostEnv): void {
+  /** A process is gone: its listeners are closed, the other ends of its links hear of it at once or by silence. */
+  crash(env: HostEnv, silently: boolean): void {
     for (const [address, accept] of this.#listeners) if (accept.env === env) this.#listeners.delete(address)
-    for (const link of this.#links) if (link.env === env) link.vanish()
+    for (const link of [...this.#links]) if (link.env === env) link.vanish(silently)
   }
 
   delay(): number {
@@ -93,8 +107,26 @@ export class SimNetwork {
     this.#links.delete(link)
   }
 
+  #healed(from: string, to: string): void {
+    for (const link of [...this.#links])
+      if (link.env.name === from && link.far?.env.name === to) link.healed()
+  }
+
+  #silence(from: string, to: string): void {
+    for (const link of [...this.#links]) {
+      const far = link.far
+      if (far === undefined || link.env.name !== from || far.env.name !== to) continue
+      link.fail(new FsError('ECONNRESET', `${to} is silent`))
+      far.fail(new FsError('ECONNRESET', `${from} is silent`))
+    }
+  }
+
+  #isApart(a: HostEnv, b: HostEnv): boolean {
+    return this.isCut(a.name, b.name) || this.isCut(b.name, a.name)
+  }
+
   #listen(env: HostEnv, address: string, register: (serving: Serving) => void): Listener {
-    if (this.#listeners.has(address)) throw new FsError('EBUSY', `${address} is in use`)
+    if (this.#listeners.has(address)) throw new UsageError(`${address} is in use`)
     const accept: Accept = { env, streams: new Map(), calls: new Map() }
     register({
       stream: (def, handler) => accept.streams.set(def.path, link => handler(typed(link, def.down, def.up))),
@@ -115,24 +147,29 @@ export class SimNetwork {
   #dial<Up, Down>(env: HostEnv, address: string, def: StreamDef<Up, Down>): Link<Up, Down> {
     const near = new SimLink(this, env, address)
     this.#links.add(near)
-    env.schedule(this.delay(), () => {
-      const accept = this.#listeners.get(address)
-      const handler = accept?.streams.get(def.path)
-      if (accept === undefined || handler === undefined) {
-        near.fail(new FsError('ECONNREFUSED', `no answer from ${address}`))
-        return
-      }
-      if (this.isCut(env.name, accept.env.name) || this.isCut(accept.env.name, env.name)) {
-        env.schedule(connectTimeoutMs, () => near.fail(new FsError('ETIMEDOUT', `no answer from ${address}`)))
-        return
-      }
-      const far = new SimLink(this, accept.env, env.name)
-      this.#links.add(far)
-      near.join(far)
-      far.join(near)
-      accept.env.schedule(0, () => handler(far))
-    })
+    env.schedule(this.delay(), () => this.#connect(near, address, def.path))
     return typed(near, def.up, def.down)
+  }
+
+  #connect(near: SimLink, address: string, path: string): void {
+    if (near.over) return
+    const { env } = near
+    const accept = this.#listeners.get(address)
+    const handler = accept?.streams.get(path)
+    if (accept === undefined || handler === undefined) {
+      near.fail(new FsError('ECONNREFUSED', `no answer from ${address}`))
+      return
+    }
+    if (this.#isApart(env, accept.env)) {
+      env.schedule(connectTimeoutMs, () => near.fail(new FsError('ETIMEDOUT', `no answer from ${address}`)))
+      return
+    }
+    const far = new SimLink(this, accept.env, env.name)
+    this.#links.add(far)
+    far.join(near)
+    // What accepts is there before the first frame.
+    handler(far)
+    near.join(far)
   }
 
   #call<Request, Response>(
@@ -143,183 +180,49 @@ export class SimNetwork {
     options: CallOptions,
   ): Promise<Response> {
     return new Promise((resolve, reject) => {
+      const refuse = (error: FsError) => {
+        cancel()
+        reject(error)
+      }
       const cancel = env.schedule(options.timeoutMs, () =>
         reject(new FsError('ETIMEDOUT', `no answer from ${address}`)),
       )
-      const settle = (finish: () => void) => {
-        cancel()
-        finish()
-      }
-      options.signal?.addEventListener('abort', () => settle(() => reject(new FsError('ECANCELED'))), {
-        once: true,
-      })
-      const bytes = def.request.encode(request)
+      const { signal } = options
+      if (signal?.aborted === true) refuse(new FsError('ECANCELED'))
+      signal?.addEventListener('abort', () => refuse(new FsError('ECANCELED')), { once: true })
+      const bytes = Uint8Array.from(def.request.encode(request))
       env.schedule(this.delay(), () => {
         const accept = this.#listeners.get(address)
         const handler = accept?.calls.get(def.path)
         if (accept === undefined || handler === undefined) {
-          settle(() => reject(new FsError('ECONNREFUSED', `no answer from ${address}`)))
+          refuse(new FsError('ECONNREFUSED', `no answer from ${address}`))
           return
         }
-        if (this.isCut(env.name, accept.env.name) || this.isCut(accept.env.name, env.name)) return
-        handler(Uint8Array.from(bytes)).then(
-          answer => env.schedule(this.delay(), () => settle(() => resolve(def.response.decode(answer)))),
-          (error: unknown) => env.schedule(this.delay(), () => settle(() => reject(FsError.from(error)))),
+        if (this.#isApart(env, accept.env)) return
+        const back = (settle: () => void) => {
+          env.schedule(this.delay(), () => {
+            if (this.#isApart(env, accept.env)) return
+            cancel()
+            settle()
+          })
+        }
+        handler(bytes).then(
+          answer => back(() => resolve(def.response.decode(answer))),
+          (error: unknown) => {
+            if (!(error instanceof FsError)) this.bug(error)
+            back(() => reject(FsError.from(error)))
+          },
         )
       })
     })
   }
 }
 
-/** One end of a link, in bytes. */
-export class SimLink {
-  readonly env: HostEnv
-  readonly peerName: string
-  readonly #network: SimNetwork
-  #far: SimLink | undefined
-  #waiting: Uint8Array[] = []
-  #lastArrival = 0
-  #queued = 0
-  #ended = false
-  #closing = false
-  #held: (() => void)[] = []
-  #paused = false
-  #parked: Uint8Array[] = []
-  onFrame: ((bytes: Uint8Array) => void) | undefined
-  onClose: ((error: FsError | undefined) => void) | undefined
+const wayOf = (from: string, to: string): string => `${from}>${to}`
 
-  constructor(network: SimNetwork, env: HostEnv, peerName: string) {
-    this.#network = network
-    this.env = env
-    this.peerName = peerName
-  }
-
-  get queuedBytes(): number {
-    return this.#queued
-  }
-
-  join(far: SimLink): void {
-    this.#far = far
-    for (const bytes of this.#waiting.splice(0)) this.#carry(far, bytes)
-  }
-
-  send(bytes: Uint8Array): void {
-    if (this.#ended || this.#closing) return
-    this.#queued += bytes.length
-    if (this.#far === undefined) this.#waiting.push(bytes)
-    else this.#carry(this.#far, bytes)
-  }
-
-  async drained(): Promise<void> {
-    while (this.#queued > 1 << 20 && !this.#ended)
-      await new Promise<void>(resolve => {
-        this.#held.push(resolve)
-      })
-  }
-
-  close(error?: FsError): void {
-    if (this.#ended || this.#closing) return
-    this.#closing = true
-    const far = this.#far
-    if (far !== undefined) this.#after(far, () => far.fail(error ?? undefined))
-    this.env.schedule(0, () => this.fail(error))
-  }
-
-  /** This end hears that the link is over. */
-  fail(error: FsError | undefined): void {
-    if (this.#ended) return
-    this.#ended = true
-    this.#network.forget(this)
-    for (const resume of this.#held.splice(0)) resume()
-    const hear = this.onClose
-    this.env.schedule(0, () => hear?.(error))
-  }
-
-  /** The machine of this end is gone without a word. */
-  vanish(): void {
-    this.#ended = true
-    this.#network.forget(this)
-    const far = this.#far
-    far?.env.schedule(this.#network.delay(), () =>
-      far.fail(new FsError('ECONNRESET', `${this.env.name} went away`)),
-    )
-  }
-
-  pause(): void {
-    this.#paused = true
-  }
-
-  resume(): void {
-    this.#paused = false
-    for (const bytes of this.#parked.splice(0)) this.env.schedule(0, () => this.#take(bytes))
-  }
-
-  #carry(far: SimLink, bytes: Uint8Array): void {
-    const copy = Uint8Array.from(bytes)
-    if (this.#network.breaks()) {
-      const error = new FsError('ECONNRESET', 'the link broke')
-      this.#after(far, () => far.fail(error))
-      this.env.schedule(this.#network.delay(), () => this.fail(error))
-      this.#closing = true
-      return
-    }
-    this.#after(far, () => {
-      this.#queued -= copy.length
-      if (this.#queued <= 1 << 20) for (const resume of this.#held.splice(0)) resume()
-      far.#take(copy)
-    })
-  }
-
-  /** Does something at the far end, in order after all that was sent before, when the way is open. */
-  #after(far: SimLink, action: () => void): void {
-    const now = this.env.clock.now()
-    const arrival = Math.max(now + this.#network.delay(), this.#lastArrival + 0.001)
-    this.#lastArrival = arrival
-    let waited = 0
-    const attempt = () => {
-      if (!this.#network.isCut(this.env.name, far.env.name)) {
-        action()
-        return
-      }
-      waited += 100
-      if (waited > keepaliveMs) {
-        far.fail(new FsError('ECONNRESET', `${this.env.name} is silent`))
-        this.fail(new FsError('ECONNRESET', `${far.env.name} is silent`))
-      } else far.env.schedule(100, attempt)
-    }
-    far.env.schedule(arrival - now, attempt)
-  }
-
-  #take(bytes: Uint8Array): void {
-    if (this.#ended) return
-    if (this.#paused) this.#parked.push(bytes)
-    else this.onFrame?.(bytes)
-  }
-}
-
-/** A byte link as one of frames. */
-function typed<Out, In>(link: SimLink, out: Codec<Out>, incoming: Codec<In>): Link<Out, In> {
-  return {
-    peer: link.peerName,
-    get queuedBytes() {
-      return link.queuedBytes
-    },
-    send: frame => link.send(out.encode(frame)),
-    drained: () => link.drained(),
-    onFrame: handler => {
-      link.onFrame = bytes => {
-        try {
-          handler(incoming.decode(bytes))
-        } catch (error) {
-          link.close(new FsError('EPROTO', FsError.from(error).message))
-        }
-      }
-    },
-    onClose: handler => {
-      link.onClose = handler
-    },
-    pause: () => link.pause(),
-    resume: () => link.resume(),
-    close: error => link.close(error),
-  }
+/** Links of one machine to itself are never cut. */
+export function cutBetween(network: SimNetwork, a: string, b: string, ways: 'both' | 'there' | 'back'): void {
+  assert(a !== b, 'a machine reaches itself')
+  if (ways !== 'back') network.setCut(a, b, true)
+  if (ways !== 'there') network.setCut(b, a, true)
 }

@@ -1,5 +1,8 @@
 import { assert } from '../../core/assert.ts'
 
+/** More events than this without a step of time are a loop. */
+const eventsPerInstant = 200_000
+
 interface Event {
   readonly at: number
   readonly order: number
@@ -17,6 +20,7 @@ export class Timeline {
   #order = 0
   #now = 0
   #ran = 0
+  #ranThisInstant = 0
 
   /** `settle` resolves when all pending microtasks have run (a macrotask of the host). */
   constructor(settle: () => Promise<void>) {
@@ -34,6 +38,8 @@ export class Timeline {
 
   /** Schedules; returns how to cancel. */
   at(time: number, run: () => void): () => void {
+    assert(!Number.isNaN(time), 'a time is a number')
+    if (time === Number.POSITIVE_INFINITY) return () => undefined
     const event: Event = { at: Math.max(time, this.#now), order: this.#order++, run, cancelled: false }
     this.#push(event)
     return () => {
@@ -59,6 +65,8 @@ export class Timeline {
       this.#pop()
       if (next.cancelled) continue
       assert(next.at >= this.#now, 'time goes forward')
+      this.#ranThisInstant = next.at > this.#now ? 0 : this.#ranThisInstant + 1
+      assert(this.#ranThisInstant < eventsPerInstant, 'time goes on')
       this.#now = next.at
       this.#ran++
       next.run()

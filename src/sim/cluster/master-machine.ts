@@ -1,0 +1,103 @@
+import { blockIdOf } from '../../core/checksum.ts'
+import type { EngineInput, EngineOutput } from '../../master/engine/io.ts'
+import { engineHandler } from '../../master/rpc/open-engine.ts'
+import { MasterServer } from '../../master/rpc/server.ts'
+import { Store } from '../../master/store/store.ts'
+import type { HostEnv } from '../world/host.ts'
+import type { Prng } from '../world/prng.ts'
+import { SimDatabase } from '../world/sim-database.ts'
+import { SimLane } from '../world/sim-lane.ts'
+import type { World } from '../world/world.ts'
+import { simBlockBytes, simRowsPerCommand, simSettings } from './options.ts'
+
+export const masterAddress = 'master:9000'
+
+export interface MasterOptions {
+  readonly copies: number
+  readonly minCopies: number
+  /** Planted bug. */
+  readonly forgetful: boolean
+}
+
+interface Running {
+  readonly env: HostEnv
+  readonly lane: SimLane<readonly EngineInput[], readonly EngineOutput[]>
+  readonly store: Store
+}
+
+/** The master's machine: its database survives it. */
+export class MasterMachine {
+  readonly name = 'master'
+  readonly #world: World
+  readonly #prng: Prng
+  readonly #options: MasterOptions
+  readonly #database = new SimDatabase()
+  readonly #skewNs: bigint
+  #running: Running | undefined
+  /** Virtual milliseconds of work and sync of a batch. */
+  slowness = 1
+
+  constructor(world: World, options: MasterOptions) {
+    this.#world = world
+    this.#prng = world.fork()
+    this.#options = options
+    this.#skewNs = BigInt(Math.round(this.#prng.between(-5e9, 5e9)))
+  }
+
+  get up(): boolean {
+    return this.#running !== undefined
+  }
+
+  start(): void {
+    const world = this.#world
+    const env = world.start(this.name, this.#skewNs)
+    const store = this.#open()
+    const handler = engineHandler(store, 'sim', world.checksums, simSettings)
+    const lane = new SimLane<readonly EngineInput[], readonly EngineOutput[]>(
+      env,
+      () => this.#delay(),
+      batch => {
+        const outputs = handler.run(batch)
+        if (this.#options.forgetful) store.db.exec('DELETE FROM replies')
+        return outputs
+      },
+    )
+    this.#running = { env, lane, store }
+    const options = { listen: masterAddress, rssBytes: () => 0, failed: (error: unknown) => world.bug(error) }
+    world.background(MasterServer.start(env, world.network.of(env), lane, options))
+  }
+
+  crash(silently: boolean): void {
+    const running = this.#running
+    if (running === undefined) return
+    this.#running = undefined
+    running.env.crash()
+    this.#world.network.crash(running.env, silently)
+    running.lane.stop(this.#prng.chance(0.5))
+    this.#database.crash()
+  }
+
+  /** A copy of its database, for checks that change nothing. */
+  inspect<T>(look: (store: Store) => T): T {
+    using copy = Store.open(this.#database.copy())
+    return look(copy)
+  }
+
+  #open(): Store {
+    const { copies, minCopies } = this.#options
+    const options = { rowsPerCommand: simRowsPerCommand }
+    if (!this.#database.isNew) return Store.open(this.#database.open(), options)
+    const cluster = Buffer.from(blockIdOf(Buffer.from('cluster')), 'hex').subarray(0, 16)
+    const created = 1_600_000_000_000_000_000n
+    return Store.format(
+      this.#database.open(),
+      { cluster, blockBytes: simBlockBytes, copies, minCopies, created },
+      options,
+    )
+  }
+
+  #delay(): number {
+    const usual = this.#prng.between(0.1, 3) * this.slowness
+    return this.#prng.chance(0.01) ? usual * 60 : usual
+  }
+}

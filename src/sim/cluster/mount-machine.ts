@@ -1,0 +1,141 @@
+import { ClientDataPath } from '../../client/data-path.ts'
+import { Files } from '../../client/files.ts'
+import { Session } from '../../client/session/session.ts'
+import { FsError } from '../../core/errors.ts'
+import { second } from '../../core/units.ts'
+import type { FileSystem, Notifier } from '../../fuse/filesystem.ts'
+import { MountedFileSystem } from '../../mount/mounted-file-system.ts'
+import { FileIo } from '../kernel/file-io.ts'
+import { Kernel } from '../kernel/kernel.ts'
+import { KernelNotifier } from '../kernel/kernel-notifier.ts'
+import { Names } from '../kernel/names.ts'
+import type { HostEnv } from '../world/host.ts'
+import type { Prng } from '../world/prng.ts'
+import type { World } from '../world/world.ts'
+import { masterAddress } from './master-machine.ts'
+import { type PlantedBugs, simDataPath } from './options.ts'
+
+/** A mount that works: what programs call. */
+export interface Mounted {
+  readonly env: HostEnv
+  readonly kernel: Kernel
+  readonly names: Names
+  readonly io: FileIo
+  readonly fs: FileSystem
+  readonly files: Files
+}
+
+/** A machine with a mount. Nothing of it survives. */
+export class MountMachine {
+  readonly name: string
+  readonly #world: World
+  readonly #prng: Prng
+  readonly #bugs: PlantedBugs
+  readonly #skewNs: bigint
+  readonly #knowsEpochs: boolean
+  #env: HostEnv | undefined
+  #mounted: Mounted | undefined
+
+  constructor(world: World, name: string, bugs: PlantedBugs) {
+    this.name = name
+    this.#world = world
+    this.#prng = world.fork()
+    this.#bugs = bugs
+    this.#skewNs = BigInt(Math.round(this.#prng.between(-3600e9, 3600e9)))
+    this.#knowsEpochs = this.#prng.chance(0.7)
+  }
+
+  get up(): boolean {
+    return this.#env !== undefined
+  }
+
+  /** Undefined while it is down or not mounted yet. */
+  get mounted(): Mounted | undefined {
+    return this.#mounted
+  }
+
+  /** `onMounted` is called once the mount works. */
+  start(onMounted: (mounted: Mounted) => void): void {
+    const env = this.#world.start(this.name, this.#skewNs)
+    this.#env = env
+    this.#world.background(this.#mount(env, onMounted))
+  }
+
+  crash(silently: boolean): void {
+    const env = this.#env
+    if (env === undefined) return
+    this.#env = undefined
+    this.#mounted = undefined
+    env.crash()
+    this.#world.network.crash(env, silently)
+  }
+
+  /** Unmounts in order. */
+  async stop(): Promise<void> {
+    await this.#mounted?.fs.destroy()
+    this.crash(false)
+  }
+
+  async #mount(env: HostEnv, onMounted: (mounted: Mounted) => void): Promise<void> {
+    for (;;) {
+      try {
+        const mounted = await this.#attempt(env)
+        this.#mounted = mounted
+        onMounted(mounted)
+        return
+      } catch (error) {
+        if (!(error instanceof FsError)) throw error
+        env.log.info('not mounted', { error })
+        await env.delay(1 * second)
+      }
+    }
+  }
+
+  async #attempt(env: HostEnv): Promise<Mounted> {
+    const world = this.#world
+    const network = world.network.of(env)
+    const place = { host: this.name, zone: '' }
+    const session = new Session(env, network, {
+      address: masterAddress,
+      host: this.name,
+      mountpoint: '/mnt',
+      pid: 1,
+      program: 'sim',
+      zone: '',
+      readOnly: false,
+      waitMs: Number.POSITIVE_INFINITY,
+      startWaitMs: 10 * second,
+    })
+    const files = await Files.open(
+      env,
+      session,
+      (master, attrs) =>
+        new ClientDataPath(env, network, master, attrs, world.checksums, { ...simDataPath, place }),
+      { readOnly: false, atime: 'relatime', cache: { inodes: 12, names: 40 } },
+    )
+    const kernel = new Kernel(env, world.fork(), error => world.bug(error))
+    const names = new Names(kernel)
+    const io = new FileIo(kernel, names)
+    const notifier = this.#bugs.deafKernel === true ? deaf : new KernelNotifier(kernel, io, this.#knowsEpochs)
+    const fs = this.#planted(new MountedFileSystem(env, files, notifier, this.#knowsEpochs))
+    await kernel.attach(fs)
+    return { env, kernel, names, io, fs, files }
+  }
+
+  #planted(fs: MountedFileSystem): FileSystem {
+    if (this.#bugs.hastyFsync !== true) return fs
+    return new Proxy<FileSystem>(fs, {
+      get: (target, key: keyof FileSystem) => {
+        if (key === 'fsync') return () => undefined
+        const value = target[key]
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value
+      },
+    })
+  }
+}
+
+const deaf: Notifier = {
+  invalidateInode: async () => undefined,
+  invalidateEntry: async () => undefined,
+  invalidateAllNames: async () => true,
+}

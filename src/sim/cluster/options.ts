@@ -1,0 +1,45 @@
+import { KiB, MiB, second } from '../../core/units.ts'
+import type { EngineSettings } from '../../master/engine/settings.ts'
+
+/** Small blocks, so that a few hundred KiB are several of them; full ones are files, short ones rows. */
+export const simBlockBytes = 128 * KiB
+
+/** The master's times, shortened so that everything that takes hours happens in minutes. */
+export const simSettings: Partial<EngineSettings> = {
+  leaseMs: 10 * second,
+  leaseMarginMs: 1 * second,
+  heartbeatMs: 2 * second,
+  nodeSilentMs: 6 * second,
+  repairDelayMs: 8 * second,
+  condemnedMs: 15 * second,
+  grantMs: 40 * second,
+  pinMs: 20 * second,
+  inventoryMs: 60 * second,
+  copyMs: 20 * second,
+  rowsPerTick: 50,
+}
+
+/** Rows that one command may touch: so few that large ones are done in steps. */
+export const simRowsPerCommand = 16
+
+export const simDataPath = {
+  writeBytes: 1 * MiB,
+  cacheBytes: 512 * KiB,
+  readAheadBytes: 256 * KiB,
+  writeBackAgeMs: 5 * second,
+  putStallMs: 3 * second,
+  getStallMs: 2 * second,
+  giveUpMs: 20 * second,
+}
+
+/** What is broken on purpose, to see that the invariants notice. */
+export interface PlantedBugs {
+  /** Chunkservers' disks answer syncs at once and sync nothing. */
+  readonly lyingDisks?: boolean
+  /** The master forgets stored replies. */
+  readonly forgetfulMaster?: boolean
+  /** The client answers fsync at once. */
+  readonly hastyFsync?: boolean
+  /** The kernel is not told to forget anything. */
+  readonly deafKernel?: boolean
+}

@@ -1,0 +1,380 @@
+import { type Attr, isDirectory } from '../../core/attr.ts'
+import { FsError } from '../../core/errors.ts'
+import type { Opened, OpenFlags } from '../../fuse/filesystem.ts'
+import type { Kernel } from './kernel.ts'
+import { type KernelInode, type Page, pageBytes } from './kernel-inode.ts'
+import type { Names } from './names.ts'
+
+export interface OpenHow {
+  readonly read?: boolean
+  readonly write?: boolean
+  readonly create?: boolean
+  readonly exclusive?: boolean
+  readonly truncate?: boolean
+  readonly append?: boolean
+  readonly sync?: boolean
+}
+
+/** An open file description. */
+export interface OpenedFile {
+  readonly inode: KernelInode
+  readonly opened: Opened
+  readonly how: OpenHow
+  readonly pid: number
+}
+
+/** A READ covers at most so many pages; all of them are locked meanwhile. */
+const readPages = 32
+
+/** System calls on files, by way of the page cache. */
+export class FileIo {
+  readonly #kernel: Kernel
+  readonly #names: Names
+
+  constructor(kernel: Kernel, names: Names) {
+    this.#kernel = kernel
+    this.#names = names
+  }
+
+  async open(path: string, how: OpenHow, pid: number): Promise<OpenedFile> {
+    if (how.create === true) {
+      const created = await this.#create(path, how, pid)
+      if (created !== undefined) return created
+    }
+    const inode = await this.#names.walk(path, pid)
+    if (isDirectory(inode.attr.mode)) throw new FsError('EISDIR', path)
+    inode.opens += 1
+    try {
+      const ask = () =>
+        this.#kernel.request(`open ${path}`, fs => fs.open(inode.ino, flagsOf(how), this.#kernel.caller(pid)))
+      const opened = how.truncate === true ? await this.#truncating(inode, `open ${path}`, ask) : await ask()
+      await this.#begin(inode, opened)
+      return { inode, opened, how, pid }
+    } catch (error) {
+      inode.opens -= 1
+      this.#kernel.release(inode)
+      throw error
+    }
+  }
+
+  async close(file: OpenedFile): Promise<void> {
+    const { inode, opened, pid } = file
+    await this.#writeBack(file)
+    let failure: unknown
+    try {
+      if (opened.noFlush !== true)
+        await this.#kernel.request(`flush ${inode.ino}`, fs =>
+          fs.flush(inode.ino, opened.handle, BigInt(pid), this.#kernel.caller(pid)),
+        )
+    } catch (error) {
+      failure = error
+    }
+    // Nobody waits for RELEASE.
+    void this.#kernel
+      .request(`release ${inode.ino}`, fs => fs.release(inode.ino, opened.handle, undefined))
+      .finally(() => {
+        inode.opens -= 1
+        this.#kernel.release(inode)
+      })
+    if (failure !== undefined) throw failure as Error
+  }
+
+  async read(file: OpenedFile, offset: number, length: number): Promise<Buffer> {
+    const { inode, opened, pid } = file
+    if (opened.directIo === true) {
+      const pieces = await this.#kernel.request(`read ${inode.ino} ${offset}+${length} direct`, fs =>
+        fs.read(inode.ino, opened.handle, offset, length, this.#kernel.caller(pid)),
+      )
+      return Buffer.concat(pieces)
+    }
+    if (offset + length > inode.size) await this.#kernel.freshAttr(inode, pid)
+    const out: Buffer[] = []
+    for (let at = offset; at < offset + length && at < inode.size; ) {
+      const index = Math.floor(at / pageBytes)
+      await this.#fill(file, index, Math.ceil((offset + length) / pageBytes))
+      const page = inode.pages.get(index)
+      if (page?.uptodate !== true) continue
+      const start = at % pageBytes
+      const end = Math.min(pageBytes, offset + length - index * pageBytes, inode.size - index * pageBytes)
+      if (end <= start) break
+      out.push(Buffer.from(page.bytes.subarray(start, end)))
+      at = index * pageBytes + end
+    }
+    inode.attrUntil = 0
+    return Buffer.concat(out)
+  }
+
+  async write(file: OpenedFile, offset: number, data: Buffer): Promise<void> {
+    const { inode, opened, how, pid } = file
+    await inode.lock.run('exclusive', `write ${inode.ino} ${offset}+${data.length}`, async () => {
+      const at = how.append === true ? inode.size : offset
+      const pages = opened.directIo === true ? [] : await this.#takePages(inode, at, data)
+      inode.sizeUnstable += 1
+      let done = false
+      try {
+        const flags = { fromCache: false, append: how.append === true, sync: how.sync === true, killSuidgid: false }
+        const count = await this.#kernel.request(`write ${inode.ino} ${at}+${data.length}`, fs =>
+          fs.write(inode.ino, opened.handle, at, data, flags, this.#kernel.caller(pid)),
+        )
+        if (count !== data.length) throw new FsError('EIO', `wrote ${count} of ${data.length}`)
+        done = true
+        inode.version = this.#kernel.nextVersion()
+        inode.size = Math.max(inode.size, at + count)
+        inode.attrUntil = 0
+      } finally {
+        inode.sizeUnstable -= 1
+        for (const { index, page, release } of pages) {
+          if (!done) page.uptodate = false
+          if (!page.uptodate && !page.dirty) inode.pages.delete(index)
+          release()
+        }
+      }
+      if (opened.directIo === true) await this.dropPages(inode, at, at + data.length)
+    })
+  }
+
+  /** Stores through a shared mapping: the page is made dirty, and written by `fsync` or when it is dropped. */
+  async store(file: OpenedFile, offset: number, data: Buffer): Promise<void> {
+    const { inode } = file
+    for (let at = 0; at < data.length; ) {
+      const index = Math.floor((offset + at) / pageBytes)
+      const start = (offset + at) % pageBytes
+      const count = Math.min(pageBytes - start, data.length - at)
+      await this.#fill(file, index, index + 1)
+      const page = inode.pages.get(index)
+      if (page?.uptodate !== true) continue
+      data.copy(page.bytes, start, at, at + count)
+      page.dirty = true
+      this.#mapped.set(inode, file)
+      at += count
+    }
+  }
+
+  async fsync(file: OpenedFile, dataOnly: boolean): Promise<void> {
+    const { inode, opened, pid } = file
+    await this.#writeBack(file)
+    await inode.lock.run('exclusive', `fsync ${inode.ino}`, () =>
+      this.#kernel.request(`fsync ${inode.ino}`, fs =>
+        fs.fsync(inode.ino, opened.handle, dataOnly, this.#kernel.caller(pid)),
+      ),
+    )
+  }
+
+  async truncate(file: OpenedFile, size: number): Promise<void> {
+    const { inode, opened, pid } = file
+    await this.#truncating(inode, `truncate ${inode.ino} ${size}`, async () => {
+      const { attr, attrTtlMs } = await this.#kernel.request(`truncate ${inode.ino} ${size}`, fs =>
+        fs.setattr(inode.ino, { size }, opened.handle, this.#kernel.caller(pid)),
+      )
+      this.#kernel.setAttr(inode, attr, attrTtlMs)
+      inode.size = attr.size
+    })
+  }
+
+  /** Makes a hole. */
+  async punch(file: OpenedFile, offset: number, length: number): Promise<void> {
+    const { inode, opened, pid } = file
+    await inode.lock.run('exclusive', `punch ${inode.ino}`, async () => {
+      await this.#writeBack(file)
+      const mode = { keepSize: true, punchHole: true, zeroRange: false }
+      await this.#kernel.request(`punch ${inode.ino}`, fs =>
+        fs.fallocate(inode.ino, opened.handle, offset, length, mode, this.#kernel.caller(pid)),
+      )
+      await this.dropPages(inode, offset, offset + length)
+      inode.version = this.#kernel.nextVersion()
+      inode.attrUntil = 0
+    })
+  }
+
+  /** copy_file_range between two files; how much was copied. */
+  async copy(from: OpenedFile, fromOffset: number, to: OpenedFile, toOffset: number, length: number): Promise<number> {
+    const kernel = this.#kernel
+    await this.#writeBack(from)
+    return to.inode.lock.run('exclusive', `copy ${from.inode.ino} ${to.inode.ino}`, async () => {
+      await this.#writeBack(to)
+      to.inode.sizeUnstable += 1
+      try {
+        const count = await kernel.request(`copy ${from.inode.ino} ${to.inode.ino}`, fs =>
+          fs.copyFileRange(
+            { ino: from.inode.ino, handle: from.opened.handle, offset: fromOffset },
+            { ino: to.inode.ino, handle: to.opened.handle, offset: toOffset },
+            length,
+            kernel.caller(to.pid),
+          ),
+        )
+        await this.dropPages(to.inode, toOffset, toOffset + count)
+        to.inode.version = kernel.nextVersion()
+        to.inode.size = Math.max(to.inode.size, toOffset + count)
+        to.inode.attrUntil = 0
+        return count
+      } finally {
+        to.inode.sizeUnstable -= 1
+      }
+    })
+  }
+
+  async fstat(file: OpenedFile): Promise<Attr> {
+    return this.#kernel.freshAttr(file.inode, file.pid)
+  }
+
+  /** Drops the pages of a range, each after its lock was had and what is dirty written. */
+  async dropPages(inode: KernelInode, from: number, to: number): Promise<void> {
+    const first = Math.floor(from / pageBytes)
+    for (const index of [...inode.pages.keys()].sort((a, b) => a - b)) {
+      if (index < first || index * pageBytes >= to) continue
+      const page = inode.pages.get(index)
+      if (page === undefined) continue
+      await page.lock.run('exclusive', `invalidation of inode ${inode.ino}`, async () => {
+        if (page.dirty) await this.#launder(inode, index, page)
+        if (inode.pages.get(index) === page) inode.pages.delete(index)
+      })
+    }
+  }
+
+  readonly #mapped = new Map<KernelInode, OpenedFile>()
+
+  async #create(path: string, how: OpenHow, pid: number): Promise<OpenedFile | undefined> {
+    const kernel = this.#kernel
+    const { parent, name } = await this.#names.place(path, pid)
+    return parent.lock.run('exclusive', `create ${path}`, async () => {
+      const found = await this.#names.lookupLocked(parent, name, pid)
+      if (found !== undefined) {
+        if (how.exclusive === true) throw new FsError('EEXIST', path)
+        return undefined
+      }
+      const { version, epoch } = kernel
+      const made = { mode: 0o100644, umask: 0o022, rdev: 0 }
+      const { entry, opened } = await kernel.request(`create ${path}`, fs =>
+        fs.create(parent.ino, name, made, flagsOf(how), how.exclusive === true, kernel.caller(pid)),
+      )
+      const inode = kernel.instantiate(entry, version)
+      inode.opens += 1
+      kernel.setDentry(parent, name, inode, entry.nameTtlMs, epoch)
+      parent.attrUntil = 0
+      await this.#begin(inode, opened)
+      return { inode, opened, how, pid }
+    })
+  }
+
+  /** What the kernel does with its pages when a file was opened. */
+  async #begin(inode: KernelInode, { keepCache, directIo }: Opened): Promise<void> {
+    if (keepCache !== true && directIo !== true) await this.dropPages(inode, 0, Number.POSITIVE_INFINITY)
+  }
+
+  async #truncating<T>(inode: KernelInode, who: string, work: () => Promise<T>): Promise<T> {
+    return inode.lock.run('exclusive', who, async () => {
+      inode.sizeUnstable += 1
+      try {
+        const result = await work()
+        if (who.startsWith('open')) {
+          inode.version = this.#kernel.nextVersion()
+          inode.size = 0
+          inode.attrUntil = 0
+          this.#kernel.truncatePages(inode, 0)
+        }
+        return result
+      } finally {
+        inode.sizeUnstable -= 1
+      }
+    })
+  }
+
+  /** Reads what is missing from a page on, up to before `end`, with all of it locked. */
+  async #fill(file: OpenedFile, first: number, end: number): Promise<void> {
+    const { inode, opened, pid } = file
+    const kernel = this.#kernel
+    const locked: { page: Page; release: () => void }[] = []
+    try {
+      const limit = Math.min(end, first + readPages, Math.ceil(inode.size / pageBytes))
+      for (let index = first; index < limit; index++) {
+        const page = inode.page(index)
+        if (page.uptodate) break
+        // Beyond the first, a page that somebody has is not waited for.
+        if (index > first && !page.lock.free) break
+        const release = await page.lock.take('exclusive', `read of inode ${inode.ino}`)
+        locked.push({ page, release })
+        if (inode.pages.get(index) !== page || page.uptodate) break
+      }
+      const wanted = locked.filter(({ page }) => !page.uptodate)
+      if (wanted.length === 0) return
+      const { version } = kernel
+      const offset = first * pageBytes
+      const length = wanted.length * pageBytes
+      const pieces = await kernel.request(`read ${inode.ino} ${offset}+${length}`, fs =>
+        fs.read(inode.ino, opened.handle, offset, length, kernel.caller(pid)),
+      )
+      const data = Buffer.concat(pieces)
+      for (const [at, { page }] of wanted.entries()) {
+        page.bytes.fill(0)
+        data.copy(page.bytes, 0, at * pageBytes, (at + 1) * pageBytes)
+        page.uptodate = true
+      }
+      // A short read means the end of the file, unless something newer is known.
+      if (data.length < length && inode.version <= version && inode.sizeUnstable === 0) {
+        if (inode.size > offset + data.length) {
+          inode.version = kernel.nextVersion()
+          inode.size = offset + data.length
+        }
+      }
+    } finally {
+      for (const { release } of locked) release()
+    }
+  }
+
+  /** Puts what is written into pages, which stay locked until it is answered. */
+  async #takePages(inode: KernelInode, offset: number, data: Buffer): Promise<{ index: number; page: Page; release: () => void }[]> {
+    const taken: { index: number; page: Page; release: () => void }[] = []
+    for (let at = 0; at < data.length; ) {
+      const index = Math.floor((offset + at) / pageBytes)
+      const start = (offset + at) % pageBytes
+      const count = Math.min(pageBytes - start, data.length - at)
+      for (;;) {
+        const page = inode.page(index)
+        const release = await page.lock.take('exclusive', `write of inode ${inode.ino}`)
+        if (inode.pages.get(index) !== page) {
+          release()
+          continue
+        }
+        data.copy(page.bytes, start, at, at + count)
+        if (count === pageBytes) page.uptodate = true
+        taken.push({ index, page, release })
+        break
+      }
+      at += count
+    }
+    return taken
+  }
+
+  async #writeBack(file: OpenedFile): Promise<void> {
+    const { inode } = file
+    for (const [index, page] of [...inode.pages]) {
+      if (!page.dirty) continue
+      await page.lock.run('exclusive', `write-back of inode ${inode.ino}`, () => this.#launder(inode, index, page))
+    }
+  }
+
+  async #launder(inode: KernelInode, index: number, page: Page): Promise<void> {
+    const file = this.#mapped.get(inode)
+    const offset = index * pageBytes
+    const data = Buffer.from(page.bytes.subarray(0, Math.min(pageBytes, inode.size - offset)))
+    page.dirty = false
+    if (file === undefined || data.length === 0) return
+    const flags = { fromCache: true, append: false, sync: false, killSuidgid: false }
+    await this.#kernel.request(`write-back ${inode.ino} ${offset}+${data.length}`, fs =>
+      fs.write(inode.ino, file.opened.handle, offset, data, flags, this.#kernel.caller(0)),
+    )
+  }
+}
+
+function flagsOf(how: OpenHow): OpenFlags {
+  return {
+    read: how.read === true,
+    write: how.write === true,
+    append: how.append === true,
+    truncate: how.truncate === true && how.create !== true,
+    sync: how.sync === true,
+    direct: false,
+    noAtime: false,
+    killSuidgid: false,
+  }
+}

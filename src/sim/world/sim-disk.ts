@@ -1,0 +1,236 @@
+/**
+ * A machine's disk: what is on stable storage, and what only its memory knows. A power cut keeps, of
+ * what was not synced, whatever chance says: each name old or new, of each file's tail any prefix, or
+ * blocks of zeros. The death of a process alone loses nothing.
+ */
+import type { Disk, DiskFile, DiskSpace } from '../../chunkserver/disk/disk.ts'
+import { must } from '../../core/assert.ts'
+import { FsError } from '../../core/errors.ts'
+import type { HostEnv } from './host.ts'
+import type { Prng } from './prng.ts'
+
+interface Node {
+  bytes: Buffer
+  length: number
+  /** Up to here the bytes survive a power cut. */
+  synced: number
+}
+
+interface Folder {
+  /** As the running system sees it. */
+  names: Map<string, Node>
+  /** As a power cut leaves it at least. */
+  durable: Map<string, Node>
+}
+
+/** Outlives the processes that use it. */
+export class DiskPlatter {
+  readonly prng: Prng
+  capacityBytes: number
+  /** Chance that an operation takes long, and that it fails with EIO. */
+  slow = 0.01
+  failing = 0
+  /** Planted bug: datasync answers at once and syncs nothing. */
+  lying = false
+  readonly #folders = new Map<string, Folder>([['.', emptyFolder()]])
+
+  constructor(prng: Prng, capacityBytes: number) {
+    this.prng = prng
+    this.capacityBytes = capacityBytes
+  }
+
+  folder(path: string): Folder {
+    const folder = this.#folders.get(path)
+    if (folder === undefined) throw new FsError('ENOENT', `no folder ${path}`)
+    return folder
+  }
+
+  makeFolder(path: string): void {
+    this.folder(parentOf(path))
+    // Folders are made once, when a store is; that one can lose them is not worth modelling.
+    if (!this.#folders.has(path)) this.#folders.set(path, emptyFolder())
+  }
+
+  get usedBytes(): number {
+    const nodes = new Set<Node>()
+    for (const folder of this.#folders.values()) for (const node of folder.names.values()) nodes.add(node)
+    let sum = 0
+    for (const node of nodes) sum += node.length
+    return sum
+  }
+
+  /** The machine loses power. */
+  cutPower(): void {
+    for (const folder of this.#folders.values()) {
+      for (const name of new Set([...folder.names.keys(), ...folder.durable.keys()])) {
+        const [now, then] = [folder.names.get(name), folder.durable.get(name)]
+        const kept = now === then || this.prng.chance(0.5) ? now : then
+        if (kept === undefined) folder.durable.delete(name)
+        else folder.durable.set(name, kept)
+      }
+      folder.names = new Map(folder.durable)
+    }
+    const nodes = new Set([...this.#folders.values()].flatMap(folder => [...folder.names.values()]))
+    for (const node of nodes) this.#tear(node)
+  }
+
+  /** Flips a bit of some file in the folders below `under`; tells which file, if there was one. */
+  rot(under: string): string | undefined {
+    const files = [...this.#folders]
+      .filter(([path]) => path.startsWith(`${under}/`))
+      .flatMap(([path, folder]) => [...folder.names].map(([name, node]) => ({ path: `${path}/${name}`, node })))
+      .filter(({ node }) => node.length > 0)
+    if (files.length === 0) return undefined
+    const { path, node } = this.prng.pick(files)
+    const at = this.prng.below(node.length)
+    node.bytes[at] = must(node.bytes[at], 'byte') ^ (1 << this.prng.below(8))
+    return path
+  }
+
+  #tear(node: Node): void {
+    if (node.synced === node.length) return
+    const kept = node.synced + this.prng.below(node.length - node.synced + 1)
+    const whole = node.synced + this.prng.below(kept - node.synced + 1)
+    // The length reached the disk, what it covers did not.
+    node.bytes.fill(0, whole, kept)
+    node.length = kept
+    node.synced = kept
+  }
+}
+
+const emptyFolder = (): Folder => ({ names: new Map(), durable: new Map() })
+
+/** The disk as one start of its machine uses it. */
+export class SimDisk implements Disk {
+  readonly #env: HostEnv
+  readonly #platter: DiskPlatter
+
+  constructor(env: HostEnv, platter: DiskPlatter) {
+    this.#env = env
+    this.#platter = platter
+  }
+
+  async create(path: string): Promise<DiskFile> {
+    const { folder, name } = this.#at(path)
+    if (folder.names.has(name)) throw new FsError('EEXIST', `${path} exists`)
+    this.#mayWrite(0)
+    const node: Node = { bytes: Buffer.alloc(0), length: 0, synced: 0 }
+    folder.names.set(name, node)
+    await this.#work(0.01, 0.1)
+    return new SimFile(this.#env, this.#platter, node)
+  }
+
+  async open(path: string): Promise<DiskFile> {
+    const { folder, name } = this.#at(path)
+    await this.#work(0.01, 0.1)
+    const node = folder.names.get(name)
+    if (node === undefined) throw new FsError('ENOENT', `no file ${path}`)
+    return new SimFile(this.#env, this.#platter, node)
+  }
+
+  async rename(from: string, to: string): Promise<void> {
+    const old = this.#at(from)
+    const node = old.folder.names.get(old.name)
+    if (node === undefined) throw new FsError('ENOENT', `no file ${from}`)
+    const target = this.#at(to)
+    old.folder.names.delete(old.name)
+    target.folder.names.set(target.name, node)
+    await this.#work(0.01, 0.1)
+  }
+
+  async unlink(path: string): Promise<void> {
+    const { folder, name } = this.#at(path)
+    if (!folder.names.delete(name)) throw new FsError('ENOENT', `no file ${path}`)
+    await this.#work(0.01, 0.1)
+  }
+
+  async list(path: string): Promise<string[]> {
+    return [...this.#platter.folder(path).names.keys()]
+  }
+
+  async makeFolder(path: string): Promise<void> {
+    this.#platter.makeFolder(path)
+  }
+
+  async syncFolder(path: string): Promise<void> {
+    const folder = this.#platter.folder(path)
+    const names = new Map(folder.names)
+    await this.#work(0.1, 2)
+    if (!this.#platter.lying) folder.durable = names
+  }
+
+  async space(): Promise<DiskSpace> {
+    const { capacityBytes, usedBytes } = this.#platter
+    return { totalBytes: capacityBytes, freeBytes: Math.max(0, capacityBytes - usedBytes) }
+  }
+
+  #at(path: string): { folder: Folder; name: string } {
+    return { folder: this.#platter.folder(parentOf(path)), name: path.slice(path.lastIndexOf('/') + 1) }
+  }
+
+  #mayWrite(bytes: number): void {
+    const { capacityBytes, usedBytes, failing, prng } = this.#platter
+    if (failing > 0 && prng.chance(failing)) throw new FsError('EIO', 'the disk failed')
+    if (usedBytes + bytes > capacityBytes) throw new FsError('ENOSPC', 'the disk is full')
+  }
+
+  #work(least: number, most: number): Promise<void> {
+    return work(this.#env, this.#platter, least, most)
+  }
+}
+
+class SimFile implements DiskFile {
+  readonly #env: HostEnv
+  readonly #platter: DiskPlatter
+  readonly #node: Node
+
+  constructor(env: HostEnv, platter: DiskPlatter, node: Node) {
+    this.#env = env
+    this.#platter = platter
+    this.#node = node
+  }
+
+  async append(data: Uint8Array): Promise<void> {
+    const { capacityBytes, usedBytes, failing, prng } = this.#platter
+    if (failing > 0 && prng.chance(failing)) throw new FsError('EIO', 'the disk failed')
+    if (usedBytes + data.length > capacityBytes) throw new FsError('ENOSPC', 'the disk is full')
+    await work(this.#env, this.#platter, 0.02, 0.3)
+    // Taken only now: a buffer that was used again before this resolved shows as wrong bytes.
+    const node = this.#node
+    if (node.bytes.length < node.length + data.length) {
+      const larger = Buffer.alloc(Math.max(2 * node.bytes.length, node.length + data.length))
+      node.bytes.copy(larger, 0, 0, node.length)
+      node.bytes = larger
+    }
+    node.bytes.set(data, node.length)
+    node.length += data.length
+  }
+
+  async read(offset: number, length: number): Promise<Buffer> {
+    await work(this.#env, this.#platter, 0.02, 0.5)
+    const { bytes, length: end } = this.#node
+    return Buffer.from(bytes.subarray(offset, Math.max(offset, Math.min(end, offset + length))))
+  }
+
+  async size(): Promise<number> {
+    return this.#node.length
+  }
+
+  async datasync(): Promise<void> {
+    if (this.#platter.lying) return
+    const { length } = this.#node
+    await work(this.#env, this.#platter, 0.2, 4)
+    this.#node.synced = Math.max(this.#node.synced, length)
+  }
+
+  async close(): Promise<void> {
+    // Closing syncs nothing.
+  }
+}
+
+function work(env: HostEnv, platter: DiskPlatter, least: number, most: number): Promise<void> {
+  const time = platter.prng.between(least, most)
+  return env.delay(platter.prng.chance(platter.slow) ? time * 50 : time)
+}
+
+const parentOf = (path: string): string => (path.includes('/') ? path.slice(0, path.lastIndexOf('/')) : '.')

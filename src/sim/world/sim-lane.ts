@@ -1,0 +1,52 @@
+import type { Lane } from '../../core/network.ts'
+import { packed, unpacked } from '../../env/lane-messages.ts'
+import type { HostEnv } from './host.ts'
+
+/**
+ * A thread with a database, in virtual time: batches in order, each answered after its delay, which
+ * stands for work and sync. A batch takes effect as a whole: at its end, or, if the machine stops
+ * before, then or never.
+ */
+export class SimLane<In, Out> implements Lane<In, Out> {
+  readonly #env: HostEnv
+  readonly #delay: () => number
+  readonly #apply: (batch: readonly In[]) => Out[] | Promise<Out[]>
+  #last: Promise<unknown> = Promise.resolve()
+  #running: readonly In[] | undefined
+
+  constructor(env: HostEnv, delay: () => number, apply: (batch: readonly In[]) => Out[] | Promise<Out[]>) {
+    this.#env = env
+    this.#delay = delay
+    this.#apply = apply
+  }
+
+  run(batch: readonly In[]): Promise<Out[]> {
+    const own = copied(batch)
+    const done = this.#last.then(() => this.#runOne(own))
+    this.#last = done.catch(() => undefined)
+    return done
+  }
+
+  async close(): Promise<void> {
+    await this.#last
+  }
+
+  /** The machine stops. With `committed` the batch under way reached the disk, though nobody hears of it. */
+  stop(committed: boolean): void {
+    const batch = this.#running
+    this.#running = undefined
+    if (committed && batch !== undefined) void this.#apply(batch)
+  }
+
+  async #runOne(batch: readonly In[]): Promise<Out[]> {
+    this.#running = batch
+    await this.#env.delay(this.#delay())
+    this.#running = undefined
+    return copied(await this.#apply(batch))
+  }
+}
+
+/** As a thread gets it. */
+function copied<T>(value: T): T {
+  return unpacked(packed(value).value) as T
+}
