@@ -4,7 +4,7 @@ import { FsError } from '#src/core/errors.ts'
 import { type BlockId, blockIdToBytes } from '#src/core/ids.ts'
 import type { Link, Network } from '#src/core/network.ts'
 import { second } from '#src/core/units.ts'
-import type { BlocksDown, BlocksUp, GetData, PutOutcome } from '#src/wire/gen/cairn/v1/blocks.ts'
+import type { BlocksDown, BlocksUp, GetData, PutOutcome, SmallBlock } from '#src/wire/gen/cairn/v1/blocks.ts'
 import type { Grant } from '#src/wire/gen/cairn/v1/common.ts'
 import { grantMac } from '#src/wire/mac.ts'
 import { blocksOpen } from '#src/wire/services.ts'
@@ -112,6 +112,13 @@ export class TestClient {
         data: block.data,
       }))
       this.link.send({ item: { $case: 'putSmall', value: { call, blocks: small } } })
+    })
+  }
+
+  /** One small block as it is given. */
+  putRaw(small: SmallBlock): Promise<PutOutcome[]> {
+    return this.#new('put', call => {
+      this.link.send({ item: { $case: 'putSmall', value: { call, blocks: [small] } } })
     })
   }
 

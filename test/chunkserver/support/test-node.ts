@@ -41,10 +41,12 @@ export function directLane(open: () => Database): IndexLane & { readonly engine:
 export interface OpenStoreOptions extends SpaceOptions {
   readonly env?: Env
   readonly disk?: Disk
+  /** Whether the node believes that a master accepted it; default true. */
+  readonly accepted?: boolean
 }
 
 export async function openStore(folder: string, options: OpenStoreOptions = {}): Promise<BlockStore> {
-  const { env = realEnv(quietLog), disk = new RealDisk(folder), ...space } = options
+  const { env = realEnv(quietLog), disk = new RealDisk(folder), accepted: _, ...space } = options
   const index = new BlockIndex(directLane(() => openIndexWriter(folder)))
   return BlockStore.open({ env, disk, index, checksums, ...space })
 }
@@ -78,7 +80,7 @@ export async function startNode(
   authority.noteTime(now)
   await store.join(cluster, node)
   const { incarnation } = store.identity
-  authority.accept({ cluster, node, incarnation, key, blockBytes: 4 * MiB })
+  if (options.accepted !== false) authority.accept({ cluster, node, incarnation, key, blockBytes: 4 * MiB })
   const peers = new Peers(env, network)
   const service = new BlocksService({ env, store, authority, peers, checksums })
   const listener = await network.listen('127.0.0.1:0', serving => service.register(serving))
