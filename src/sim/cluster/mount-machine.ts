@@ -22,6 +22,7 @@ export interface Mounted {
   readonly names: Names
   readonly io: FileIo
   readonly fs: FileSystem
+  readonly session: Session
   readonly files: Files
 }
 
@@ -119,7 +120,7 @@ export class MountMachine {
     const notifier = this.#bugs.deafKernel === true ? deaf : new KernelNotifier(kernel, io, this.#knowsEpochs)
     const fs = this.#planted(new MountedFileSystem(env, files, notifier, this.#knowsEpochs))
     await kernel.attach(fs)
-    return { env, kernel, names, io, fs, files }
+    return { env, kernel, names, io, fs, session, files }
   }
 
   #planted(fs: MountedFileSystem): FileSystem {

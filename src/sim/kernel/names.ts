@@ -97,7 +97,9 @@ export class Names {
     const target = await this.place(to, pid)
     const who = `rename ${from} ${to}`
     const locks = [...new Set([old.parent, target.parent])].sort((a, b) => (a.ino < b.ino ? -1 : 1))
-    const work = () => this.#renameLocked(old, target, mode, who, pid)
+    const below = (path: string, of: string) => path !== of && `${path}/`.startsWith(`${of}/`)
+    const trap = below(to, from) ? 'EINVAL' : below(from, to) ? (mode === 'exchange' ? 'EINVAL' : 'ENOTEMPTY') : undefined
+    const work = () => this.#renameLocked(old, target, mode, who, pid, trap)
     const [first, second] = locks
     if (first === undefined) return
     if (second === undefined) await first.lock.run('exclusive', who, work)
@@ -260,6 +262,7 @@ export class Names {
     mode: 'replace' | 'noreplace' | 'exchange',
     who: string,
     pid: number,
+    trap: 'EINVAL' | 'ENOTEMPTY' | undefined,
   ): Promise<void> {
     const kernel = this.#kernel
     const moved = await this.lookupLocked(old.parent, old.name, pid)
@@ -267,8 +270,8 @@ export class Names {
     const replaced = await this.lookupLocked(target.parent, target.name, pid)
     if (mode === 'noreplace' && replaced !== undefined) throw new FsError('EEXIST', who)
     if (mode === 'exchange' && replaced === undefined) throw new FsError('ENOENT', who)
-    if (moved === target.parent || replaced === old.parent) throw new FsError(moved === target.parent ? 'EINVAL' : 'ENOTEMPTY', who)
-    if (moved === replaced && mode === 'replace') return
+    if (trap !== undefined) throw new FsError(trap, who)
+    if (moved === replaced) return
     if (replaced !== undefined && mode === 'replace') {
       const [a, b] = [isDirectory(moved.attr.mode), isDirectory(replaced.attr.mode)]
       if (a !== b) throw new FsError(a ? 'ENOTDIR' : 'EISDIR', who)

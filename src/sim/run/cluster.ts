@@ -1,0 +1,35 @@
+import { MiB } from '../../core/units.ts'
+import { MasterMachine } from '../cluster/master-machine.ts'
+import { MountMachine } from '../cluster/mount-machine.ts'
+import { NodeMachine } from '../cluster/node-machine.ts'
+import type { World } from '../world/world.ts'
+import type { Plan } from './plan.ts'
+
+export const nodeCapacityBytes = 64 * MiB
+
+/** The machines of a run. */
+export class Cluster {
+  readonly master: MasterMachine
+  readonly nodes: readonly NodeMachine[]
+  readonly mounts: readonly MountMachine[]
+
+  constructor(world: World, plan: Plan) {
+    const { copies, minCopies, bugs } = plan
+    this.master = new MasterMachine(world, { copies, minCopies, forgetful: bugs.forgetfulMaster === true })
+    this.nodes = Array.from(
+      { length: plan.nodes },
+      (_, index) => new NodeMachine(world, `node${index + 1}`, nodeCapacityBytes),
+    )
+    this.mounts = Array.from({ length: plan.mounts }, (_, index) => new MountMachine(world, `mount${index + 1}`, bugs))
+    for (const { disk } of this.nodes) disk.lying = bugs.lyingDisks === true
+  }
+
+  get machineNames(): string[] {
+    return [this.master.name, ...this.nodes.map(({ name }) => name), ...this.mounts.map(({ name }) => name)]
+  }
+
+  start(): void {
+    this.master.start()
+    for (const node of this.nodes) node.start()
+  }
+}

@@ -1,0 +1,200 @@
+import { KiB, second } from '../../core/units.ts'
+import type { Prng } from '../world/prng.ts'
+import { cutBetween } from '../world/sim-network.ts'
+import type { World } from '../world/world.ts'
+import { type Cluster, nodeCapacityBytes } from './cluster.ts'
+import type { Plan } from './plan.ts'
+
+/** Breaks machines, disks and ways, each for a while; the seed decides what and when. */
+export class Faults {
+  readonly #world: World
+  readonly #cluster: Cluster
+  readonly #plan: Plan
+  readonly #prng: Prng
+  readonly #crashMount: (index: number) => void
+  readonly #startMount: (index: number) => void
+  #on = false
+
+  constructor(
+    world: World,
+    cluster: Cluster,
+    plan: Plan,
+    mounts: { readonly crash: (index: number) => void; readonly start: (index: number) => void },
+  ) {
+    this.#world = world
+    this.#cluster = cluster
+    this.#plan = plan
+    this.#prng = world.fork()
+    this.#crashMount = mounts.crash
+    this.#startMount = mounts.start
+  }
+
+  begin(): void {
+    this.#on = true
+    this.#next()
+  }
+
+  /** Everything is repaired and started. */
+  end(): void {
+    const { network } = this.#world
+    this.#on = false
+    network.heal()
+    Object.assign(network.weather, { cut: 0, slow: 0, maxDelay: 2 })
+    const { master, nodes, mounts } = this.#cluster
+    master.slowness = 1
+    if (!master.up) master.start()
+    for (const node of nodes) {
+      node.disk.capacityBytes = nodeCapacityBytes
+      if (!node.up) node.start()
+    }
+    for (const [index, mount] of mounts.entries()) if (!mount.up) this.#startMount(index)
+  }
+
+  #next(): void {
+    this.#world.timeline.after(this.#prng.between(50, this.#plan.faultEveryMs), () => {
+      if (!this.#on) return
+      this.#strike()
+      this.#next()
+    })
+  }
+
+  /** Undoes a fault after a while, unless all was repaired before. */
+  #later(least: number, most: number, undo: () => void): void {
+    this.#world.timeline.after(this.#prng.between(least, most), () => {
+      if (this.#on) undo()
+    })
+  }
+
+  #strike(): void {
+    const prng = this.#prng
+    const { nodes, mounts } = this.#cluster
+    const fault = prng.pick([
+      () => this.#master(),
+      () => this.#master(),
+      () => this.#node(prng.below(nodes.length)),
+      () => this.#node(prng.below(nodes.length)),
+      () => this.#node(prng.below(nodes.length)),
+      () => this.#allNodes(),
+      () => this.#mount(prng.below(mounts.length)),
+      () => this.#partition(),
+      () => this.#partition(),
+      () => this.#isolate(),
+      () => this.#storm(),
+      () => this.#fill(prng.below(nodes.length)),
+      () => this.#slowMaster(),
+      () => this.#powerCut(),
+    ])
+    fault()
+  }
+
+  #master(): void {
+    const { master } = this.#cluster
+    if (!master.up) return
+    this.#say('crash master')
+    master.crash(this.#prng.chance(0.3))
+    const most = this.#prng.chance(0.2) ? 20 * second : 3 * second
+    this.#later(20, most, () => {
+      if (master.up) return
+      this.#say('start master')
+      master.start()
+    })
+  }
+
+  #node(index: number): void {
+    const node = this.#cluster.nodes[index]
+    if (node?.up !== true) return
+    const power = this.#prng.chance(0.5)
+    this.#say(`crash ${node.name}${power ? ' (power)' : ''}`)
+    node.crash(this.#prng.chance(0.3), power)
+    const most = this.#prng.chance(0.3) ? 25 * second : 3 * second
+    this.#later(20, most, () => {
+      if (node.up) return
+      this.#say(`start ${node.name}`)
+      node.start()
+    })
+  }
+
+  #allNodes(): void {
+    for (let index = 0; index < this.#cluster.nodes.length; index++) this.#node(index)
+  }
+
+  #mount(index: number): void {
+    const mount = this.#cluster.mounts[index]
+    if (mount?.up !== true) return
+    this.#say(`crash ${mount.name}`)
+    this.#crashMount(index)
+    this.#later(20, 5 * second, () => {
+      if (!mount.up) this.#startMount(index)
+    })
+  }
+
+  #powerCut(): void {
+    this.#say('power cut')
+    this.#master()
+    this.#allNodes()
+    for (let index = 0; index < this.#cluster.mounts.length; index++) this.#mount(index)
+  }
+
+  #partition(): void {
+    const prng = this.#prng
+    const names = this.#cluster.machineNames
+    const a = prng.pick(names)
+    const b = prng.pick(names.filter(name => name !== a))
+    const ways = prng.pick(['both', 'both', 'there', 'back'] as const)
+    this.#say(`cut ${a} ${b} ${ways}`)
+    cutBetween(this.#world.network, a, b, ways)
+    this.#later(50, prng.chance(0.3) ? 30 * second : 5 * second, () => this.#heal(a, b))
+  }
+
+  /** One machine is cut off from all others. */
+  #isolate(): void {
+    const prng = this.#prng
+    const names = this.#cluster.machineNames
+    const alone = prng.pick(names)
+    const others = names.filter(name => name !== alone)
+    this.#say(`cut off ${alone}`)
+    for (const other of others) cutBetween(this.#world.network, alone, other, 'both')
+    this.#later(50, prng.chance(0.4) ? 30 * second : 4 * second, () => {
+      for (const other of others) this.#heal(alone, other)
+    })
+  }
+
+  #heal(a: string, b: string): void {
+    this.#say(`heal ${a} ${b}`)
+    this.#world.network.setCut(a, b, false)
+    this.#world.network.setCut(b, a, false)
+  }
+
+  /** Links break and stall. */
+  #storm(): void {
+    const { weather } = this.#world.network
+    this.#say('storm')
+    Object.assign(weather, { cut: this.#prng.between(0, 0.02), slow: this.#prng.between(0, 0.05), maxDelay: 10 })
+    this.#later(500, 8 * second, () => {
+      this.#say('storm ends')
+      Object.assign(weather, { cut: 0, slow: 0, maxDelay: 2 })
+    })
+  }
+
+  #fill(index: number): void {
+    const node = this.#cluster.nodes[index]
+    if (node === undefined) return
+    this.#say(`fill ${node.name}`)
+    node.disk.capacityBytes = node.disk.usedBytes + this.#prng.below(256 * KiB)
+    this.#later(500, 15 * second, () => {
+      node.disk.capacityBytes = nodeCapacityBytes
+    })
+  }
+
+  #slowMaster(): void {
+    this.#say('slow master')
+    this.#cluster.master.slowness = this.#prng.between(10, 200)
+    this.#later(100, 4 * second, () => {
+      this.#cluster.master.slowness = 1
+    })
+  }
+
+  #say(what: string): void {
+    this.#world.say('*', what)
+  }
+}

@@ -1,0 +1,39 @@
+import { second } from '../../core/units.ts'
+import type { PlantedBugs } from '../cluster/options.ts'
+import { Prng } from '../world/prng.ts'
+
+/** What a seed decides beforehand. */
+export interface Plan {
+  readonly seed: number
+  readonly nodes: number
+  readonly copies: number
+  readonly minCopies: number
+  readonly mounts: number
+  /** Programs on each mount. */
+  readonly programs: number
+  /** Without faults every answer must be right. */
+  readonly calmMs: number
+  readonly faultMs: number
+  /** Milliseconds between two faults, at most. */
+  readonly faultEveryMs: number
+  readonly bugs: PlantedBugs
+}
+
+export function planOf(seed: number, bugs: PlantedBugs = {}): Plan {
+  const prng = new Prng(seed ^ 0x5eed)
+  const nodes = prng.pick([3, 3, 3, 4, 5])
+  const copies = prng.pick([2, 3, 3])
+  const quiet = prng.chance(0.1)
+  return {
+    seed,
+    nodes,
+    copies,
+    minCopies: 2,
+    mounts: 1,
+    programs: prng.pick([1, 2, 3]),
+    calmMs: prng.between(1, 4) * second,
+    faultMs: quiet ? 0 : prng.between(10, 50) * second,
+    faultEveryMs: prng.pick([800, 3000, 8000]),
+    bugs,
+  }
+}

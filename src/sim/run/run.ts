@@ -1,0 +1,257 @@
+import { createHash } from 'node:crypto'
+import type { Checksums } from '../../core/checksum.ts'
+import { messageOf } from '../../core/errors.ts'
+import { second } from '../../core/units.ts'
+import { MountMachine, type Mounted } from '../cluster/mount-machine.ts'
+import { Tree } from '../model/tree.ts'
+import { Inspector } from '../workload/inspector.ts'
+import type { Memory } from '../workload/memory.ts'
+import { Program, type Rules } from '../workload/program.ts'
+import type { Prng } from '../world/prng.ts'
+import { type Failure, World } from '../world/world.ts'
+import { Cluster } from './cluster.ts'
+import { Faults } from './faults.ts'
+import { checkCopies, checkMetadata, unfinished } from './final-checks.ts'
+import type { Plan } from './plan.ts'
+
+export interface Outcome {
+  readonly failure: Failure | undefined
+  readonly virtualMs: number
+  readonly events: number
+  /** System calls that were answered. */
+  readonly calls: number
+  /** Of everything that was said: the same for the same seed. */
+  readonly hash: string
+}
+
+/** After the last fault: calls under way end, copies are restored, garbage is gone within this. */
+const endMs = 120 * second
+const convergeMs = 400 * second
+/** What a disturbed cluster may still refuse, after all was repaired. */
+const afterglowMs = 40 * second
+
+/** One seed, from an empty cluster to the last check. */
+export class Run {
+  readonly #plan: Plan
+  readonly #world: World
+  readonly #cluster: Cluster
+  readonly #faults: Faults
+  readonly #prng: Prng
+  readonly #rules: Rules
+  readonly #memories: Memory[]
+  readonly #programs: (Program | undefined)[]
+  readonly #hash = createHash('sha256')
+  #disturbed = false
+  #stopping = false
+  #pids = 1
+
+  constructor(plan: Plan, checksums: Checksums, trace?: (line: string) => void) {
+    this.#plan = plan
+    this.#world = new World(plan.seed, checksums, line => {
+      this.#hash.update(line)
+      trace?.(line)
+    })
+    this.#cluster = new Cluster(this.#world, plan)
+    this.#prng = this.#world.fork()
+    this.#faults = new Faults(this.#world, this.#cluster, plan, {
+      crash: index => this.#crashMount(index),
+      start: index => this.#startMount(index),
+    })
+    this.#memories = Array.from({ length: plan.mounts * plan.programs }, (_, index) => ({
+      directory: `/p${index}`,
+      tree: new Tree(),
+      unanswered: undefined,
+      made: false,
+      files: 0,
+      done: 0,
+    }))
+    this.#programs = this.#memories.map(() => undefined)
+    this.#rules = {
+      dataMayFail: () => this.#disturbed,
+      fail: (invariant, detail) => this.#world.fail(invariant, detail),
+      say: (who, line) => this.#world.say(who, line),
+    }
+  }
+
+  async run(): Promise<Outcome> {
+    try {
+      await this.#phases()
+    } catch (error) {
+      this.#world.bug(error)
+    }
+    return {
+      failure: this.#world.failure,
+      virtualMs: this.#world.timeline.now,
+      events: this.#world.timeline.eventsRun,
+      calls: this.#memories.reduce((sum, { done }) => sum + done, 0),
+      hash: this.#hash.digest('hex'),
+    }
+  }
+
+  /** What broke outside of any call. */
+  bug(error: unknown): void {
+    this.#world.bug(error)
+  }
+
+  async #phases(): Promise<void> {
+    const { calmMs, faultMs } = this.#plan
+    this.#cluster.start()
+    for (const index of this.#cluster.mounts.keys()) this.#startMount(index)
+    if (!(await this.#for(calmMs))) return
+    if (faultMs > 0) {
+      this.#disturbed = true
+      this.#faults.begin()
+      if (!(await this.#for(faultMs))) return
+      this.#faults.end()
+      this.#world.say('*', 'all is repaired')
+      if (!(await this.#for(this.#prng.between(0, 10) * second))) return
+    }
+    if (!(await this.#stopPrograms())) return
+    if (!(await this.#unmount())) return
+    if (!(await this.#converge())) return
+    await this.#check()
+  }
+
+  // ---- mounts and their programs
+
+  #startMount(index: number): void {
+    const mount = this.#cluster.mounts[index]
+    mount?.start(mounted => this.#startPrograms(index, mounted))
+  }
+
+  #startPrograms(index: number, mounted: Mounted): void {
+    this.#world.say(mounted.env.name, 'mounted')
+    for (const at of this.#memoriesOf(index)) {
+      const memory = this.#memories[at]
+      if (memory === undefined) continue
+      const program = new Program(mounted, memory, this.#world.fork(), this.#rules, this.#pids++)
+      this.#programs[at] = program
+      if (this.#stopping) program.stop()
+      this.#world.background(program.run())
+    }
+  }
+
+  #crashMount(index: number): void {
+    this.#cluster.mounts[index]?.crash(this.#prng.chance(0.3))
+    for (const at of this.#memoriesOf(index)) {
+      this.#programs[at] = undefined
+      const memory = this.#memories[at]
+      if (memory === undefined) continue
+      const { unanswered } = memory
+      if (unanswered?.data !== undefined) unanswered.data.file.maybe(unanswered.data.change)
+      for (const file of memory.tree.files()) file.lostUnsynced()
+    }
+  }
+
+  #memoriesOf(mount: number): number[] {
+    return Array.from({ length: this.#plan.programs }, (_, at) => mount * this.#plan.programs + at)
+  }
+
+  // ---- phases
+
+  /** False when something is wrong. */
+  async #for(ms: number): Promise<boolean> {
+    const { timeline } = this.#world
+    await timeline.run(timeline.now + ms, () => this.#world.failure !== undefined)
+    return this.#world.failure === undefined
+  }
+
+  async #until(ms: number, done: () => boolean): Promise<boolean> {
+    const { timeline } = this.#world
+    const end = await timeline.run(timeline.now + ms, () => this.#world.failure !== undefined || done())
+    return end === 'done' && this.#world.failure === undefined
+  }
+
+  async #stopPrograms(): Promise<boolean> {
+    this.#stopping = true
+    for (const program of this.#programs) program?.stop()
+    if (await this.#until(endMs, () => this.#programs.every(program => program?.ended === true))) return true
+    const doing = this.#programs.map((program, at) => `p${at}: ${program?.doing ?? 'not started'}`)
+    const stuck = this.#cluster.mounts.flatMap(({ mounted }) => mounted?.kernel.stuck() ?? ['not mounted'])
+    this.#world.fail('every call is answered', [...doing, ...stuck].join('; '))
+    return false
+  }
+
+  async #unmount(): Promise<boolean> {
+    for (const [index, mount] of this.#cluster.mounts.entries()) {
+      if (this.#prng.chance(0.5)) {
+        this.#crashMount(index)
+        continue
+      }
+      let ended = false
+      this.#world.background(
+        mount.stop().then(() => {
+          ended = true
+        }),
+      )
+      if (!(await this.#until(endMs, () => ended))) {
+        this.#world.fail('an unmount ends', mount.name)
+        return false
+      }
+    }
+    return true
+  }
+
+  async #converge(): Promise<boolean> {
+    await this.#for(afterglowMs)
+    const until = this.#world.timeline.now + convergeMs
+    for (;;) {
+      if (this.#world.failure !== undefined) return false
+      const left = this.#cluster.master.inspect(unfinished)
+      if (left === undefined) return true
+      if (this.#world.timeline.now > until) {
+        this.#world.fail('copies are restored and garbage goes', left)
+        return false
+      }
+      await this.#for(5 * second)
+    }
+  }
+
+  async #check(): Promise<void> {
+    for (const problem of this.#cluster.master.inspect(checkMetadata)) this.#world.fail('fsck is clean', problem)
+    await this.#whole('every copy is there', () => checkCopies(this.#cluster))
+    this.#disturbed = false
+    const checker = new MountMachine(this.#world, 'checker', {})
+    let mounted: Mounted | undefined
+    checker.start(ready => {
+      mounted = ready
+    })
+    if (!(await this.#until(endMs, () => mounted !== undefined)) || mounted === undefined) {
+      this.#world.fail('a new mount works', 'it does not mount')
+      return
+    }
+    const inspector = new Inspector(mounted, 1)
+    const { names } = mounted
+    await this.#whole('the root is right', async () => {
+      const found = (await names.readdir('/', 1)).map(({ name }) => `/${name}`).sort().join()
+      const expected = this.#memories.filter(({ made }) => made).map(({ directory }) => directory).sort().join()
+      return found === expected ? undefined : `the root has ${found}, expected ${expected}`
+    })
+    for (const memory of this.#memories) {
+      await this.#whole('names are kept', () => inspector.settleNames(memory))
+      if (memory.made) await this.#whole('data is kept', () => inspector.readAll(memory))
+    }
+  }
+
+  /** Runs a check to its end. */
+  async #whole(invariant: string, check: () => Promise<string | undefined>): Promise<void> {
+    if (this.#world.failure !== undefined) return
+    let found: string | undefined
+    let ended = false
+    check().then(
+      line => {
+        found = line
+        ended = true
+      },
+      (error: unknown) => {
+        found = `${messageOf(error)}`
+        ended = true
+      },
+    )
+    if (!(await this.#until(endMs, () => ended))) {
+      if (this.#world.failure === undefined) this.#world.fail(invariant, 'the check does not end')
+      return
+    }
+    if (found !== undefined) this.#world.fail(invariant, found)
+  }
+}
