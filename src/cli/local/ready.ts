@@ -1,4 +1,4 @@
-import { closeSync, createReadStream, writeSync } from 'node:fs'
+import { closeSync, writeSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 
@@ -39,14 +39,14 @@ export async function awaitReadiness(pipe: Readable, what: string): Promise<Read
   return { ready: false, error: `${what} ended before it was ready` }
 }
 
-/** Resolves when the other end of standard input is closed: the process that holds it has gone. */
+/**
+ * Resolves when the other end of standard input is closed: the process that holds it has gone. Standard
+ * input is a pipe then, which Node waits for by readiness; a blocking read would hold up the exit.
+ */
 export function lifelineCut(): Promise<void> {
   return new Promise(resolve => {
-    const input = createReadStream('', { fd: 0, autoClose: false })
-    input.on('end', resolve)
-    input.on('error', () => {
-      resolve()
-    })
-    input.resume()
+    process.stdin.on('end', resolve)
+    process.stdin.on('error', () => resolve())
+    process.stdin.resume()
   })
 }
