@@ -37,6 +37,18 @@ export class ExtentMap {
   /** Says what [from, to) consists of: the extents within it, in order, and holes between. */
   set(from: number, to: number, extents: readonly MappedExtent[]): void {
     if (from >= to) return
+    this.#replace(from, to, extents)
+    this.#resolved.add(from, to)
+  }
+
+  /** Makes [from, to) unknown. */
+  unset(from: number, to: number): void {
+    if (from >= to) return
+    this.#replace(from, to, [])
+    this.#resolved.remove(from, to)
+  }
+
+  #replace(from: number, to: number, extents: readonly MappedExtent[]): void {
     const low = this.#firstEndingAfter(from)
     let high = low
     while ((this.#extents[high]?.from ?? to) < to) high++
@@ -47,7 +59,6 @@ export class ExtentMap {
     for (const extent of extents) if (extent.from < extent.to) parts.push(extent)
     if (high > low && last !== undefined && last.to > to) parts.push(clip(last, to, last.to))
     this.#extents.splice(low, high - low, ...parts)
-    this.#resolved.add(from, to)
   }
 
   /** The first part of [from, to) that is not known. */

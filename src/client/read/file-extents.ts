@@ -59,8 +59,22 @@ export class FileExtents {
     this.#map.clear()
   }
 
-  /** What a commit of ours has just put there. */
-  committed(extents: readonly MappedExtent[]): void {
+  /** To be remembered when a commit is sent, and given to `committed`. */
+  get version(): number {
+    return this.#version
+  }
+
+  /**
+   * What a commit of ours has just put there. When other changes were made since it was sent (`version`),
+   * what the file has there now depends on their order, and the master is asked.
+   */
+  committed(extents: readonly MappedExtent[], version: number): void {
+    if (version !== this.#version) {
+      this.#version++
+      this.#commits = []
+      for (const { from, to } of extents) this.#map.unset(from, to)
+      return
+    }
     if (this.#asking.length > 0) this.#commits.push(extents)
     this.#apply(extents)
   }

@@ -250,13 +250,16 @@ export class FileBuffer {
       at = segment.end
     }
     if (at < to) gaps.push({ from: at, to })
+    const { data, chunk } = range
+    // The block may begin in the middle of its chunk.
+    const base = range.offset - (data.byteOffset - chunk.bytes.byteOffset)
     for (const gap of gaps) {
       this.#dirtyBytes += gap.to - gap.from
       segments.splice(firstEndingAfter(segments, gap.from), 0, {
         start: gap.from,
         end: gap.to,
-        base: range.offset,
-        chunk: range.chunk.retain(),
+        base,
+        chunk: chunk.retain(),
         capacityEnd: gap.to,
         growable: false,
         cleanTo: gap.from,

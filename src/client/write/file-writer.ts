@@ -102,9 +102,8 @@ export class FileWriter {
     }
     last.awaited = true
     await last.done.promise
-    // An earlier failure matters no more when what failed then is stored now.
     const error = this.takeError()
-    if (error !== undefined && (this.#lostData || this.dirtyBytes > 0)) throw error
+    if (error !== undefined) throw error
   }
 
   /** As flush, but nobody waits: an error is kept. */
@@ -126,6 +125,7 @@ export class FileWriter {
   takeError(): FsError | undefined {
     const error = this.#error
     this.#error = undefined
+    this.#lostData = false
     return error
   }
 
@@ -208,7 +208,7 @@ export class FileWriter {
     this.#sequentialBytes = offset === this.#lastEnd ? this.#sequentialBytes + data.length : data.length
     this.#lastEnd = offset + data.length
     const dirtied = this.#buffer.write(offset, data, this.#sequentialBytes >= eagerAfterBytes)
-    space.giveBack(data.length - dirtied)
+    space.accepted(data.length, dirtied)
     const now = master.time()
     if (now > this.#lastWrite) this.#lastWrite = now
     this.#carriesMtime = true
@@ -309,6 +309,7 @@ export class FileWriter {
         this.#forgetRanges(unit)
         return
       }
+      const { version } = this.#extents
       let reply
       try {
         reply = await master.call({ $case: 'commit', value: made.commit }, 'commit')
@@ -320,7 +321,7 @@ export class FileWriter {
       }
       if (reply.again.length === 0) {
         attrs.noteCommitted(attrFromWire(reply.attr))
-        this.#extents.committed(extentsOf(unit))
+        this.#extents.committed(extentsOf(unit), version)
         this.#forgetRanges(unit)
         return
       }
@@ -373,7 +374,7 @@ export class FileWriter {
     const report = error.code === 'ESTALE' ? new FsError('EIO', error.message, { cause: error }) : error
     const heard = batches.some(batch => batch.awaited)
     if (!heard && error.code !== 'ENOENT') {
-      this.#lostData = dropped || (this.#lostData && this.#error !== undefined)
+      this.#lostData ||= dropped
       this.#error = report
     }
     for (const batch of batches) batch.done.reject(report)
@@ -384,6 +385,8 @@ export class FileWriter {
     const change = this.dirtyBytes - this.#countedBytes
     if (change === 0) return
     this.#countedBytes += change
+    // An earlier failure matters no more when what failed then is stored now.
+    if (this.#countedBytes === 0 && !this.#lostData) this.#error = undefined
     this.#context.schedule.counted(this, change)
   }
 }

@@ -21,6 +21,8 @@ export class SpaceGrant {
   readonly #outstanding: () => number
   readonly #warn: (message: string, fields: LogFields) => void
   #left = 0
+  /** Taken by writes that are not yet counted among the outstanding. */
+  #taking = 0
   #stepBytes = stepBytesMin
   #asking: Promise<void> | undefined
   /** The session that the grant belongs to: it ends with it. */
@@ -41,11 +43,18 @@ export class SpaceGrant {
   take(bytes: number): boolean {
     if (this.#left < bytes || this.#session !== this.#master.identity.session) return false
     this.#left -= bytes
+    this.#taking += bytes
     if (this.#left < this.#stepBytes / 2 && this.#asking === undefined) void this.#askAhead()
     return true
   }
 
-  /** Gives back what was taken for bytes that needed no space after all (overwritten, discarded). */
+  /** What `taken` was taken for is accepted; `dirtied` bytes of it need space, the others were dirty before. */
+  accepted(taken: number, dirtied: number): void {
+    this.#taking -= taken
+    this.#left += taken - dirtied
+  }
+
+  /** Gives back what was taken for bytes that are discarded. */
   giveBack(bytes: number): void {
     this.#left += bytes
   }
@@ -84,7 +93,7 @@ export class SpaceGrant {
 
   async #request(step: number, need: number): Promise<void> {
     const { copies } = this.#master.facts
-    const outstanding = this.#outstanding()
+    const outstanding = this.#outstanding() + this.#taking
     const before = this.#left
     const reserve = async (ahead: number): Promise<number> => {
       const bytes = BigInt((outstanding + ahead) * copies)

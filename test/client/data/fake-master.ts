@@ -49,6 +49,8 @@ export class FakeMaster implements MasterPort, AttrPort {
   readonly #nodes: FakeNodes
   readonly #known = new Map<Ino, Attr>()
   #lastCommandAt = 0
+  /** Replies to commands leave in the order of their execution. */
+  #lastReplyAt = 0
   #keys = 0n
 
   constructor(
@@ -84,7 +86,7 @@ export class FakeMaster implements MasterPort, AttrPort {
     } catch (thrown) {
       result = FsError.from(thrown)
     }
-    await this.#env.timers.sleep(this.#random() * this.faults.maxDelayMs)
+    await this.#reply(commands.has(op.$case))
     if (result instanceof FsError) throw result
     if (result.$case !== expect) throw new Error(`expected ${expect}, got ${result.$case}`)
     return result.value as ResultOf<Case>
@@ -135,27 +137,33 @@ export class FakeMaster implements MasterPort, AttrPort {
   }
 
   async truncate(number: Ino, size: number): Promise<void> {
-    await this.#command(() => {
+    await this.#command(number, () => {
       const file = this.fileOf(number)
       file.size = size
       file.cells.length = Math.min(file.cells.length, size)
-      this.noteCommitted(this.attrOf(number))
     })
   }
 
   async punch(number: Ino, from: number, to: number): Promise<void> {
-    await this.#command(() => {
+    await this.#command(number, () => {
       const { cells } = this.fileOf(number)
       for (let i = from; i < Math.min(to, cells.length); i++) cells[i] = undefined
-      this.noteCommitted(this.attrOf(number))
     })
   }
 
-  async #command(apply: () => void): Promise<void> {
+  async #command(number: Ino, apply: () => void): Promise<void> {
     const at = Math.max(this.#lastCommandAt, this.#env.nowMs + this.#random() * this.faults.maxDelayMs)
     this.#lastCommandAt = at
     await this.#env.timers.sleep(at - this.#env.nowMs)
     apply()
+    await this.#reply(true)
+    this.noteCommitted(this.attrOf(number))
+  }
+
+  async #reply(ordered: boolean): Promise<void> {
+    const at = this.#env.nowMs + this.#random() * this.faults.maxDelayMs
+    if (ordered) this.#lastReplyAt = Math.max(at, this.#lastReplyAt)
+    await this.#env.timers.sleep((ordered ? this.#lastReplyAt : at) - this.#env.nowMs)
   }
 
   #execute(op: Op): Result {

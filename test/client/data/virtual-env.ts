@@ -51,12 +51,12 @@ export class VirtualEnv implements Env {
 
   /** Runs timers until the promise settles; fails when nothing is left that could settle it. */
   async run<T>(promise: Promise<T>, maxTimers = 1_000_000): Promise<T> {
-    let settled = false
-    const watched = promise.finally(() => (settled = true))
+    const state = { settled: false }
+    const watched = promise.finally(() => (state.settled = true))
     watched.catch(() => undefined)
     for (let i = 0; ; i++) {
       await new Promise(resolve => setImmediate(resolve))
-      if (settled) return await watched
+      if (state.settled) return await watched
       if (i > maxTimers) throw new Error('virtual time runs on without end')
       if (!this.#step()) throw new Error('deadlock: nothing is left to run')
     }
