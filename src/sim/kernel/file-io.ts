@@ -306,7 +306,7 @@ export class FileIo {
       const data = Buffer.concat(pieces)
       for (const [at, { page }] of wanted.entries()) {
         page.bytes.fill(0)
-        data.copy(page.bytes, 0, at * pageBytes, (at + 1) * pageBytes)
+        page.bytes.set(data.subarray(at * pageBytes, (at + 1) * pageBytes))
         page.uptodate = true
       }
       // A short read means the end of the file, unless something newer is known.
@@ -371,7 +371,7 @@ function flagsOf(how: OpenHow): OpenFlags {
     read: how.read === true,
     write: how.write === true,
     append: how.append === true,
-    truncate: how.truncate === true && how.create !== true,
+    truncate: how.truncate === true,
     sync: how.sync === true,
     direct: false,
     noAtime: false,

@@ -1,5 +1,6 @@
 import { must } from '../../core/assert.ts'
 import type { Attr } from '../../core/attr.ts'
+import type { LogFields } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import { type Ino, rootIno } from '../../core/ids.ts'
 import type { Name } from '../../core/name.ts'
@@ -74,9 +75,12 @@ export class Kernel {
     this.#underWay.set(id, what)
     try {
       await this.env.delay(this.prng.between(0.005, 0.05))
-      return await ask(this.fs)
+      const answer = await ask(this.fs)
+      this.env.log.debug(what, summaryOf(answer))
+      return answer
     } catch (error) {
       if (!(error instanceof FsError)) this.#bug(error)
+      this.env.log.debug(what, { error })
       throw FsError.from(error)
     } finally {
       this.#underWay.delete(id)
@@ -167,6 +171,9 @@ export class Kernel {
 
   /** `epoch`: the one in which it was asked for. */
   setDentry(parent: KernelInode, name: Name, inode: KernelInode | undefined, ttlMs: number, epoch: number): void {
+    // Counted first: dropping the name that it replaces must not release either.
+    if (inode !== undefined) inode.names += 1
+    parent.opens += 1
     this.dropDentry(parent, name)
     let names = this.#dentries.get(parent)
     if (names === undefined) {
@@ -174,8 +181,6 @@ export class Kernel {
       this.#dentries.set(parent, names)
     }
     names.set(name, { inode, until: this.now + ttlMs, epoch })
-    if (inode !== undefined) inode.names += 1
-    parent.opens += 1
   }
 
   dropDentry(parent: KernelInode, name: Name): void {
@@ -215,6 +220,13 @@ export class Kernel {
     for (const [index, page] of inode.pages)
       if (isIdle(page) && this.prng.chance(0.3)) inode.pages.delete(index)
   }
+}
+
+/** What of an answer is worth a place in the trace. */
+function summaryOf(answer: unknown): LogFields {
+  const { attr, attrTtlMs, nameTtlMs } = (answer ?? {}) as Partial<Entry>
+  if (attr === undefined) return {}
+  return { ino: attr.ino, size: attr.size, nlink: attr.nlink, attrTtlMs, nameTtlMs }
 }
 
 const isIdle = (page: Page): boolean => page.lock.free && !page.dirty
