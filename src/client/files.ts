@@ -78,7 +78,7 @@ export class Files {
       },
     }
     const attributes = new Attributes(context)
-    const atimes = new AccessTimes(context, attributes)
+    const atimes = new AccessTimes(context)
     const locks = new Locks(session)
     const leases = new Leases(context, locks, atimes)
     await session.start(leases)

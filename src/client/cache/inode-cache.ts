@@ -21,6 +21,8 @@ export interface CacheLimits {
 /** Longest xattr value kept: ACLs and capabilities are short. */
 const xattrBytesKept = 1024
 const xattrsKept = 32
+const capability = 'security.capability' as Name
+
 /** Names asked for in vain until a directory is read. */
 const missesMax = 3
 /** Longest listing that is kept whole. */
@@ -208,6 +210,12 @@ export class InodeCache {
     if (value !== null && value.length > xattrBytesKept) return
     node.xattrs ??= new Map()
     if (node.xattrs.size < xattrsKept) node.xattrs.set(name, value === null ? null : Uint8Array.from(value))
+  }
+
+  /** An inode that was just made has no file capabilities. */
+  noteNoCapability(ino: Ino): void {
+    const node = this.#inodes.get(ino)
+    if (node !== undefined) this.noteXattr(node, capability, null, this.#mark)
   }
 
   noteXattrNames(node: Inode, names: readonly Name[], mark: number): void {

@@ -1,11 +1,9 @@
-import { type Attr, isRegular } from '../../core/attr.ts'
+import type { Attr } from '../../core/attr.ts'
 import { messageOf } from '../../core/errors.ts'
 import { writeBackAgeMs } from '../../core/limits.ts'
 import { nsPerSecond } from '../../core/units.ts'
 import { attrFromWire, timeToWire } from '../../wire/attr.ts'
 import type { Inode } from '../cache/inode.ts'
-import type { AttrReply } from '../../wire/gen/cairn/v1/session.ts'
-import { type Attributes, setAttrToWire } from './attributes.ts'
 import type { FilesContext } from './context.ts'
 
 const day = 24n * 3600n * nsPerSecond
@@ -21,13 +19,11 @@ function isDue(attr: Attr, now: bigint): boolean {
  */
 export class AccessTimes {
   readonly #context: FilesContext
-  readonly #attributes: Attributes
   readonly #pending = new Set<Inode>()
   #armed = false
 
-  constructor(context: FilesContext, attributes: Attributes) {
+  constructor(context: FilesContext) {
     this.#context = context
-    this.#attributes = attributes
   }
 
   /** Whether reading it now would change its access time. `attr` as programs see it. */
@@ -59,29 +55,17 @@ export class AccessTimes {
     this.#pending.delete(node)
     const { atime } = node
     if (atime === undefined || node.removed) return
-    const { cache, env } = this.#context
+    const { session, cache, env } = this.#context
     try {
-      const reply = await this.#store(node, atime)
+      // A commit of nothing else: reading changes no other time.
+      const nothing = { extents: [], blocks: [], mtime: undefined, killSuidgid: false }
+      const value = { ino: node.ino, ...nothing, atime: timeToWire(atime), time: session.time() }
+      const reply = await session.call({ $case: 'commit', value }, 'commit')
       cache.noteCommand(attrFromWire(reply.attr))
     } catch (thrown) {
       env.log.debug('An access time was not stored', { ino: node.ino, why: messageOf(thrown) })
     }
     if (node.atime === atime) node.atime = undefined
-  }
-
-  /** Reading changes no other time: a commit leaves them, and setattr is told what ctime is. */
-  async #store(node: Inode, atime: bigint): Promise<{ attr: AttrReply['attr'] }> {
-    const { session, cache } = this.#context
-    const { ino } = node
-    const time = session.time()
-    const { mode, ctime } = cache.attr(ino) ?? (await this.#attributes.committed(ino))
-    if (!isRegular(mode)) {
-      const value = setAttrToWire(ino, { atime, ctime }, time)
-      return await session.call({ $case: 'setAttr', value }, 'attr')
-    }
-    const nothing = { extents: [], blocks: [], mtime: undefined, killSuidgid: false }
-    const value = { ino, ...nothing, atime: timeToWire(atime), time }
-    return await session.call({ $case: 'commit', value }, 'commit')
   }
 
   forget(): void {

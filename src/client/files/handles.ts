@@ -7,7 +7,7 @@ import type { Locks } from '../locks/locks.ts'
 import type { AccessTimes } from './access-times.ts'
 import type { Attributes } from './attributes.ts'
 import { type FilesContext, mustBeWritable } from './context.ts'
-import type { Names, NewFile } from './names.ts'
+import { looksNew, type Names, type NewFile } from './names.ts'
 import type { Removals } from './removals.ts'
 
 /** What open(2) asked for, as src/fuse passes it. */
@@ -106,7 +106,7 @@ export class Handles {
     // A file of somebody else's, made after the kernel looked: it has the age and type that it has.
     if (!isRegular(attr.mode)) throw new FsError('ESTALE', `inode ${attr.ino} is no regular file`)
     // One that looks untouched need not be truncated.
-    const fresh = exclusive || (attr.size === 0 && attr.btime === attr.ctime)
+    const fresh = exclusive || looksNew(attr)
     const opened = await this.open(attr.ino, { ...how, truncate: how.truncate && !fresh })
     return { attr: how.truncate && !fresh ? await this.#attributes.get(attr.ino) : attr, opened }
   }

@@ -145,7 +145,8 @@ export class Leases implements LeaseHolder {
 
   async #store(node: Inode): Promise<void> {
     const { data, env } = this.#context
-    await this.#atimes.flushOne(node)
+    // Sent before the answer, and not waited for: others may be waiting for the same directory.
+    void this.#atimes.flushOne(node)
     const contents = data.known(node.ino)
     for (let round = 0; round < flushRoundsMax; round++) {
       if (contents === undefined || contents.dirtyBytes === 0) return

@@ -105,7 +105,10 @@ export class Names {
       writeLease: more.writeLease,
       ...how,
     })
-    this.#context.cache.changeName(parent, name, attr.ino)
+    const { cache } = this.#context
+    cache.changeName(parent, name, attr.ino)
+    // The kernel is about to ask for it.
+    if (more.exclusive || looksNew(attr)) cache.noteNoCapability(attr.ino)
     return this.#attributes.shown(attr)
   }
 
@@ -281,6 +284,9 @@ export class Names {
     return target
   }
 }
+
+/** Nothing was done to it since it was made. */
+export const looksNew = (attr: Attr): boolean => attr.size === 0 && attr.btime === attr.ctime
 
 /** The kernel passes names that are too long for us, and never empty ones, `.` or `..`. */
 export function checkName(name: Name): void {
