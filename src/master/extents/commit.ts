@@ -1,7 +1,7 @@
 import { FsError } from '../../core/errors.ts'
 import { type BlockKey, blockIdBytes, blockIdFromBytes } from '../../core/ids.ts'
 import type { Commit, StoredBlock } from '../../wire/gen/cairn/v1/session.ts'
-import { existingFile, fileBytes, fileRange } from '../namespace/checks.ts'
+import { existing, existingFile, fileBytes, fileRange } from '../namespace/checks.ts'
 import type { CommandContext, ResultOf, VerifiedReplica } from '../namespace/context.ts'
 import { killPrivileges } from '../namespace/privileges.ts'
 import { changeTime, settledTime } from '../namespace/times.ts'
@@ -29,7 +29,9 @@ interface Resolved {
  * writer is what must be committed.
  */
 export function commit(store: Store, op: Commit, ctx: CommandContext): ResultOf<'commit'> {
-  const inode = existingFile(store, op.ino)
+  // Access times of directories and symlinks come as commits without data, too.
+  const empty = op.extents.length === 0 && op.blocks.length === 0 && op.size === undefined
+  const inode = empty ? existing(store, op.ino) : existingFile(store, op.ino)
   const resolved = op.blocks.map((stored, i) => resolve(store, stored, i, ctx))
   const again = resolved.flatMap((block, i) => (block === 'again' ? [i] : []))
   if (again.length > 0) return reply(inode, again, [])

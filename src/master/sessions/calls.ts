@@ -116,7 +116,6 @@ export class Calls {
       const { session, call } = parked
       // It may have ended, or be in the list twice.
       if (session.parked.get(call.id) !== parked || call.op === undefined) continue
-      this.#unpark(parked)
       this.#attempt(parked, call.op)
       if (!session.parked.has(call.id)) this.#retryBarriers(session)
     }
@@ -140,11 +139,16 @@ export class Calls {
     try {
       waitsFor = this.#obstacles(parked, op)
     } catch (thrown) {
+      this.#unpark(parked)
       this.#finish(session, call.id, op, failed(thrown))
       return
     }
-    if (waitsFor === undefined) this.#execute(session, call.id, op)
-    else this.#park(parked, waitsFor)
+    if (waitsFor !== undefined) {
+      this.#park(parked, waitsFor)
+      return
+    }
+    this.#unpark(parked)
+    this.#execute(session, call.id, op)
   }
 
   /** Undefined if the call may run; else the inodes whose leases it waits for (none: for something else). */
@@ -193,7 +197,12 @@ export class Calls {
     return false
   }
 
+  /**
+   * Also of a call that waits already: it keeps its place where it still waits, and wakes those behind it
+   * only where it no longer does. Else two calls that wait for one inode would wake each other for ever.
+   */
   #park(parked: ParkedCall, waitsFor: readonly Ino[]): void {
+    if (parked.session.parked.get(parked.call.id) === parked) this.#leave(parked, waitsFor)
     parked.session.parked.set(parked.call.id, parked)
     for (const ino of waitsFor) {
       const list = this.#waiting.get(ino)
@@ -203,9 +212,14 @@ export class Calls {
   }
 
   #unpark(parked: ParkedCall): void {
-    parked.session.parked.delete(parked.call.id)
+    if (!parked.session.parked.delete(parked.call.id)) return
+    this.#leave(parked, [])
+  }
+
+  /** No longer waits for any inode but `stays`. */
+  #leave(parked: ParkedCall, stays: readonly Ino[]): void {
     for (const [ino, list] of this.#waiting) {
-      if (!list.delete(parked)) continue
+      if (stays.includes(ino) || !list.delete(parked)) continue
       if (list.size === 0) this.#waiting.delete(ino)
       // Whoever queued behind this one only for the order may go on.
       else this.retryInode(ino)
