@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { UsageError } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
 import { Child } from './child.ts'
@@ -7,6 +8,7 @@ import { type LocalLayout, type LocalState, processStart } from './layout.ts'
 
 /** How long a part may take to write back and stop before it is killed. */
 const patienceMs = 60 * second
+const staggerMs = 100
 
 export interface LocalCluster {
   readonly master: string
@@ -62,14 +64,13 @@ export async function startLocalCluster(
   try {
     const master = await startMaster(layout, program, before, chunkservers)
     children.push(master)
-    // One after the other: node numbers follow the folders' numbers, on a first start.
-    const starts = Array.from({ length: chunkservers }, (_, index) => index + 1)
-    const first = before === undefined
-    const startOne = async (number: number) => {
-      children.push(await startChunkserver(layout, program, master.address, number))
-    }
-    if (first) for (const number of starts) await startOne(number)
-    else await Promise.all(starts.map(startOne))
+    const starts = Array.from({ length: chunkservers }, async (_, index) => {
+      // A little apart, so that on a first start the nodes' numbers follow the folders'.
+      await sleep(index * staggerMs)
+      children.push(await startChunkserver(layout, program, master.address, index + 1))
+    })
+    const failures = (await Promise.allSettled(starts)).filter(start => start.status === 'rejected')
+    if (failures[0] !== undefined) throw failures[0].reason
     if (mount !== undefined) children.push(await startMount(layout, program, master.address, mount, options))
     const state: LocalState = { version: 1, chunkservers, master: master.address }
     layout.write(mount === undefined ? state : { ...state, mount })
