@@ -59,6 +59,29 @@ test('changes are applied once and acknowledged; a block that no commit names is
   t.is(copiesOf(nodes, id), 3)
 })
 
+test('changes that come again, or after a gap, change nothing twice', async t => {
+  const fixture = await EngineFixture.make()
+  const [node] = nodesOf(fixture, 'n1')
+  if (node === undefined) return
+  const change = (removed: boolean) => ({ id: sha('x'), generation: 1n, length: 5, removed })
+  const strays = (): number => fixture.store.strays.olderThan(node.node as never, 1n << 62n, 10).length
+  node.up({ $case: 'changes', value: { first: 1n, changes: [change(false)] } })
+  t.is(strays(), 1)
+  node.up({ $case: 'changes', value: { first: 2n, changes: [change(true)] } })
+  node.up({ $case: 'changes', value: { first: 1n, changes: [change(false)] } })
+  t.is(strays(), 0)
+  t.is(fixture.store.nodes.find(node.node)?.knownSequence, 2n)
+  node.up({ $case: 'changes', value: { first: 10n, changes: [change(false)] } })
+  t.is(fixture.store.nodes.find(node.node)?.knownSequence, 10n)
+  t.true(fixture.logs.includes('warn changes of a node are missing'))
+  node.items = []
+  fixture.step({ kind: 'tick' })
+  t.true(
+    node.items.some(item => item.$case === 'askDigest'),
+    'what they were is found by comparing',
+  )
+})
+
 test('a receipt whose grant has expired is refused, since its block may be gone', async t => {
   const fixture = await EngineFixture.make({ grantMs: 5000 })
   const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')

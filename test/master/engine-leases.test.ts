@@ -67,6 +67,26 @@ test('those who wait for a lease get it in turn, and nobody slips in between', a
   t.like(d.answer(third)?.result, { $case: 'acquire', value: { kind: read } })
 })
 
+test('a reader that comes later does not pass a writer that waits', async t => {
+  const fixture = await EngineFixture.make()
+  const [a, b, c] = [new Mount(fixture), new Mount(fixture), new Mount(fixture)]
+  const ino = makeFile(a, 'f')
+  const shared = b.send(acquire(ino, 'read'))
+  a.yieldAll()
+  b.answer(shared)
+  const writing = c.send(acquire(ino, 'write'))
+  const later = new Mount(fixture)
+  const reading = later.send(acquire(ino, 'read'))
+  t.is(later.answer(reading), undefined)
+  // What needs no lease runs, and brings none.
+  t.deepEqual(later.reply(getAttr(ino)).leases, [])
+  a.yieldAll()
+  b.yieldAll()
+  t.like(c.answer(writing)?.result, { $case: 'acquire', value: { kind: write } })
+  c.yieldAll()
+  t.like(later.answer(reading)?.result, { $case: 'acquire', value: { kind: read } })
+})
+
 test('a holder that does not answer is evicted after its time, one that makes progress is not', async t => {
   const fixture = await EngineFixture.make({ leaseMs: 4000, leaseMarginMs: 100 })
   const [a, b] = [new Mount(fixture), new Mount(fixture)]

@@ -57,7 +57,10 @@ export class MasterServer {
   #tickAt = 0
   /** Cluster time as of the last step. */
   #time = 0n
+  /** Nothing more is taken in. */
   #closed = false
+  #stopped = false
+  #failed = false
   #listener: Listener | undefined
 
   /** Listens. Rejects with UsageError when the address cannot be had. */
@@ -92,11 +95,13 @@ export class MasterServer {
 
   /** Stops listening, lets what has arrived be executed, and ends the engine. Sessions live on. */
   async close(): Promise<void> {
-    if (this.#closed) return
+    if (this.#stopped) return
+    this.#stopped = true
     this.#closed = true
     this.#tick?.cancel()
     await this.#running
-    if (this.#queue.length > 0) await this.#step(this.#queue.splice(0))
+    const rest = this.#queue.splice(0)
+    if (rest.length > 0 && !this.#failed) await this.#step(rest)
     for (const { link } of this.#connections.values()) link.close()
     await this.#listener?.close()
     await this.#lane.close()
@@ -191,7 +196,8 @@ export class MasterServer {
   }
 
   #fail(thrown: unknown): void {
-    if (this.#closed) return
+    if (this.#failed) return
+    this.#failed = true
     this.#closed = true
     this.#tick?.cancel()
     for (const { link } of this.#connections.values()) link.close(new FsError('EIO', 'The master failed'))
