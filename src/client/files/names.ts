@@ -164,6 +164,8 @@ export class Names {
       const source = await this.#resolve(parent, name)
       if (source !== undefined) await this.#settle(source)
       const target = await this.#resolve(newParent, newName)
+      // An exchange gives both a new name.
+      if (mode === 'exchange' && target !== undefined) await this.#settle(target)
       const send = (open: boolean) =>
         this.#rename(parent, name, newParent, newName, mode, source, target, open)
       if (target === undefined || mode === 'exchange') await send(false)
