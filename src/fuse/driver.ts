@@ -40,6 +40,7 @@ export class FuseDriver {
   readonly path: string
   readonly facts: Negotiated
   readonly #device: FuseDevice
+  readonly #session: Session
 
   private constructor(
     path: string,
@@ -53,6 +54,7 @@ export class FuseDriver {
     this.path = path
     this.facts = facts
     this.#device = device
+    this.#session = session
     log.info('mounted', { path, device: mount.device, protocol: `7.${facts.minor}` })
     this.done = finish(device, session, guardian, log)
   }
@@ -75,6 +77,7 @@ export class FuseDriver {
       await setReadAhead(mount, log)
       return new FuseDriver(path, facts, device, session, guardian, mount, log)
     } catch (thrown) {
+      session.abort()
       await device.close()
       await (mount === undefined ? guardian.dismiss() : guardian.clear())
       throw thrown
@@ -91,6 +94,7 @@ export class FuseDriver {
 
   /** Ends the connection under the kernel's feet: open files fail from now on. The mount is removed. */
   async abort(): Promise<void> {
+    this.#session.abort()
     await this.#device.close()
     await this.done
   }

@@ -30,7 +30,7 @@ for (const [way, [options, reader]] of Object.entries(ways)) {
     statfsSync(mounted.path)
     mounted.unmount()
     await mounted.exited
-    t.regex(mounted.said, /^calls .* opens 0\n$/)
+    t.regex(mounted.said, /^calls .* opens 0 destroyed true\n$/)
   })
 }
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import type { Command } from './memory-mount.ts'
 
 const program = fileURLToPath(new URL('./memory-mount.js', import.meta.url))
 
@@ -12,14 +13,21 @@ export class MountedMemory {
   readonly path: string
   readonly #process: ChildProcess
   readonly #exited: Promise<void>
+  readonly #asked = new Map<number, (result: unknown) => void>()
+  #nextId = 1
   #said = ''
 
   private constructor(path: string, options: object, reader: string) {
     this.path = path
     this.#process = spawn(process.execPath, [program, path, JSON.stringify(options), reader], {
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
     this.#exited = new Promise(resolve => this.#process.on('close', () => resolve()))
+    this.#process.on('message', (message: unknown) => {
+      const [id, result] = message as [number, unknown]
+      this.#asked.get(id)?.(result)
+      this.#asked.delete(id)
+    })
     this.#process.stderr?.on('data', (text: Buffer) => {
       this.#said += text.toString()
     })
@@ -47,6 +55,15 @@ export class MountedMemory {
     if (first === 'mounted') return mounted
     await mounted.#exited
     throw new Error(mounted.#said)
+  }
+
+  /** Does one of the commands of memory-mount.ts. */
+  ask<T = void>(command: Command, ...args: readonly (string | number)[]): Promise<T> {
+    const id = this.#nextId++
+    return new Promise(resolve => {
+      this.#asked.set(id, result => resolve(result as T))
+      this.#process.send([id, command, ...args])
+    })
   }
 
   /** What the process printed: log lines at warning or above, and its closing line. */

@@ -107,14 +107,17 @@ export class FuseDevice implements Channel {
     return 'gone'
   }
 
-  /** Ends the connection, if the kernel has not: what it still asks fails with ECONNABORTED or ENOTCONN. */
+  /**
+   * Ends the connection, if the kernel has not: what it still asks fails with ECONNABORTED or ENOTCONN. Goes
+   * on serving until no notification is under way.
+   */
   async close(): Promise<void> {
+    await this.notifications.stop()
     this.#usable = false
     if (this.#reader !== undefined) {
       await this.#reader.close()
       return
     }
-    await this.notifications.stop()
     closeSync(this.fd)
     this.#setClosed('cut')
   }

@@ -51,6 +51,7 @@ export class Session {
   readonly #strayInterrupts = new Set<number>()
   #fs: FileSystem | undefined
   #context: Context | undefined
+  #aborted = false
   #closed = false
   #initialised = false
   #begin: (facts: Negotiated) => void = () => undefined
@@ -110,6 +111,19 @@ export class Session {
     }
   }
 
+  /**
+   * Gives up: whatever the kernel waits for, and still asks, is EIO. Needed before the device can be closed,
+   * since a notification under way may wait for one of these requests, and keeps the device open.
+   */
+  abort(): void {
+    this.#aborted = true
+    for (const [unique, request] of this.#pending) {
+      this.#pending.delete(unique)
+      this.#fail(unique, new FsError('EIO'))
+      request.interrupt()
+    }
+  }
+
   /** The device is gone: nobody waits for answers any more. */
   close(): void {
     if (this.#closed) return
@@ -164,8 +178,9 @@ export class Session {
     const named = operations[header.opcode]
     const fs = this.#fs
     const context = this.#context
-    if (named === undefined || fs === undefined || context === undefined) {
-      this.#fail(header.unique, new FsError(named === undefined ? 'ENOSYS' : 'EIO'))
+    if (named === undefined || fs === undefined || context === undefined || this.#aborted) {
+      if (named?.row.silent !== true)
+        this.#fail(header.unique, new FsError(named === undefined ? 'ENOSYS' : 'EIO'))
       return undefined
     }
     const { row } = named
@@ -187,12 +202,11 @@ export class Session {
     this.#pending.set(header.unique, request)
     const answered = answer.then(
       value => {
-        this.#pending.delete(header.unique)
-        this.#answer(named, fs, header.unique, value, began)
+        if (this.#pending.delete(header.unique)) this.#answer(named, fs, header.unique, value, began)
+        else void this.#undo(named, row, fs, value)
       },
       (thrown: unknown) => {
-        this.#pending.delete(header.unique)
-        this.#answerError(named, header.unique, thrown, began)
+        if (this.#pending.delete(header.unique)) this.#answerError(named, header.unique, thrown, began)
       },
     )
     return row.lendsRequest ? answered : undefined
