@@ -40,6 +40,7 @@ export class Files {
   readonly #context: FilesContext
   readonly #atimes: AccessTimes
   readonly #leases: Leases
+  #closing: Promise<void> | undefined
 
   private constructor(
     context: FilesContext,
@@ -107,8 +108,13 @@ export class Files {
     await Promise.all([this.#context.data.flushAll(), this.#atimes.flush()])
   }
 
-  /** Stores everything and ends the session. Rejects, having ended it, with what could not be stored. */
-  async close(): Promise<void> {
+  /** Stores everything and ends the session, once. Rejects, having ended it, with what could not be stored. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     try {
       await this.flushAll()
     } finally {
