@@ -208,9 +208,17 @@ def main():
             reply = {"ok": OPS[request["op"]](request)}
         except OSError as error:
             reply = {"errno": errno.errorcode.get(error.errno, str(error.errno))}
+        except ValueError as error:
+            # What Python refuses before it asks the system, such as a mapping beyond the end of the file.
+            reply = {"errno": str(error)}
         except KeyError as error:
             # A slot that is not open.
             reply = {"errno": "EBADF"} if error.args and isinstance(error.args[0], int) else {"bug": repr(error)}
+        except ValueError as error:
+            # Python itself refused: a mapping beyond the end of the file, a path with a NUL.
+            reply = {"errno": f"python: {error}"}
+        except Exception as error:
+            reply = {"bug": repr(error)}
         sys.stdout.write(json.dumps(reply) + "\n")
         sys.stdout.flush()
 
