@@ -77,6 +77,12 @@ export class MasterMachine {
     this.#database.crash()
   }
 
+  /** Whether it would execute what comes from the session. */
+  sessionLives(session: bigint): boolean {
+    const store = this.#running?.store
+    return store === undefined || store.sessions.find(session) !== undefined
+  }
+
   /** A copy of its database, for checks that change nothing. */
   inspect<T>(look: (store: Store) => T): T {
     using copy = Store.open(this.#database.copy())

@@ -68,6 +68,7 @@ export class Run {
     this.#programs = this.#memories.map(() => undefined)
     this.#rules = {
       dataMayFail: () => this.#disturbed,
+      sessionLives: session => this.#cluster.master.sessionLives(session),
       fail: (invariant, detail) => this.#world.fail(invariant, detail),
       say: (who, line) => this.#world.say(who, line),
     }

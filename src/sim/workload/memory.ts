@@ -3,6 +3,7 @@ import { type Tree, type TreeChange, type TreeNode } from '../model/tree.ts'
 
 /** What was asked and not yet answered when the machine stopped: it may have happened. */
 export interface Unanswered {
+  readonly session: bigint
   readonly names?: TreeChange
   readonly data?: { readonly file: FileModel; readonly change: (content: Buffer) => Buffer }
 }

@@ -13,6 +13,8 @@ import type { Memory } from './memory.ts'
 export interface Rules {
   /** Data cannot be stored or read, or not everything of it. */
   readonly dataMayFail: () => boolean
+  /** The master would still execute commands of this session. */
+  readonly sessionLives: (session: bigint) => boolean
   readonly fail: (invariant: string, detail: string) => void
   readonly say: (who: string, line: string) => void
 }
@@ -52,7 +54,7 @@ export class Program {
     this.#rules = rules
     this.#pid = pid
     this.#inspector = new Inspector(mount, pid)
-    this.#incarnation = mount.session.incarnation
+    this.#incarnation = this.#sessionNow
   }
 
   /** Ends after the call under way; `close`s what is open. */
@@ -75,6 +77,11 @@ export class Program {
   /** After a start: the names must be those before or after what was not answered; so must the files. */
   async #settle(): Promise<void> {
     const memory = this.#memory
+    const { unanswered } = memory
+    // Until its session is dead, what was asked before the crash may still happen.
+    this.doing = 'wait for the end of the old session'
+    if (unanswered !== undefined)
+      while (this.#rules.sessionLives(unanswered.session)) await this.#mount.env.delay(0.5 * second)
     await this.#insist('settle', async () => {
       const wrong = await this.#inspector.settleNames(memory)
       if (wrong !== undefined) this.#wrong('names survive a crash', wrong)
@@ -109,14 +116,24 @@ export class Program {
     }
   }
 
+  /** Changes when the session dies, and again when another begins. */
+  get #sessionNow(): number {
+    const { incarnation, identity } = this.#mount.session
+    return identity.session === 0n ? incarnation + 0.5 : incarnation
+  }
+
   /** The session that our data was written under is dead: what was not synced may be lost. */
   #noteSession(): boolean {
-    const { incarnation } = this.#mount.session
-    if (incarnation === this.#incarnation) return false
-    this.#incarnation = incarnation
+    const now = this.#sessionNow
+    if (now === this.#incarnation) return false
+    this.#incarnation = now
     for (const file of this.#memory.tree.files()) file.lostUnsynced()
     for (const { file } of this.#open) file.lostUnsynced()
     return true
+  }
+
+  get #session(): bigint {
+    return this.#mount.session.identity.session
   }
 
   // ---- steps
@@ -202,8 +219,8 @@ export class Program {
     const memory = this.#memory
     const applied: TreeChange = tree => change(tree, path)
     const expected = errnoOf(memory.tree, applied)
-    const before = this.#mount.session.incarnation
-    if (expected === undefined) memory.unanswered = { names: applied }
+    const before = this.#sessionNow
+    if (expected === undefined) memory.unanswered = { session: this.#session, names: applied }
     const error = await this.#call(`${what} ${path}`, () => call(this.#mount.names, this.#at(path)))
     if (error === undefined) {
       memory.unanswered = undefined
@@ -212,7 +229,7 @@ export class Program {
       return expected === undefined
     }
     if (error.code === expected) return false
-    const lost = this.#mount.session.incarnation !== before && sessionErrors.has(error.code)
+    const lost = this.#sessionNow !== before && sessionErrors.has(error.code)
     if (!lost && !(dataErrors.has(error.code) && this.#rules.dataMayFail() && mayStoreData(what)))
       this.#wrong('answers are right', `${what} ${path}: ${error.code} (${error.message}), expected ${expected ?? 'success'}`)
     await this.#insist(`settle after ${what}`, async () => {
@@ -404,7 +421,7 @@ export class Program {
     change: (content: Buffer) => Buffer,
     call: () => Promise<unknown>,
   ): Promise<boolean> {
-    this.#memory.unanswered = { data: { file, change } }
+    this.#memory.unanswered = { session: this.#session, data: { file, change } }
     const error = await this.#call(what, call)
     this.#memory.unanswered = undefined
     if (error === undefined) file.apply(change)
