@@ -4,6 +4,7 @@
  * Uint8Arrays; so bytes are copied here once, exactly, moved to the other thread, and are Buffers there.
  */
 import { FsError, messageOf, UsageError } from '../core/errors.ts'
+import { KiB } from '../core/units.ts'
 
 export type ToWorker = { readonly run: number; readonly batch: unknown } | { readonly close: true }
 
@@ -22,16 +23,39 @@ export interface Failure {
   readonly stack: string | undefined
 }
 
+/**
+ * Bytes up to this length share one piece of memory per message: moving a piece costs more than copying
+ * a few kilobytes, and batches carry hundreds of ids and checksums. Whoever keeps one of them for long
+ * copies it, or keeps the small bytes of the whole batch.
+ */
+const sharedBytesMax = 16 * KiB
+
 /** A copy to post, with the memory to move along. */
 export function packed(value: unknown): { value: unknown; move: ArrayBuffer[] } {
-  const move: ArrayBuffer[] = []
+  const shared = new Uint8Array(sharedLength(value))
+  const move: ArrayBuffer[] = shared.length > 0 ? [shared.buffer] : []
+  let filled = 0
   const copy = mapBytes(value, bytes => {
-    const own = new Uint8Array(bytes.length)
+    const isShared = bytes.length <= sharedBytesMax && shared.length > 0
+    const own = isShared ? shared.subarray(filled, filled + bytes.length) : new Uint8Array(bytes.length)
     own.set(bytes)
-    move.push(own.buffer)
+    if (isShared) filled += bytes.length
+    else move.push(own.buffer)
     return own
   })
   return { value: copy, move }
+}
+
+/** Bytes of all small byte strings in a value. */
+function sharedLength(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0
+  if (value instanceof Uint8Array) return value.length <= sharedBytesMax ? value.length : 0
+  let length = 0
+  if (Array.isArray(value) || value instanceof Set) for (const item of value) length += sharedLength(item)
+  else if (value instanceof Map)
+    for (const [key, item] of value) length += sharedLength(key) + sharedLength(item)
+  else if (!ArrayBuffer.isView(value)) for (const item of Object.values(value)) length += sharedLength(item)
+  return length
 }
 
 /** The value as it was posted, its bytes as Buffers. */

@@ -1,5 +1,4 @@
 import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
 import test from 'ava'
 import { errno } from '#src/core/errors.ts'
 import { blockIdToBytes } from '#src/core/ids.ts'
@@ -120,6 +119,15 @@ test('a full node refuses puts, still passes them on, still deletes, and takes p
   await full.store.remove(first.id, 5n)
   t.is(full.store.space.status().refusing, undefined)
   t.is((await client.put(second, [full]))[0]?.error, undefined)
+})
+
+test('nothing is passed on for somebody without a grant', async t => {
+  const [first, second] = [await startNode(t, 1n), await startNode(t, 2n)]
+  // The grant names node 7, which this is not; the one for node 2 is good.
+  const outcomes = await connect(first).put(block, [{ ...first, node: 7n }, second])
+  t.is(outcomes[0]?.error?.errno, errno.ESTALE)
+  t.not(outcomes[1]?.error, undefined)
+  t.is(second.store.totals.blocks, 0)
 })
 
 test('puts wait until the master has accepted the node', async t => {

@@ -1,4 +1,4 @@
-import { BlockIdHasher, type Checksums, type PieceHasher } from '../../core/checksum.ts'
+import { BlockIdHasher, blockIdOf, type Checksums, type PieceHasher } from '../../core/checksum.ts'
 import { FsError } from '../../core/errors.ts'
 import type { BlockId } from '../../core/ids.ts'
 
@@ -14,15 +14,17 @@ export interface BlockClaim {
  * all of the block is right, so whoever passes parts on after checking them never completes a wrong block.
  */
 export class BlockVerifier {
+  readonly #checksums: Checksums
   readonly #claim: BlockClaim
-  readonly #pieces: PieceHasher
-  readonly #hash: BlockIdHasher | undefined
+  readonly #verifyId: boolean
+  #pieces: PieceHasher | undefined
+  #hash: BlockIdHasher | undefined
   #received = 0
 
   constructor(checksums: Checksums, claim: BlockClaim, options: { readonly verifyId: boolean }) {
+    this.#checksums = checksums
     this.#claim = claim
-    this.#pieces = checksums.hasher(claim.id)
-    this.#hash = options.verifyId ? new BlockIdHasher() : undefined
+    this.#verifyId = options.verifyId
   }
 
   get complete(): boolean {
@@ -35,16 +37,25 @@ export class BlockVerifier {
     this.#received += data.length
     if (this.#received > length)
       throw new FsError('EINVAL', `Cannot put block ${id}: more than its ${length} bytes arrived`)
-    this.#pieces.update(data)
-    this.#hash?.update(data)
-    if (this.complete) this.#finish()
+    // A block in one part, as all small ones are, needs nothing that is kept between parts.
+    if (data.length === length)
+      this.#finish(this.#checksums.make(id, data), this.#verifyId ? blockIdOf(data) : id)
+    else this.#add(data)
   }
 
-  #finish(): void {
+  #add(data: Uint8Array): void {
+    const { id } = this.#claim
+    this.#pieces ??= this.#checksums.hasher(id)
+    this.#pieces.update(data)
+    if (this.#verifyId) this.#hash ??= new BlockIdHasher()
+    this.#hash?.update(data)
+    if (this.complete) this.#finish(this.#pieces.digest(), this.#hash?.digest() ?? id)
+  }
+
+  #finish(made: Buffer, found: BlockId): void {
     const { id, checksums } = this.#claim
-    if (Buffer.compare(this.#pieces.digest(), checksums) !== 0)
+    if (Buffer.compare(made, checksums) !== 0)
       throw new FsError('EIO', `Cannot put block ${id}: its bytes do not match the checksums sent with it`)
-    const found = this.#hash?.digest() ?? id
     if (found !== id) throw new FsError('EIO', `Cannot put block ${id}: the SHA-256 of its bytes is ${found}`)
   }
 }

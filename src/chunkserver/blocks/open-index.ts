@@ -22,7 +22,7 @@ export function openIndexWriter(folder: string): Database {
     db.pragma('synchronous = FULL')
     db.pragma(`wal_autocheckpoint = ${walPages}`)
     db.pragma(`journal_size_limit = ${2 * walPages * pageBytes}`)
-    db.pragma('cache_size = -16384')
+    db.pragma('cache_size = -8192')
     return db
   })
 }
@@ -31,7 +31,7 @@ export function openIndexWriter(folder: string): Database {
 export function openIndexReader(folder: string): Database {
   return attempt(folder, () => {
     const db = new Sqlite(`${folder}/index.sqlite`, { readonly: true, fileMustExist: true })
-    db.pragma('cache_size = -8192')
+    db.pragma('cache_size = -4096')
     return db
   })
 }

@@ -45,6 +45,12 @@ export class IncomingPut {
     this.#verifier = new BlockVerifier(parts.checksums, claim, { verifyId })
     try {
       this.#grant = parts.authority.checkGrant(begin.grant, claim)
+    } catch (error) {
+      // Nor is anything passed on for somebody without a right to be here.
+      this.#ownError = FsError.from(error)
+      return
+    }
+    try {
       this.#own = new OwnCopy(parts.store, claim)
     } catch (error) {
       this.#ownError = FsError.from(error)

@@ -49,6 +49,7 @@ function startLane(
     module: new URL('../../chunkserver/blocks/index-worker.js', import.meta.url),
     data: { folder, role } satisfies IndexWorkerData,
     name: `index-${role}`,
+    youngMb: 8,
     died,
   })
 }
