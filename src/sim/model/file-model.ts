@@ -1,3 +1,5 @@
+import type { Ino } from '../../core/ids.ts'
+
 /**
  * What a file may contain, by what its programs were told. Usually one content; several after an
  * operation whose outcome is unknown, or a crash that may have lost what was not synced. Among several
@@ -5,6 +7,8 @@
  */
 export class FileModel {
   readonly id: number
+  /** Once it is known. */
+  ino: Ino | undefined
   /** What it may contain now. */
   #now: Buffer[] = [Buffer.alloc(0)]
   /** Everything that it may have contained since its data was last known to be on stable storage. */

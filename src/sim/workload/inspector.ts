@@ -2,8 +2,8 @@ import { isDirectory, S_IFDIR, S_IFLNK } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import type { Mounted } from '../cluster/mount-machine.ts'
 import type { FileModel } from '../model/file-model.ts'
-import { type Tree } from '../model/tree.ts'
-import { type Found, type Memory, outline, outlineOf } from './memory.ts'
+import type { Tree } from '../model/tree.ts'
+import { agrees, type Found, type Memory, outline, outlineFound } from './memory.ts'
 
 /** Compares what a mount shows with what is known. Each finding is a line; system calls that fail throw. */
 export class Inspector {
@@ -26,15 +26,18 @@ export class Inspector {
       memory.unanswered = undefined
       return undefined
     }
-    const actual = outline(await this.#walk(memory.directory))
-    const before = outline(outlineOf(memory.tree))
+    const found = await this.#walk(memory.directory)
     const changed = memory.tree.clone()
     unanswered?.names?.(changed)
-    const after = outline(outlineOf(changed))
     memory.unanswered = undefined
-    if (actual === after) memory.tree = changed
-    else if (actual !== before) return `${memory.directory} has\n${actual}\nexpected\n${before}${after === before ? '' : `\nor\n${after}`}`
-    return undefined
+    if (agrees(memory.tree, found)) return undefined
+    const expected = outline(memory.tree)
+    if (unanswered?.names !== undefined && agrees(changed, found)) {
+      memory.tree = changed
+      return undefined
+    }
+    const or = unanswered?.names === undefined ? '' : `; or ${outline(changed)}`
+    return `${memory.directory} has ${outlineFound(found)}; expected ${expected}${or}`
   }
 
   /** Reads every file; what it finds is what they contain from now on. */
@@ -87,7 +90,7 @@ export class Inspector {
     for (const { name, ino, type } of await this.#mount.names.readdir(`${directory}${below}`, this.#pid)) {
       const path = `${below}/${name}`
       const kind = type === S_IFDIR ? 'dir' : type === S_IFLNK ? 'symlink' : 'file'
-      found.push({ path, kind, identity: ino })
+      found.push({ path, kind, ino })
       if (kind === 'dir') found.push(...(await this.#walk(directory, path)))
     }
     return found

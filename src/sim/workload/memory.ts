@@ -1,5 +1,6 @@
+import type { Ino } from '../../core/ids.ts'
 import type { FileModel } from '../model/file-model.ts'
-import { type Tree, type TreeChange, type TreeNode } from '../model/tree.ts'
+import type { Tree, TreeChange, TreeNode } from '../model/tree.ts'
 
 /** What was asked and not yet answered when the machine stopped: it may have happened. */
 export interface Unanswered {
@@ -24,23 +25,37 @@ export interface Memory {
 export interface Found {
   readonly path: string
   readonly kind: TreeNode['kind']
-  /** What tells files apart: paths with the same are one file. */
-  readonly identity: unknown
+  readonly ino: Ino
 }
 
-/** Names and what they lead to, in one text, in which equal trees are equal. */
-export function outline(found: Iterable<Found>): string {
-  const first = new Map<unknown, string>()
-  const lines: string[] = []
-  for (const { path, kind, identity } of [...found].sort((a, b) => (a.path < b.path ? -1 : 1))) {
-    const same = first.get(identity)
-    if (kind !== 'dir' && same === undefined) first.set(identity, path)
-    lines.push(kind === 'dir' ? `${path}/` : `${path} ${kind}${same === undefined ? '' : ` = ${same}`}`)
+/** Whether names lead where a tree says; what inodes its files have is remembered then. */
+export function agrees(tree: Tree, found: readonly Found[]): boolean {
+  const byPath = new Map(found.map(entry => [entry.path, entry]))
+  const inos = new Map<FileModel, Ino>()
+  let paths = 0
+  for (const { path, node } of tree.paths()) {
+    const entry = byPath.get(path)
+    paths += 1
+    if (entry?.kind !== node.kind) return false
+    if (node.kind !== 'file') continue
+    const { file } = node
+    if ((file.ino ?? inos.get(file) ?? entry.ino) !== entry.ino) return false
+    inos.set(file, entry.ino)
   }
-  return lines.join('\n')
+  if (paths !== found.length || new Set(inos.values()).size !== inos.size) return false
+  for (const [file, ino] of inos) file.ino = ino
+  return true
 }
 
-export function* outlineOf(tree: Tree): Generator<Found> {
-  for (const { path, node } of tree.paths())
-    yield { path, kind: node.kind, identity: node.kind === 'file' ? node.file : node }
+/** For people. */
+export function outline(tree: Tree): string {
+  const lines = [...tree.paths()].map(({ path, node }) =>
+    node.kind === 'file' ? `${path} (inode ${node.file.ino ?? '?'})` : `${path} (${node.kind})`,
+  )
+  return lines.sort().join(', ')
+}
+
+export function outlineFound(found: readonly Found[]): string {
+  const lines = found.map(({ path, kind, ino }) => `${path} (${kind === 'file' ? `inode ${ino}` : kind})`)
+  return lines.sort().join(', ')
 }

@@ -313,7 +313,9 @@ export class Program {
         opened = await this.#mount.io.open(this.#at(path), how, this.#pid)
       },
     )
-    if (made && opened !== undefined) this.#open.push({ file, opened, how })
+    if (!made || opened === undefined) return
+    file.ino = opened.inode.ino
+    this.#open.push({ file, opened, how })
   }
 
   async #openFile(path: string, file: FileModel, how: OpenHow): Promise<void> {
@@ -326,7 +328,10 @@ export class Program {
       const error = await this.#call(`open ${path}`, call)
       if (error !== undefined) this.#checkFailure(`open ${path}`, error, sessionErrors)
     }
-    if (opened !== undefined) this.#open.push({ file, opened, how })
+    if (opened === undefined) return
+    if (file.ino !== opened.inode.ino)
+      this.#wrong('names are right', `${this.#at(path)} is inode ${opened.inode.ino}, expected ${file.ino ?? '?'}`)
+    this.#open.push({ file, opened, how })
   }
 
   async #close(at: number): Promise<void> {
