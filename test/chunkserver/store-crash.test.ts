@@ -8,7 +8,7 @@ import type { BlockId } from '#src/core/ids.ts'
 import { KiB } from '#src/core/units.ts'
 import { realEnv } from '#src/env/real-env.ts'
 import { instanceBytes } from '#src/master/nodes/inventory-digest.ts'
-import { type DiskWeather, MemoryDisk } from '#src/sim/disk.ts'
+import { type DiskWeather, MemoryDisk } from './support/memory-disk.ts'
 import { type TestBlock, testBlock } from './support/test-client.ts'
 import { checksums, directLane, quietLog } from './support/test-node.ts'
 

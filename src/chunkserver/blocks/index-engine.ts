@@ -43,6 +43,7 @@ export class IndexEngine {
   readonly #open: () => Database
   readonly #checksums: Checksums
   #index: Database | undefined
+  #closed = false
   #tables: Tables | undefined
   #totals: Totals = { blocks: 0, files: 0, bytes: 0, sequence: 0n }
 
@@ -61,6 +62,7 @@ export class IndexEngine {
 
   /** Closes the handle without a word about a clean end, as a crash would. */
   abandon(): void {
+    this.#closed = true
     this.#index?.close()
     this.#index = undefined
   }
@@ -95,6 +97,7 @@ export class IndexEngine {
   }
 
   get #db(): Database {
+    if (this.#closed) throw new FsError('EIO', 'the index is closed')
     this.#index ??= this.#open()
     return this.#index
   }

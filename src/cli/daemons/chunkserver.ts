@@ -1,16 +1,9 @@
-import { mkdirSync } from 'node:fs'
 import path from 'node:path'
-import { BlockIndex } from '../../chunkserver/blocks/block-index.ts'
-import { BlockStore } from '../../chunkserver/blocks/block-store.ts'
-import type { IndexReply, IndexRequest } from '../../chunkserver/blocks/index-protocol.ts'
 import { ChunkserverNode } from '../../chunkserver/chunkserver-node.ts'
-import { RealDisk } from '../../chunkserver/disk/real-disk.ts'
-import { createChecksums } from '../../core/checksum.ts'
-import { messageOf, UsageError } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
-import { WorkerLane } from '../../env/worker-lane.ts'
 import { version } from '../../service/version.ts'
-import type { Started, World } from './daemon.ts'
+import { type Started, takeFolder, type World } from './daemon.ts'
+import { openBlockStore } from './open-block-store.ts'
 import { hostIdentity } from './this-host.ts'
 
 export interface ChunkserverOptions {
@@ -29,29 +22,16 @@ export async function startChunkserver(
   options: ChunkserverOptions,
 ): Promise<Started> {
   const folder = path.resolve(options.data)
-  try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
-  } catch (error) {
-    throw new UsageError(`cannot use the folder ${folder}: ${messageOf(error)}`)
-  }
-  const checksums = await createChecksums()
+  const lock = await takeFolder(folder)
   const stop = new AbortController()
   let died: (error: Error) => void = () => undefined
   const death = new Promise<never>((_resolve, reject) => {
     died = reject
   })
   death.catch(() => undefined)
-  const lane = (role: 'writer' | 'reader') =>
-    WorkerLane.start<IndexRequest, IndexReply>({
-      module: new URL('../../chunkserver/blocks/index-worker.js', import.meta.url),
-      data: { folder, role },
-      name: `index-${role}`,
-      died: error => died(error),
-    })
-  const index = new BlockIndex(await lane('writer'), await lane('reader'))
+  const space = options.capacity === undefined ? {} : { capacityBytes: options.capacity }
+  const { store, checksums } = await openBlockStore(env, folder, error => died(error), space)
   try {
-    const space = options.capacity === undefined ? {} : { capacityBytes: options.capacity }
-    const store = await BlockStore.open({ env, disk: new RealDisk(folder), index, checksums, ...space })
     const node = new ChunkserverNode(env, network, store, checksums, {
       masterAddress: options.master,
       zone: options.zone,
@@ -70,12 +50,13 @@ export async function startChunkserver(
         stop.abort()
         await running.catch(() => undefined)
         await listener.close()
-        await index.close()
+        await store.close()
+        lock.release()
       },
     }
   } catch (error) {
     stop.abort()
-    await index.close()
+    await store.close()
     throw error
   }
 }

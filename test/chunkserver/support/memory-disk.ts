@@ -1,5 +1,5 @@
-import type { Disk, DiskFile, DiskSpace } from '../chunkserver/disk/disk.ts'
-import { FsError } from '../core/errors.ts'
+import type { Disk, DiskFile, DiskSpace } from '#src/chunkserver/disk/disk.ts'
+import { FsError } from '#src/core/errors.ts'
 
 /** What a disk does to the machine that uses it. */
 export interface DiskWeather {
