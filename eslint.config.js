@@ -13,6 +13,7 @@ const realWorld = [
   'src/wire/grpc/**',
   'src/chunkserver/disk/**',
   'src/console/**',
+  'src/sim/main.ts',
   'test/**',
   'bench/**',
 ]

@@ -1,45 +1,117 @@
 /**
- * Runs seeds of the simulator: `node dist/sim/main.js --seeds N [--from S] [--trace SEED]`. One line for
- * each seed that fails; exit code 1 if one does.
+ * Runs seeds of the simulator: `node dist/sim/main.js --seeds N [--from S] [--jobs J] [--trace SEED]`. One
+ * line for each seed that fails, with how to see it again; exit code 1 if one does.
  */
+import { fork } from 'node:child_process'
+import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { createChecksums } from '../core/checksum.ts'
-import { planOf } from './run/plan.ts'
-import { Run } from './run/run.ts'
+import { type Checksums, createChecksums } from '../core/checksum.ts'
+import { messageOf } from '../core/errors.ts'
+import { type PlantedBugs, plantedBugs } from './cluster/options.ts'
+import { runSeed } from './run/run-seed.ts'
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: 'string', default: '100' },
-    from: { type: 'string', default: '1' },
-    trace: { type: 'string' },
-    verbose: { type: 'boolean', default: false },
-  },
-})
+interface Orders {
+  readonly seeds: number
+  readonly from: number
+  readonly jobs: number
+  readonly trace: number | undefined
+  readonly verbose: boolean
+  readonly bugs: PlantedBugs
+}
 
-const checksums = await createChecksums()
-let current: Run | undefined
-process.on('unhandledRejection', error => current?.bug(error))
+const usage = `usage: node dist/sim/main.js [--seeds N] [--from S] [--jobs J] [--verbose] [--plant ${plantedBugs.join('|')}] | --trace SEED`
 
-async function runSeed(seed: number, trace?: (line: string) => void): Promise<boolean> {
+function ordersOf(args: string[]): Orders {
+  const { values } = parseArgs({
+    args,
+    options: {
+      seeds: { type: 'string', default: '100' },
+      from: { type: 'string', default: '1' },
+      jobs: { type: 'string', default: String(Math.min(2, availableParallelism())) },
+      trace: { type: 'string' },
+      verbose: { type: 'boolean', default: false },
+      plant: { type: 'string' },
+    },
+  })
+  const bug = plantedBugs.find(name => name === values.plant)
+  if (values.plant !== undefined && bug === undefined) throw new Error(`no bug ${values.plant} to plant`)
+  return {
+    seeds: numberOf(values.seeds, 'seeds'),
+    from: numberOf(values.from, 'from'),
+    jobs: numberOf(values.jobs, 'jobs'),
+    trace: values.trace === undefined ? undefined : numberOf(values.trace, 'trace'),
+    verbose: values.verbose,
+    bugs: bug === undefined ? {} : { [bug]: true },
+  }
+}
+
+function numberOf(text: string, name: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new Error(`--${name}: a number is expected, not ${text}`)
+  return Number(text)
+}
+
+/** Runs one seed here; true if nothing was wrong. */
+async function runHere(seed: number, checksums: Checksums, orders: Orders): Promise<boolean> {
   const began = process.hrtime.bigint()
-  const run = new Run(planOf(seed), checksums, trace)
-  current = run
-  const { failure, virtualMs, events, calls, hash } = await run.run()
-  const ms = Number((process.hrtime.bigint() - began) / 1_000_000n)
-  if (values.verbose || trace !== undefined)
-    console.log(`seed ${seed}: ${calls} calls, ${events} events, ${(virtualMs / 1000).toFixed(0)} virtual s in ${ms} ms, ${hash.slice(0, 12)}`)
-  if (failure !== undefined)
-    console.log(`seed ${seed}: ${failure.invariant}: ${failure.detail}\n  replay: node dist/sim/main.js --trace ${seed}`)
-  return failure === undefined
+  const options = orders.trace === undefined ? {} : { trace: (line: string) => console.log(line) }
+  const outcome = await runSeed(seed, checksums, { ...options, bugs: orders.bugs })
+  const ms = (process.hrtime.bigint() - began) / 1_000_000n
+  const { failure, calls, events, virtualMs, hash } = outcome
+  if (orders.verbose || orders.trace !== undefined)
+    console.log(
+      `seed ${seed}: ${calls} calls, ${events} events, ${Math.round(virtualMs / 1000)} virtual s in ${ms} ms, trace ${hash.slice(0, 16)}`,
+    )
+  if (failure === undefined) return true
+  const plant = Object.keys(orders.bugs).map(name => ` --plant ${name}`)
+  console.log(
+    `seed ${seed}: ${failure.invariant}: ${failure.detail}\n  replay: node dist/sim/main.js --trace ${seed}${plant.join('')}`,
+  )
+  return false
 }
 
-if (values.trace !== undefined) {
-  const fine = await runSeed(Number(values.trace), line => console.log(line))
-  process.exitCode = fine ? 0 : 1
-} else {
-  const from = Number(values.from)
+/** Runs the seeds of one process; the number of those that failed. */
+async function runAll(orders: Orders): Promise<number> {
+  const checksums = await createChecksums()
   let failed = 0
-  for (let seed = from; seed < from + Number(values.seeds); seed++) if (!(await runSeed(seed))) failed++
-  console.log(`${values.seeds} seeds, ${failed} failed`)
-  process.exitCode = failed === 0 ? 0 : 1
+  for (let seed = orders.from; seed < orders.from + orders.seeds; seed++)
+    if (!(await runHere(seed, checksums, orders))) failed++
+  return failed
 }
+
+/** Shares the seeds among processes; whether all of them were fine. */
+async function runInProcesses(orders: Orders): Promise<boolean> {
+  const share = Math.ceil(orders.seeds / orders.jobs)
+  const ended: Promise<number | null>[] = []
+  for (let from = orders.from; from < orders.from + orders.seeds; from += share) {
+    const seeds = Math.min(share, orders.from + orders.seeds - from)
+    const args = ['--seeds', String(seeds), '--from', String(from), '--jobs', '1']
+    if (orders.verbose) args.push('--verbose')
+    for (const name of Object.keys(orders.bugs)) args.push('--plant', name)
+    const child = fork(fileURLToPath(import.meta.url), args)
+    ended.push(
+      new Promise((resolve, reject) => {
+        child.on('error', reject)
+        child.on('exit', resolve)
+      }),
+    )
+  }
+  return (await Promise.all(ended)).every(code => code === 0)
+}
+
+async function main(): Promise<number> {
+  let orders: Orders
+  try {
+    orders = ordersOf(process.argv.slice(2))
+  } catch (error) {
+    console.error(`${messageOf(error)}\n${usage}`)
+    return 2
+  }
+  if (orders.trace !== undefined) return (await runHere(orders.trace, await createChecksums(), orders)) ? 0 : 1
+  if (orders.jobs > 1 && orders.seeds > 1) return (await runInProcesses(orders)) ? 0 : 1
+  const failed = await runAll(orders)
+  console.log(`${orders.seeds} seeds from ${orders.from}: ${failed === 0 ? 'all fine' : `${failed} failed`}`)
+  return failed === 0 ? 0 : 1
+}
+
+process.exitCode = await main()

@@ -34,6 +34,8 @@ export class MasterMachine {
   readonly #database = new SimDatabase()
   readonly #skewNs: bigint
   #running: Running | undefined
+  /** Asked after each commit, before anybody hears of it: whether the machine stops there. */
+  crashesNow: () => boolean = () => false
   /** Virtual milliseconds of work and sync of a batch. */
   slowness = 1
 
@@ -59,6 +61,7 @@ export class MasterMachine {
       batch => {
         const outputs = handler.run(batch)
         if (this.#options.forgetful) store.db.exec('DELETE FROM replies')
+        if (env.alive && this.crashesNow()) this.crash(false)
         return outputs
       },
     )

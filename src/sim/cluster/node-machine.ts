@@ -29,6 +29,8 @@ export class NodeMachine {
   readonly #database = new SimDatabase()
   readonly #skewNs: bigint
   #running: Running | undefined
+  /** Asked after each commit of the index, before anybody hears of it: whether the machine loses power there. */
+  crashesNow: () => boolean = () => false
 
   constructor(world: World, name: string, capacityBytes: number) {
     this.name = name
@@ -50,12 +52,20 @@ export class NodeMachine {
       db.pragma('page_size = 8192')
       db.pragma('auto_vacuum = INCREMENTAL')
     }
-    const lane = (most: number) => {
+    const lane = (most: number, writes: boolean) => {
       const engine = new IndexEngine(() => db, this.#world.checksums)
-      return new SimLane<IndexRequest, IndexReply>(env, () => this.#delay(most), batch => engine.apply(batch))
+      return new SimLane<IndexRequest, IndexReply>(
+        env,
+        () => this.#delay(most),
+        batch => {
+          const replies = engine.apply(batch)
+          if (writes && env.alive && this.crashesNow()) this.crash(false, true)
+          return replies
+        },
+      )
     }
-    const writer = lane(4)
-    const index = new BlockIndex(writer, lane(0.3))
+    const writer = lane(4, true)
+    const index = new BlockIndex(writer, lane(0.3, false))
     const store = this.#open(env, index)
     this.#running = { env, writer, store }
     this.#world.background(this.#run(env, store))

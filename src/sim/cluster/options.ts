@@ -32,14 +32,16 @@ export const simDataPath = {
   giveUpMs: 20 * second,
 }
 
-/** What is broken on purpose, to see that the invariants notice. */
-export interface PlantedBugs {
+/** What can be broken on purpose, to see that the invariants notice. */
+export const plantedBugs = [
   /** Chunkservers' disks answer syncs at once and sync nothing. */
-  readonly lyingDisks?: boolean
+  'lyingDisks',
   /** The master forgets stored replies. */
-  readonly forgetfulMaster?: boolean
+  'forgetfulMaster',
   /** The client answers fsync at once. */
-  readonly hastyFsync?: boolean
-  /** The kernel is not told to forget anything. */
-  readonly deafKernel?: boolean
-}
+  'hastyFsync',
+  /** The kernel does not forget what it is told to forget. */
+  'deafKernel',
+] as const
+
+export type PlantedBugs = { readonly [Name in (typeof plantedBugs)[number]]?: boolean }

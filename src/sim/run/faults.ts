@@ -1,4 +1,5 @@
 import { KiB, second } from '../../core/units.ts'
+import type { NodeMachine } from '../cluster/node-machine.ts'
 import type { Prng } from '../world/prng.ts'
 import { cutBetween } from '../world/sim-network.ts'
 import type { World } from '../world/world.ts'
@@ -27,6 +28,9 @@ export class Faults {
     this.#prng = world.fork()
     this.#crashMount = mounts.crash
     this.#startMount = mounts.start
+    const { master, nodes } = cluster
+    master.crashesNow = () => this.#crashesNow(0.005, master.name, () => this.#startMaster())
+    for (const node of nodes) node.crashesNow = () => this.#crashesNow(0.002, node.name, () => this.#startNode(node))
   }
 
   begin(): void {
@@ -93,11 +97,14 @@ export class Faults {
     this.#say('crash master')
     master.crash(this.#prng.chance(0.3))
     const most = this.#prng.chance(0.2) ? 20 * second : 3 * second
-    this.#later(20, most, () => {
-      if (master.up) return
-      this.#say('start master')
-      master.start()
-    })
+    this.#later(20, most, () => this.#startMaster())
+  }
+
+  #startMaster(): void {
+    const { master } = this.#cluster
+    if (master.up) return
+    this.#say('start master')
+    master.start()
   }
 
   #node(index: number): void {
@@ -107,11 +114,21 @@ export class Faults {
     this.#say(`crash ${node.name}${power ? ' (power)' : ''}`)
     node.crash(this.#prng.chance(0.3), power)
     const most = this.#prng.chance(0.3) ? 25 * second : 3 * second
-    this.#later(20, most, () => {
-      if (node.up) return
-      this.#say(`start ${node.name}`)
-      node.start()
-    })
+    this.#later(20, most, () => this.#startNode(node))
+  }
+
+  #startNode(node: NodeMachine): void {
+    if (node.up) return
+    this.#say(`start ${node.name}`)
+    node.start()
+  }
+
+  /** Machines also stop between a commit and its answer, where retries must not do things twice. */
+  #crashesNow(probability: number, name: string, restart: () => void): boolean {
+    if (!this.#on || !this.#prng.chance(probability)) return false
+    this.#say(`${name} stops after a commit`)
+    this.#later(20, 3 * second, restart)
+    return true
   }
 
   #allNodes(): void {

@@ -31,9 +31,9 @@ export function planOf(seed: number, bugs: PlantedBugs = {}): Plan {
     minCopies: 2,
     mounts: 1,
     programs: prng.pick([1, 2, 3]),
-    calmMs: prng.between(1, 4) * second,
-    faultMs: quiet ? 0 : prng.between(10, 50) * second,
-    faultEveryMs: prng.pick([800, 3000, 8000]),
+    calmMs: prng.between(1, 5) * second,
+    faultMs: quiet ? 0 : prng.between(15, 60) * second,
+    faultEveryMs: prng.pick([1000, 4000, 8000, 15_000]),
     bugs,
   }
 }

@@ -140,7 +140,7 @@ export class Program {
 
   async #think(): Promise<void> {
     const prng = this.#prng
-    const ms = prng.chance(0.05) ? prng.between(500, 7000) : prng.between(0.1, 60)
+    const ms = prng.chance(0.02) ? prng.between(500, 7000) : prng.between(0.1, 30)
     await this.#mount.env.delay(ms)
   }
 
@@ -186,15 +186,17 @@ export class Program {
     const [from, to] = [this.#path(), this.#path()]
     const mode = this.#prng.pick(['replace', 'replace', 'replace', 'noreplace', 'exchange'] as const)
     const node = this.#memory.tree.find(from)
-    const other = mode === 'exchange' ? this.#memory.tree.find(to) : undefined
+    const target = this.#memory.tree.find(to)
+    const other = mode === 'exchange' ? target : undefined
+    const same = node === target || (node?.kind === 'file' && target?.kind === 'file' && node.file === target.file)
     const done = await this.#name(
       `rename ${mode} ${from} to`,
       to,
       tree => tree.rename(from, to, mode),
       n => n.rename(this.#at(from), this.#at(to), mode, this.#pid),
     )
-    // A rename stores the data of what it names first.
-    if (done && from !== to) for (const renamed of [node, other]) if (renamed?.kind === 'file') renamed.file.synced()
+    // A rename stores the data of what it names first; between two names of one file it is none.
+    if (done && !same) for (const renamed of [node, other]) if (renamed?.kind === 'file') renamed.file.synced()
   }
 
   async #link(): Promise<void> {

@@ -4,7 +4,7 @@
  * blocks of zeros. The death of a process alone loses nothing.
  */
 import type { Disk, DiskFile, DiskSpace } from '../../chunkserver/disk/disk.ts'
-import { must } from '../../core/assert.ts'
+import { assert, must } from '../../core/assert.ts'
 import { FsError } from '../../core/errors.ts'
 import type { HostEnv } from './host.ts'
 import type { Prng } from './prng.ts'
@@ -229,6 +229,7 @@ class SimFile implements DiskFile {
 }
 
 function work(env: HostEnv, platter: DiskPlatter, least: number, most: number): Promise<void> {
+  assert(env.alive, 'a machine that stopped does nothing')
   const time = platter.prng.between(least, most)
   return env.delay(platter.prng.chance(platter.slow) ? time * 50 : time)
 }

@@ -42,7 +42,10 @@ export class SimLane<In, Out> implements Lane<In, Out> {
     this.#running = batch
     await this.#env.delay(this.#delay())
     this.#running = undefined
-    return copied(await this.#apply(batch))
+    const results = await this.#apply(batch)
+    // The machine may have stopped with the commit.
+    if (!this.#env.alive) await new Promise<never>(() => undefined)
+    return copied(results)
   }
 }
 

@@ -126,6 +126,7 @@ export class SimNetwork implements Carrier {
   }
 
   #listen(env: HostEnv, address: string, register: (serving: Serving) => void): Listener {
+    assert(env.alive, 'a machine that stopped does nothing')
     if (this.#listeners.has(address)) throw new UsageError(`${address} is in use`)
     const accept: Accept = { env, streams: new Map(), calls: new Map() }
     register({

@@ -1,0 +1,21 @@
+import type { Checksums } from '../../core/checksum.ts'
+import type { PlantedBugs } from '../cluster/options.ts'
+import { type Outcome, Run } from './run.ts'
+import { planOf } from './plan.ts'
+
+export interface SeedOptions {
+  readonly bugs?: PlantedBugs
+  readonly trace?: (line: string) => void
+}
+
+/** Runs one seed. A promise that nobody looks after and that rejects meanwhile is a failure of this run. */
+export async function runSeed(seed: number, checksums: Checksums, options: SeedOptions = {}): Promise<Outcome> {
+  const run = new Run(planOf(seed, options.bugs), checksums, options.trace)
+  const onRejection = (error: unknown) => run.bug(error)
+  process.on('unhandledRejection', onRejection)
+  try {
+    return await run.run()
+  } finally {
+    process.off('unhandledRejection', onRejection)
+  }
+}
