@@ -1,27 +1,29 @@
 import { readdirSync, readFileSync } from 'node:fs'
 
-/** Every process that descends from `pid`, itself included, with its command line. */
+/**
+ * Every process that descends from `pid`, itself included, with its command line. Looks at no other process:
+ * one that hangs in the kernel would hang whoever reads its state.
+ */
 export function descendants(pid: number): { readonly pid: number; readonly command: string }[] {
-  const parents = new Map<number, number>()
-  for (const entry of readdirSync('/proc')) {
-    if (!/^\d+$/.test(entry)) continue
-    const stat = read(`/proc/${entry}/stat`)
-    const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
-    if (Number.isInteger(parent)) parents.set(Number(entry), parent)
-  }
-  const found = new Set([pid])
-  for (let grew = true; grew; ) {
-    grew = false
-    for (const [child, parent] of parents)
-      if (found.has(parent) && !found.has(child)) {
-        found.add(child)
-        grew = true
-      }
-  }
-  return [...found].map(each => ({
+  const found = [pid]
+  for (const each of found) found.push(...childrenOf(each))
+  return found.map(each => ({
     pid: each,
     command: read(`/proc/${String(each)}/cmdline`).replaceAll('\0', ' '),
   }))
+}
+
+/** The children of all threads, since the kernel lists them by the thread that forked. */
+function childrenOf(pid: number): number[] {
+  let threads: string[]
+  try {
+    threads = readdirSync(`/proc/${String(pid)}/task`)
+  } catch {
+    return []
+  }
+  return threads.flatMap(thread =>
+    (read(`/proc/${String(pid)}/task/${thread}/children`).match(/\d+/g) ?? []).map(Number),
+  )
 }
 
 /** A process may end while it is looked at. */
