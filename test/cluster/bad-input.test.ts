@@ -242,5 +242,5 @@ test('up prints one line and fails where the folder cannot be used', async t => 
   })
   const code = await new Promise(resolve => child.on('exit', resolve))
   t.not(code, 0)
-  t.regex(stderr, /cannot use \/proc\/cairn/)
+  t.regex(stderr, /cannot use the folder \/proc\/cairn/)
 })

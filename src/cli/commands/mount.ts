@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
@@ -7,6 +7,7 @@ import { type Command, InvalidArgumentError } from 'commander'
 import { messageOf, UsageError } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
 import type { LogLevel } from '../../service/log.ts'
+import { makeFolder } from '../../service/make-folder.ts'
 import { withDaemonOptions } from '../daemon-options.ts'
 import { awaitReadiness, readyEnvironment } from '../local/ready.ts'
 import { byteCount, print, printJson } from '../output.ts'
@@ -110,7 +111,7 @@ function defaultLog(mountpoint: string): string {
 
 function openLog(file: string): number {
   try {
-    mkdirSync(path.dirname(file), { recursive: true })
+    makeFolder(path.dirname(file))
     return openSync(file, 'a', 0o600)
   } catch (error) {
     throw new UsageError(`cannot write the log ${file}: ${messageOf(error)} (choose another with --log)`)

@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
 import { messageOf, UsageError } from '../../core/errors.ts'
+import { makeFolder } from '../../service/make-folder.ts'
 import { LocalLayout } from '../local/layout.ts'
 import { awaitReadiness, readyEnvironment, reportReadiness } from '../local/ready.ts'
 import { type LocalCluster, startLocalCluster } from '../local/supervisor.ts'
@@ -95,9 +96,9 @@ function greet(layout: LocalLayout, cluster: LocalCluster): void {
 async function detach(options: Options): Promise<void> {
   const layout = new LocalLayout(options.dir)
   const logFile = layout.log('up')
+  makeFolder(path.dirname(logFile))
   let log: number
   try {
-    mkdirSync(path.dirname(logFile), { recursive: true })
     log = openSync(logFile, 'a')
   } catch (error) {
     throw new UsageError(`cannot use ${layout.dir} for a cluster: ${messageOf(error)}`)

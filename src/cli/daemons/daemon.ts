@@ -1,9 +1,9 @@
-import { mkdirSync } from 'node:fs'
 import type { Env } from '../../core/env.ts'
-import { messageOf, UsageError } from '../../core/errors.ts'
+import { messageOf } from '../../core/errors.ts'
 import { realEnv } from '../../env/real-env.ts'
 import { FolderLock } from '../../service/folder-lock.ts'
 import { type LogLevel, stderrLog } from '../../service/log.ts'
+import { makeFolder } from '../../service/make-folder.ts'
 import { notifySystemd } from '../../service/notify-systemd.ts'
 import { runDaemon } from '../../service/run-daemon.ts'
 import { GrpcNetwork } from '../../wire/grpc/grpc-network.ts'
@@ -74,10 +74,6 @@ function aborted(signal: AbortSignal): Promise<void> {
 
 /** Makes a daemon's data folder if it is missing, and holds it. */
 export async function takeFolder(folder: string): Promise<FolderLock> {
-  try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
-  } catch (error) {
-    throw new UsageError(`cannot use the folder ${folder}: ${messageOf(error)}`)
-  }
+  makeFolder(folder, 0o700)
   return FolderLock.take(folder)
 }

@@ -1,7 +1,8 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { z } from 'zod'
 import { messageOf, UsageError } from '../../core/errors.ts'
+import { makeFolder } from '../../service/make-folder.ts'
 
 /** Where a cluster on one machine keeps its parts, and what it remembers between two starts. */
 const layoutVersion = 1
@@ -74,11 +75,7 @@ export class LocalLayout {
   }
 
   #prepare(): void {
-    try {
-      mkdirSync(path.join(this.dir, 'logs'), { recursive: true })
-    } catch (error) {
-      throw new UsageError(`cannot use ${this.dir} for a cluster: ${messageOf(error)}`)
-    }
+    makeFolder(path.join(this.dir, 'logs'))
   }
 
   get #stateFile(): string {

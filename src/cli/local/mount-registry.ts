@@ -1,6 +1,7 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { z } from 'zod'
+import { makeFolder } from '../../service/make-folder.ts'
 import { processStart } from './layout.ts'
 
 /**
@@ -19,7 +20,7 @@ export class MountRegistry {
 
   /** `device` is MAJ:MIN as in mountinfo. Best effort: where there is no such folder, nobody can wait. */
   add(device: string, mountpoint: string): void {
-    mkdirSync(this.#dir, { recursive: true, mode: 0o755 })
+    makeFolder(this.#dir)
     const owner: MountOwner = { pid: process.pid, started: processStart(process.pid) ?? '', path: mountpoint }
     const file = this.#file(device)
     writeFileSync(`${file}.new`, JSON.stringify(owner))

@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { UsageError } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
+import { makeFolder } from '../../service/make-folder.ts'
 import { Child } from './child.ts'
 import { type LocalLayout, type LocalState, processStart } from './layout.ts'
 
@@ -140,7 +141,7 @@ function startMount(
   mount: string,
   options: UpOptions,
 ): Promise<Child> {
-  if (!existsSync(mount)) mkdirSync(mount, { recursive: true })
+  if (isAbsent(mount)) makeFolder(mount)
   const extra = options.mountOptions === undefined ? [] : ['-o', options.mountOptions]
   return Child.start(
     'mount',
@@ -148,4 +149,13 @@ function startMount(
     ['mount', master, mount, '--foreground', ...extra],
     layout.log('mount'),
   )
+}
+
+/** A mount point whose mount is dead is there (ENOTCONN): the mount process clears it. */
+function isAbsent(file: string): boolean {
+  try {
+    return statSync(file, { throwIfNoEntry: false }) === undefined
+  } catch {
+    return false
+  }
 }
