@@ -107,7 +107,8 @@ async function main(): Promise<number> {
     console.error(`${messageOf(error)}\n${usage}`)
     return 2
   }
-  if (orders.trace !== undefined) return (await runHere(orders.trace, await createChecksums(), orders)) ? 0 : 1
+  if (orders.trace !== undefined)
+    return (await runHere(orders.trace, await createChecksums(), orders)) ? 0 : 1
   if (orders.jobs > 1 && orders.seeds > 1) return (await runInProcesses(orders)) ? 0 : 1
   const failed = await runAll(orders)
   console.log(`${orders.seeds} seeds from ${orders.from}: ${failed === 0 ? 'all fine' : `${failed} failed`}`)

@@ -124,14 +124,8 @@ export class MountMachine {
   }
 
   #planted(fs: MountedFileSystem): FileSystem {
-    if (this.#bugs.hastyFsync !== true) return fs
-    return new Proxy<FileSystem>(fs, {
-      get: (target, key: keyof FileSystem) => {
-        if (key === 'fsync') return () => undefined
-        const value = target[key]
-        return typeof value === 'function' ? (value.bind(target) as unknown) : value
-      },
-    })
+    if (this.#bugs.hastyFsync === true) fs.fsync = async () => undefined
+    return fs
   }
 }
 

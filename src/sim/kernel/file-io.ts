@@ -112,7 +112,12 @@ export class FileIo {
       inode.sizeUnstable += 1
       let done = false
       try {
-        const flags = { fromCache: false, append: how.append === true, sync: how.sync === true, killSuidgid: false }
+        const flags = {
+          fromCache: false,
+          append: how.append === true,
+          sync: how.sync === true,
+          killSuidgid: false,
+        }
         const count = await this.#kernel.request(`write ${inode.ino} ${at}+${data.length}`, fs =>
           fs.write(inode.ino, opened.handle, at, data, flags, this.#kernel.caller(pid)),
         )
@@ -187,7 +192,13 @@ export class FileIo {
   }
 
   /** copy_file_range between two files; how much was copied. */
-  async copy(from: OpenedFile, fromOffset: number, to: OpenedFile, toOffset: number, length: number): Promise<number> {
+  async copy(
+    from: OpenedFile,
+    fromOffset: number,
+    to: OpenedFile,
+    toOffset: number,
+    length: number,
+  ): Promise<number> {
     const kernel = this.#kernel
     await this.#writeBack(from)
     return to.inode.lock.run('exclusive', `copy ${from.inode.ino} ${to.inode.ino}`, async () => {
@@ -293,7 +304,8 @@ export class FileIo {
         if (index > first && !page.lock.free) break
         const release = await page.lock.take('exclusive', `read of inode ${inode.ino}`)
         locked.push({ page, release })
-        if (inode.pages.get(index) !== page || page.uptodate) break
+        // Somebody else may have read or dropped it meanwhile.
+        if (inode.pages.get(index)?.uptodate !== false) break
       }
       const wanted = locked.filter(({ page }) => !page.uptodate)
       if (wanted.length === 0) return
@@ -322,7 +334,11 @@ export class FileIo {
   }
 
   /** Puts what is written into pages, which stay locked until it is answered. */
-  async #takePages(inode: KernelInode, offset: number, data: Buffer): Promise<{ index: number; page: Page; release: () => void }[]> {
+  async #takePages(
+    inode: KernelInode,
+    offset: number,
+    data: Buffer,
+  ): Promise<{ index: number; page: Page; release: () => void }[]> {
     const taken: { index: number; page: Page; release: () => void }[] = []
     for (let at = 0; at < data.length; ) {
       const index = Math.floor((offset + at) / pageBytes)
@@ -349,7 +365,9 @@ export class FileIo {
     const { inode } = file
     for (const [index, page] of [...inode.pages]) {
       if (!page.dirty) continue
-      await page.lock.run('exclusive', `write-back of inode ${inode.ino}`, () => this.#launder(inode, index, page))
+      await page.lock.run('exclusive', `write-back of inode ${inode.ino}`, () =>
+        this.#launder(inode, index, page),
+      )
     }
   }
 

@@ -38,7 +38,9 @@ export class Kernel {
   /** The mount is there. */
   async attach(fs: FileSystem): Promise<void> {
     this.#fs = fs
-    const { attr, attrTtlMs } = await this.request('getattr root', f => f.getattr(rootIno, undefined, this.caller(0)))
+    const { attr, attrTtlMs } = await this.request('getattr root', f =>
+      f.getattr(rootIno, undefined, this.caller(0)),
+    )
     const root = new KernelInode(attr, this.now + attrTtlMs, this.nextVersion())
     root.opens = 1
     this.#inodes.set(rootIno, root)
@@ -91,7 +93,13 @@ export class Kernel {
 
   /** What has not ended: requests without an answer and locks that are waited for. */
   stuck(): string[] {
-    const locks = [this.renames, ...[...this.#inodes.values()].flatMap(inode => [inode.lock, ...[...inode.pages.values()].map(page => page.lock)])]
+    const locks = [
+      this.renames,
+      ...[...this.#inodes.values()].flatMap(inode => [
+        inode.lock,
+        ...[...inode.pages.values()].map(page => page.lock),
+      ]),
+    ]
     const waiting = locks.map(lock => lock.describe()).filter(line => line !== undefined)
     return [...[...this.#underWay.values()].map(what => `unanswered: ${what}`), ...waiting]
   }
@@ -143,7 +151,9 @@ export class Kernel {
   async freshAttr(inode: KernelInode, pid: number): Promise<Attr> {
     if (this.now < inode.attrUntil) return inode.attr
     const asked = this.#version
-    const answer = await this.request(`getattr ${inode.ino}`, fs => fs.getattr(inode.ino, undefined, this.caller(pid)))
+    const answer = await this.request(`getattr ${inode.ino}`, fs =>
+      fs.getattr(inode.ino, undefined, this.caller(pid)),
+    )
     this.noteAttr(inode, answer, asked)
     return answer.attr
   }
@@ -170,7 +180,13 @@ export class Kernel {
   }
 
   /** `epoch`: the one in which it was asked for. */
-  setDentry(parent: KernelInode, name: Name, inode: KernelInode | undefined, ttlMs: number, epoch: number): void {
+  setDentry(
+    parent: KernelInode,
+    name: Name,
+    inode: KernelInode | undefined,
+    ttlMs: number,
+    epoch: number,
+  ): void {
     // Counted first: dropping the name that it replaces must not release either.
     if (inode !== undefined) inode.names += 1
     parent.opens += 1

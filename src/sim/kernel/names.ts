@@ -57,7 +57,9 @@ export class Names {
     const { parent, name } = await this.place(path, pid)
     await this.#inParent(parent, `symlink ${path}`, async () => {
       if ((await this.lookupLocked(parent, name, pid)) !== undefined) throw new FsError('EEXIST', path)
-      await this.#made(parent, name, path, fs => fs.symlink(parent.ino, name, target, this.#kernel.caller(pid)))
+      await this.#made(parent, name, path, fs =>
+        fs.symlink(parent.ino, name, target, this.#kernel.caller(pid)),
+      )
     })
   }
 
@@ -92,13 +94,24 @@ export class Names {
     return this.#remove(path, true, pid)
   }
 
-  async rename(from: string, to: string, mode: 'replace' | 'noreplace' | 'exchange', pid: number): Promise<void> {
+  async rename(
+    from: string,
+    to: string,
+    mode: 'replace' | 'noreplace' | 'exchange',
+    pid: number,
+  ): Promise<void> {
     const old = await this.place(from, pid)
     const target = await this.place(to, pid)
     const who = `rename ${from} ${to}`
     const locks = [...new Set([old.parent, target.parent])].sort((a, b) => (a.ino < b.ino ? -1 : 1))
     const below = (path: string, of: string) => path !== of && `${path}/`.startsWith(`${of}/`)
-    const trap = below(to, from) ? 'EINVAL' : below(from, to) ? (mode === 'exchange' ? 'EINVAL' : 'ENOTEMPTY') : undefined
+    const trap = below(to, from)
+      ? 'EINVAL'
+      : below(from, to)
+        ? mode === 'exchange'
+          ? 'EINVAL'
+          : 'ENOTEMPTY'
+        : undefined
     const work = () => this.#renameLocked(old, target, mode, who, pid, trap)
     const [first, second] = locks
     if (first === undefined) return
@@ -188,7 +201,9 @@ export class Names {
     if (dentry?.inode !== undefined) {
       const { inode } = dentry
       const { version, epoch } = kernel
-      const answer = await kernel.request(`revalidate ${name}`, fs => fs.lookup(parent.ino, name, kernel.caller(pid)))
+      const answer = await kernel.request(`revalidate ${name}`, fs =>
+        fs.lookup(parent.ino, name, kernel.caller(pid)),
+      )
       if (answer.attr !== undefined && answer.attr.ino === inode.ino) {
         kernel.instantiate(answer, version)
         dentry.until = kernel.now + answer.nameTtlMs
@@ -198,13 +213,17 @@ export class Names {
       if (answer.attr !== undefined) kernel.release(kernel.instantiate(answer, version))
       if (kernel.dentry(parent, name) === dentry) kernel.dropDentry(parent, name)
     }
-    return parent.lock.run('shared', `lookup ${name} in ${parent.ino}`, () => this.lookupLocked(parent, name, pid))
+    return parent.lock.run('shared', `lookup ${name} in ${parent.ino}`, () =>
+      this.lookupLocked(parent, name, pid),
+    )
   }
 
   async #ask(parent: KernelInode, name: Name, pid: number): Promise<KernelInode | undefined> {
     const kernel = this.#kernel
     const { version, epoch } = kernel
-    const answer = await kernel.request(`lookup ${name} in ${parent.ino}`, fs => fs.lookup(parent.ino, name, kernel.caller(pid)))
+    const answer = await kernel.request(`lookup ${name} in ${parent.ino}`, fs =>
+      fs.lookup(parent.ino, name, kernel.caller(pid)),
+    )
     const inode = answer.attr === undefined ? undefined : kernel.instantiate(answer, version)
     kernel.setDentry(parent, name, inode, answer.nameTtlMs, epoch)
     return inode
@@ -233,7 +252,8 @@ export class Names {
     await this.#inParent(parent, who, async () => {
       const inode = await this.lookupLocked(parent, name, pid)
       if (inode === undefined) throw new FsError('ENOENT', path)
-      if (isDirectory(inode.attr.mode) !== directory) throw new FsError(directory ? 'ENOTDIR' : 'EISDIR', path)
+      if (isDirectory(inode.attr.mode) !== directory)
+        throw new FsError(directory ? 'ENOTDIR' : 'EISDIR', path)
       victim = inode
       await inode.lock.run('exclusive', who, async () => {
         try {

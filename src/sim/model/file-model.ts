@@ -86,7 +86,12 @@ function judgeExact(content: Buffer, offset: number, length: number, found: Buff
   return `byte ${offset + at} is ${found[at]}, expected ${expected[at]} (${count} of ${found.length} bytes at ${offset} differ)`
 }
 
-function judgeAmong(contents: readonly Buffer[], offset: number, length: number, found: Buffer): string | undefined {
+function judgeAmong(
+  contents: readonly Buffer[],
+  offset: number,
+  length: number,
+  found: Buffer,
+): string | undefined {
   const ends = contents.map(content => Math.max(0, Math.min(content.length, offset + length) - offset))
   if (found.length < Math.min(...ends) || found.length > Math.max(...ends))
     return `${found.length} bytes at ${offset}, expected ${Math.min(...ends)} to ${Math.max(...ends)}`
@@ -120,5 +125,9 @@ export function truncated(content: Buffer, size: number): Buffer {
 
 /** Zeros in [offset, offset + length), within the size. */
 export function punched(content: Buffer, offset: number, length: number): Buffer {
-  return Buffer.from(content).fill(0, Math.min(offset, content.length), Math.min(offset + length, content.length))
+  return Buffer.from(content).fill(
+    0,
+    Math.min(offset, content.length),
+    Math.min(offset + length, content.length),
+  )
 }

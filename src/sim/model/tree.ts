@@ -86,7 +86,8 @@ export class Tree {
     if (mode === 'noreplace' && replaced !== undefined) throw new FsError('EEXIST', to)
     if (mode === 'exchange' && replaced === undefined) throw new FsError('ENOENT', to)
     if (`${to}/`.startsWith(`${from}/`) && from !== to) throw new FsError('EINVAL', to)
-    if (`${from}/`.startsWith(`${to}/`) && from !== to) throw new FsError(mode === 'exchange' ? 'EINVAL' : 'ENOTEMPTY', to)
+    if (`${from}/`.startsWith(`${to}/`) && from !== to)
+      throw new FsError(mode === 'exchange' ? 'EINVAL' : 'ENOTEMPTY', to)
     if (sameFile(moved, replaced)) return
     if (mode === 'replace' && replaced !== undefined) checkReplaced(moved, replaced, to)
     target.names.set(target.name, moved)

@@ -20,7 +20,10 @@ export class Cluster {
       { length: plan.nodes },
       (_, index) => new NodeMachine(world, `node${index + 1}`, nodeCapacityBytes),
     )
-    this.mounts = Array.from({ length: plan.mounts }, (_, index) => new MountMachine(world, `mount${index + 1}`, bugs))
+    this.mounts = Array.from(
+      { length: plan.mounts },
+      (_, index) => new MountMachine(world, `mount${index + 1}`, bugs),
+    )
     for (const { disk } of this.nodes) disk.lying = bugs.lyingDisks === true
   }
 

@@ -30,7 +30,8 @@ export class Faults {
     this.#startMount = mounts.start
     const { master, nodes } = cluster
     master.crashesNow = () => this.#crashesNow(0.005, master.name, () => this.#startMaster())
-    for (const node of nodes) node.crashesNow = () => this.#crashesNow(0.002, node.name, () => this.#startNode(node))
+    for (const node of nodes)
+      node.crashesNow = () => this.#crashesNow(0.002, node.name, () => this.#startNode(node))
   }
 
   begin(): void {
@@ -186,7 +187,11 @@ export class Faults {
   #storm(): void {
     const { weather } = this.#world.network
     this.#say('storm')
-    Object.assign(weather, { cut: this.#prng.between(0, 0.02), slow: this.#prng.between(0, 0.05), maxDelay: 10 })
+    Object.assign(weather, {
+      cut: this.#prng.between(0, 0.02),
+      slow: this.#prng.between(0, 0.05),
+      maxDelay: 10,
+    })
     this.#later(500, 8 * second, () => {
       this.#say('storm ends')
       Object.assign(weather, { cut: 0, slow: 0, maxDelay: 2 })

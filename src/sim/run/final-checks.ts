@@ -14,7 +14,9 @@ interface BlockLine {
 export function unfinished(store: Store): string | undefined {
   const count = (sql: string) => Number(store.db.prepare(sql).pluck().get())
   const short = store.db
-    .prepare<[], BlockLine>(`SELECT id, wanted, have FROM blocks WHERE state = ${blockState.live} AND have < wanted LIMIT 1`)
+    .prepare<[], BlockLine>(
+      `SELECT id, wanted, have FROM blocks WHERE state = ${blockState.live} AND have < wanted LIMIT 1`,
+    )
     .get()
   if (short !== undefined)
     return `block ${blockIdFromBytes(short.id)} has ${short.have} copies of ${short.wanted}`

@@ -9,7 +9,11 @@ export interface SeedOptions {
 }
 
 /** Runs one seed. A promise that nobody looks after and that rejects meanwhile is a failure of this run. */
-export async function runSeed(seed: number, checksums: Checksums, options: SeedOptions = {}): Promise<Outcome> {
+export async function runSeed(
+  seed: number,
+  checksums: Checksums,
+  options: SeedOptions = {},
+): Promise<Outcome> {
   const run = new Run(planOf(seed, options.bugs), checksums, options.trace)
   const onRejection = (error: unknown) => run.bug(error)
   process.on('unhandledRejection', onRejection)

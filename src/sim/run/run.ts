@@ -209,7 +209,8 @@ export class Run {
   }
 
   async #check(): Promise<void> {
-    for (const problem of this.#cluster.master.inspect(checkMetadata)) this.#world.fail('fsck is clean', problem)
+    for (const problem of this.#cluster.master.inspect(checkMetadata))
+      this.#world.fail('fsck is clean', problem)
     await this.#whole('every copy is there', () => checkCopies(this.#cluster))
     this.#disturbed = false
     const checker = new MountMachine(this.#world, 'checker', {})
@@ -224,8 +225,15 @@ export class Run {
     const inspector = new Inspector(mounted, 1)
     const { names } = mounted
     await this.#whole('the root is right', async () => {
-      const found = (await names.readdir('/', 1)).map(({ name }) => `/${name}`).sort().join()
-      const expected = this.#memories.filter(({ made }) => made).map(({ directory }) => directory).sort().join()
+      const found = (await names.readdir('/', 1))
+        .map(({ name }) => `/${name}`)
+        .sort()
+        .join()
+      const expected = this.#memories
+        .filter(({ made }) => made)
+        .map(({ directory }) => directory)
+        .sort()
+        .join()
       return found === expected ? undefined : `the root has ${found}, expected ${expected}`
     })
     for (const memory of this.#memories) {
@@ -237,22 +245,13 @@ export class Run {
   /** Runs a check to its end. */
   async #whole(invariant: string, check: () => Promise<string | undefined>): Promise<void> {
     if (this.#world.failure !== undefined) return
-    let found: string | undefined
-    let ended = false
-    check().then(
-      line => {
-        found = line
-        ended = true
-      },
-      (error: unknown) => {
-        found = `${messageOf(error)}`
-        ended = true
-      },
-    )
-    if (!(await this.#until(endMs, () => ended))) {
-      if (this.#world.failure === undefined) this.#world.fail(invariant, 'the check does not end')
+    const result: { ended: boolean; found?: string | undefined } = { ended: false }
+    const end = (found: string | undefined) => Object.assign(result, { ended: true, found })
+    check().then(end, (error: unknown) => end(messageOf(error)))
+    if (!(await this.#until(endMs, () => result.ended))) {
+      this.#world.fail(invariant, 'the check does not end')
       return
     }
-    if (found !== undefined) this.#world.fail(invariant, found)
+    if (result.found !== undefined) this.#world.fail(invariant, result.found)
   }
 }

@@ -57,9 +57,11 @@ export class Inspector {
     const attr = await names.stat(path, this.#pid)
     const wrong = file.judgeSize(attr.size)
     if (wrong !== undefined) return `${path} (inode ${attr.ino}): ${wrong}`
-    if (attr.nlink !== tree.linksOf(file)) return `${path}: ${attr.nlink} links, expected ${tree.linksOf(file)}`
+    if (attr.nlink !== tree.linksOf(file))
+      return `${path}: ${attr.nlink} links, expected ${tree.linksOf(file)}`
     const content = await this.read(path, attr.size + 100)
-    if (content.length !== attr.size) return `${path}: ${content.length} bytes read, but its size is ${attr.size}`
+    if (content.length !== attr.size)
+      return `${path}: ${content.length} bytes read, but its size is ${attr.size}`
     const bad = file.judge(0, content.length, content)
     if (bad !== undefined) return `${path} (inode ${attr.ino}): ${bad}`
     file.found(content)

@@ -148,12 +148,36 @@ export class Program {
     this.#noteSession()
     const prng = this.#prng
     const roll = prng.unit()
-    if (roll < 0.05) await this.#name('mkdir', this.#path(), (tree, path) => tree.mkdir(path), (n, path) => n.mkdir(path, this.#pid))
-    else if (roll < 0.07) await this.#name('rmdir', this.#path(), (tree, path) => tree.rmdir(path), (n, path) => n.rmdir(path, this.#pid))
-    else if (roll < 0.12) await this.#name('unlink', this.#path(), (tree, path) => tree.unlink(path), (n, path) => n.unlink(path, this.#pid))
+    if (roll < 0.05)
+      await this.#name(
+        'mkdir',
+        this.#path(),
+        (tree, path) => tree.mkdir(path),
+        (n, path) => n.mkdir(path, this.#pid),
+      )
+    else if (roll < 0.07)
+      await this.#name(
+        'rmdir',
+        this.#path(),
+        (tree, path) => tree.rmdir(path),
+        (n, path) => n.rmdir(path, this.#pid),
+      )
+    else if (roll < 0.12)
+      await this.#name(
+        'unlink',
+        this.#path(),
+        (tree, path) => tree.unlink(path),
+        (n, path) => n.unlink(path, this.#pid),
+      )
     else if (roll < 0.18) await this.#rename()
     else if (roll < 0.21) await this.#link()
-    else if (roll < 0.22) await this.#name('symlink', this.#path(), (tree, path) => tree.symlink(path, 'somewhere'), (n, path) => n.symlink(path, 'somewhere' as never, this.#pid))
+    else if (roll < 0.22)
+      await this.#name(
+        'symlink',
+        this.#path(),
+        (tree, path) => tree.symlink(path, 'somewhere'),
+        (n, path) => n.symlink(path, 'somewhere' as never, this.#pid),
+      )
     else if (roll < 0.26) await this.#list()
     else if (roll < 0.3) await this.#stat()
     else if (roll < 0.32) this.#mount.kernel.shrink()
@@ -188,7 +212,8 @@ export class Program {
     const node = this.#memory.tree.find(from)
     const target = this.#memory.tree.find(to)
     const other = mode === 'exchange' ? target : undefined
-    const same = node === target || (node?.kind === 'file' && target?.kind === 'file' && node.file === target.file)
+    const same =
+      node === target || (node?.kind === 'file' && target?.kind === 'file' && node.file === target.file)
     const done = await this.#name(
       `rename ${mode} ${from} to`,
       to,
@@ -196,7 +221,8 @@ export class Program {
       n => n.rename(this.#at(from), this.#at(to), mode, this.#pid),
     )
     // A rename stores the data of what it names first; between two names of one file it is none.
-    if (done && !same) for (const renamed of [node, other]) if (renamed?.kind === 'file') renamed.file.synced()
+    if (done && !same)
+      for (const renamed of [node, other]) if (renamed?.kind === 'file') renamed.file.synced()
   }
 
   async #link(): Promise<void> {
@@ -226,23 +252,31 @@ export class Program {
     const error = await this.#call(`${what} ${path}`, () => call(this.#mount.names, this.#at(path)))
     if (error === undefined) {
       memory.unanswered = undefined
-      if (expected !== undefined) this.#wrong('answers are right', `${what} ${path} succeeded, expected ${expected}`)
+      if (expected !== undefined)
+        this.#wrong('answers are right', `${what} ${path} succeeded, expected ${expected}`)
       else applied(memory.tree)
       return expected === undefined
     }
     if (error.code === expected) return false
     const lost = this.#sessionNow !== before && sessionErrors.has(error.code)
     if (!lost && !(dataErrors.has(error.code) && this.#rules.dataMayFail() && mayStoreData(what)))
-      this.#wrong('answers are right', `${what} ${path}: ${error.code} (${error.message}), expected ${expected ?? 'success'}`)
+      this.#wrong(
+        'answers are right',
+        `${what} ${path}: ${error.code} (${error.message}), expected ${expected ?? 'success'}`,
+      )
     await this.#insist(`settle after ${what}`, async () => {
       const wrong = await this.#inspector.settleNames(memory)
-      if (wrong !== undefined) this.#wrong('a command happens once or not at all', `${what} ${path}: ${wrong}`)
+      if (wrong !== undefined)
+        this.#wrong('a command happens once or not at all', `${what} ${path}: ${wrong}`)
     })
     return false
   }
 
   async #list(): Promise<void> {
-    const dirs = ['', ...[...this.#memory.tree.paths()].filter(({ node }) => node.kind === 'dir').map(({ path }) => path)]
+    const dirs = [
+      '',
+      ...[...this.#memory.tree.paths()].filter(({ node }) => node.kind === 'dir').map(({ path }) => path),
+    ]
     const path = this.#prng.pick(dirs)
     const node = this.#memory.tree.find(path)
     if (node?.kind !== 'dir') return
@@ -252,7 +286,10 @@ export class Program {
     })
     if (error !== undefined) this.#checkFailure(`readdir ${path}`, error, sessionErrors)
     else if (found.sort().join() !== [...node.names.keys()].sort().join())
-      this.#wrong('names are right', `${this.#at(path)} has ${found.join()}, expected ${[...node.names.keys()].sort().join()}`)
+      this.#wrong(
+        'names are right',
+        `${this.#at(path)} has ${found.join()}, expected ${[...node.names.keys()].sort().join()}`,
+      )
   }
 
   async #stat(): Promise<void> {
@@ -298,9 +335,13 @@ export class Program {
     if (node !== undefined && node.kind !== 'file') return
     if (node === undefined) await this.#create(path, how)
     else if (how.create === true && how.exclusive === true) {
-      const error = await this.#call(`open ${path}`, () => this.#mount.io.open(this.#at(path), how, this.#pid))
-      if (error?.code !== 'EEXIST') this.#wrong('answers are right', `exclusive create of ${path}: ${error?.message ?? 'success'}`)
-    } else await this.#openFile(path, node.file, { ...how, truncate: how.truncate === true && how.write === true })
+      const error = await this.#call(`open ${path}`, () =>
+        this.#mount.io.open(this.#at(path), how, this.#pid),
+      )
+      if (error?.code !== 'EEXIST')
+        this.#wrong('answers are right', `exclusive create of ${path}: ${error?.message ?? 'success'}`)
+    } else
+      await this.#openFile(path, node.file, { ...how, truncate: how.truncate === true && how.write === true })
   }
 
   async #create(path: string, how: OpenHow): Promise<void> {
@@ -332,14 +373,19 @@ export class Program {
     }
     if (opened === undefined) return
     if (file.ino !== opened.inode.ino)
-      this.#wrong('names are right', `${this.#at(path)} is inode ${opened.inode.ino}, expected ${file.ino ?? '?'}`)
+      this.#wrong(
+        'names are right',
+        `${this.#at(path)} is inode ${opened.inode.ino}, expected ${file.ino ?? '?'}`,
+      )
     this.#open.push({ file, opened, how })
   }
 
   async #close(at: number): Promise<void> {
     const [entry] = this.#open.splice(at, 1)
     if (entry === undefined) return
-    const error = await this.#call(`close ${entry.opened.inode.ino}`, () => this.#mount.io.close(entry.opened))
+    const error = await this.#call(`close ${entry.opened.inode.ino}`, () =>
+      this.#mount.io.close(entry.opened),
+    )
     this.#noteSession()
     if (error === undefined) return
     this.#checkFailure('close', error, dataErrors)
@@ -366,14 +412,22 @@ export class Program {
 
   async #write({ file, opened, how }: OpenFile): Promise<void> {
     const prng = this.#prng
-    const size = prng.chance(0.1) ? prng.below(200_000) : prng.chance(0.3) ? prng.below(40_000) : prng.below(5000)
+    const size = prng.chance(0.1)
+      ? prng.below(200_000)
+      : prng.chance(0.3)
+        ? prng.below(40_000)
+        : prng.below(5000)
     const data = bytesOf(prng, 1 + size)
-    const offset = prng.chance(0.4) ? file.content.length : prng.below(Math.min(fileBytesMax, file.content.length + 8000))
+    const offset = prng.chance(0.4)
+      ? file.content.length
+      : prng.below(Math.min(fileBytesMax, file.content.length + 8000))
     if (offset + data.length > fileBytesMax) return
     const append = how.append === true
     const what = `write inode ${opened.inode.ino} ${append ? 'append' : offset}+${data.length}`
     const change = (content: Buffer) => written(content, append ? content.length : offset, data)
-    const done = await this.#data(file, what, change, () => this.#mount.io.write(opened, offset, Buffer.from(data)))
+    const done = await this.#data(file, what, change, () =>
+      this.#mount.io.write(opened, offset, Buffer.from(data)),
+    )
     if (done && how.sync === true) file.synced()
   }
 
@@ -393,14 +447,24 @@ export class Program {
   async #truncate({ file, opened }: OpenFile): Promise<void> {
     const size = this.#prng.below(Math.min(fileBytesMax, file.content.length * 2 + 1000))
     const what = `truncate inode ${opened.inode.ino} ${size}`
-    await this.#data(file, what, content => truncated(content, size), () => this.#mount.io.truncate(opened, size))
+    await this.#data(
+      file,
+      what,
+      content => truncated(content, size),
+      () => this.#mount.io.truncate(opened, size),
+    )
   }
 
   async #punch({ file, opened }: OpenFile): Promise<void> {
     const offset = this.#prng.below(file.content.length + 1)
     const length = 1 + this.#prng.below(30_000)
     const what = `punch inode ${opened.inode.ino} ${offset}+${length}`
-    await this.#data(file, what, content => punched(content, offset, length), () => this.#mount.io.punch(opened, offset, length))
+    await this.#data(
+      file,
+      what,
+      content => punched(content, offset, length),
+      () => this.#mount.io.punch(opened, offset, length),
+    )
   }
 
   async #copy(to: OpenFile): Promise<void> {
@@ -458,7 +522,8 @@ export class Program {
   }
 
   #checkFailure(what: string, error: FsError, allowed: ReadonlySet<string>): void {
-    if (!this.#isAllowed(error, allowed)) this.#wrong('answers are right', `${what}: ${error.code} (${error.message})`)
+    if (!this.#isAllowed(error, allowed))
+      this.#wrong('answers are right', `${what}: ${error.code} (${error.message})`)
   }
 
   #isAllowed(error: FsError, allowed: ReadonlySet<string>): boolean {

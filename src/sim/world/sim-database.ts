@@ -28,10 +28,4 @@ export class SimDatabase {
     this.#bytes = db.serialize()
     db.close()
   }
-
-  /** A database of its own with the same content. */
-  copy(): Database {
-    const bytes = this.#open?.open === true ? this.#open.serialize() : this.#bytes
-    return new BetterSqlite3(bytes ?? ':memory:')
-  }
 }

@@ -78,7 +78,9 @@ export class DiskPlatter {
   rot(under: string): string | undefined {
     const files = [...this.#folders]
       .filter(([path]) => path.startsWith(`${under}/`))
-      .flatMap(([path, folder]) => [...folder.names].map(([name, node]) => ({ path: `${path}/${name}`, node })))
+      .flatMap(([path, folder]) =>
+        [...folder.names].map(([name, node]) => ({ path: `${path}/${name}`, node })),
+      )
       .filter(({ node }) => node.length > 0)
     if (files.length === 0) return undefined
     const { path, node } = this.prng.pick(files)

@@ -37,7 +37,14 @@ export class World {
   start(name: string, skewNs: bigint): HostEnv {
     const prng = this.fork()
     const clocks = { startMs: Math.floor(prng.between(1000, 1e9)), skewNs }
-    return new HostEnv(name, this.timeline, prng, line => this.#trace(line), clocks, error => this.bug(error))
+    return new HostEnv(
+      name,
+      this.timeline,
+      prng,
+      line => this.#trace(line),
+      clocks,
+      error => this.bug(error),
+    )
   }
 
   say(who: string, line: string): void {
