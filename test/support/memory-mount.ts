@@ -74,8 +74,8 @@ const commands = {
 export type Command = keyof typeof commands
 
 process.on('message', (message: unknown) => {
-  const [id, name, ...args] = message as [number, Command, ...never[]]
-  const act = commands[name]
+  const [id, name, ...args] = message as [number, Command, ...unknown[]]
+  const act = commands[name] as (...given: readonly unknown[]) => unknown
   void Promise.resolve(act(...args)).then(result => process.send?.([id, result]))
 })
 process.channel?.unref()
