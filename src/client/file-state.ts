@@ -12,7 +12,7 @@ export interface FileParts {
   readonly master: MasterPort
   readonly attrs: AttrPort
   readonly blocks: BlockReader
-  readonly write: WriteContext
+  readonly write: WriteContext<FileWriter>
   /** How far one reader is read ahead of. */
   readonly aheadBytes: number
 }

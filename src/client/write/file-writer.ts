@@ -40,7 +40,7 @@ export interface OverlayPart extends Range {
 
 export class FileWriter {
   readonly ino: Ino
-  readonly #context: WriteContext
+  readonly #context: WriteContext<FileWriter>
   readonly #extents: FileExtents
   readonly #buffer: FileBuffer
   #batches: Batch[] = []
@@ -59,7 +59,7 @@ export class FileWriter {
   /** `#error` is of bytes that were dropped, not of some that are still dirty. */
   #lostData = false
 
-  constructor(ino: Ino, context: WriteContext, extents: FileExtents) {
+  constructor(ino: Ino, context: WriteContext<FileWriter>, extents: FileExtents) {
     this.ino = ino
     this.#context = context
     this.#extents = extents

@@ -6,9 +6,9 @@
  * occupy the space that was promised. So `left` only shrinks until the master is asked again, with the
  * bytes accepted and not yet committed plus a step ahead.
  */
-import type { LogFields } from '../../core/env.ts'
+import type { Clock, LogFields, Timers } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
-import { MiB } from '../../core/units.ts'
+import { MiB, second } from '../../core/units.ts'
 import { u64 } from '../../wire/validate.ts'
 import type { MasterPort } from '../ports.ts'
 
@@ -16,7 +16,15 @@ import type { MasterPort } from '../ports.ts'
 const stepBytesMin = 16 * MiB
 const stepBytesMax = 256 * MiB
 
+/** Where space is being freed, a write waits so long for it, asking this often. */
+const freeingMs = 10 * second
+const freeingPauseMs = 250
+/** After waiting in vain, writes fail at once for so long. */
+const inVainMs = 30 * second
+
 export class SpaceGrant {
+  readonly #clock: Clock
+  readonly #timers: Timers
   readonly #master: MasterPort
   readonly #outstanding: () => number
   readonly #warn: (message: string, fields: LogFields) => void
@@ -24,16 +32,21 @@ export class SpaceGrant {
   /** Taken by writes that are not yet counted among the outstanding. */
   #taking = 0
   #stepBytes = stepBytesMin
-  #asking: Promise<void> | undefined
+  #asking: Promise<boolean> | undefined
+  #waitsFromMs = 0
   /** The session that the grant belongs to: it ends with it. */
   #session = 0n
 
   /** `outstanding` tells how many bytes are accepted and not yet committed. */
   constructor(
+    clock: Clock,
+    timers: Timers,
     master: MasterPort,
     outstanding: () => number,
     warn: (message: string, fields: LogFields) => void,
   ) {
+    this.#clock = clock
+    this.#timers = timers
     this.#master = master
     this.#outstanding = outstanding
     this.#warn = warn
@@ -63,7 +76,13 @@ export class SpaceGrant {
   async ask(bytes: number): Promise<void> {
     await this.#asking?.catch(() => undefined)
     if (this.#left >= bytes && this.#session === this.#master.identity.session) return
-    await this.#askMaster(Math.max(bytes, this.#stepBytes), bytes)
+    let freeing = await this.#askMaster(Math.max(bytes, this.#stepBytes), bytes)
+    const fromMs = this.#clock.now()
+    while (this.#left < bytes && freeing && fromMs >= this.#waitsFromMs) {
+      if (this.#clock.now() - fromMs > freeingMs) this.#waitsFromMs = this.#clock.now() + inVainMs
+      await this.#timers.sleep(freeingPauseMs)
+      freeing = await this.#askMaster(bytes, bytes)
+    }
     if (this.#left < bytes) throw new FsError('ENOSPC', `No space for ${bytes} bytes: ${this.#left} granted`)
   }
 
@@ -80,24 +99,27 @@ export class SpaceGrant {
     }
   }
 
-  async #askMaster(step: number, need: number): Promise<void> {
+  /** Whether more will be free soon. */
+  async #askMaster(step: number, need: number): Promise<boolean> {
     while (this.#asking !== undefined) await this.#asking.catch(() => undefined)
     const asking = this.#request(step, need)
     this.#asking = asking
     try {
-      await asking
+      return await asking
     } finally {
       this.#asking = undefined
     }
   }
 
-  async #request(step: number, need: number): Promise<void> {
+  async #request(step: number, need: number): Promise<boolean> {
     const { copies } = this.#master.facts
     const outstanding = this.#outstanding() + this.#taking
     const before = this.#left
+    let freeing = false
     const reserve = async (ahead: number): Promise<number> => {
       const bytes = BigInt((outstanding + ahead) * copies)
       const reply = await this.#master.call({ $case: 'reserveSpace', value: { bytes } }, 'reserveSpace')
+      freeing = reply.freeing
       return Math.floor(u64(reply.bytes, 'reserveSpace.bytes') / copies)
     }
     let granted: number
@@ -111,5 +133,6 @@ export class SpaceGrant {
     const taken = before - this.#left
     this.#left = granted - outstanding - taken
     this.#session = this.#master.identity.session
+    return freeing
   }
 }

@@ -35,7 +35,7 @@ interface Waiter {
   readonly done: Deferred<undefined>
 }
 
-export class WriteBack implements WriteSchedule {
+export class WriteBack implements WriteSchedule<FileWriter> {
   readonly #clock: Clock
   readonly #timers: Timers
   readonly #pool: ChunkPool

@@ -4,11 +4,10 @@ import type { FsError } from '../../core/errors.ts'
 import type { AttrPort, MasterPort } from '../ports.ts'
 import type { BlockStore } from './block-store.ts'
 import type { ChunkPool } from './chunk-pool.ts'
-import type { FileWriter } from './file-writer.ts'
 import type { SpaceGrant } from './space-grant.ts'
 
-/** What all writers of a mount share. */
-export interface WriteContext {
+/** What all writers of a mount share; `Writer` is FileWriter, which this file cannot name without a cycle. */
+export interface WriteContext<Writer> {
   readonly env: Env
   readonly master: MasterPort
   readonly attrs: AttrPort
@@ -16,23 +15,23 @@ export interface WriteContext {
   readonly pool: ChunkPool
   readonly space: SpaceGrant
   readonly blocks: BlockStore
-  readonly schedule: WriteSchedule
+  readonly schedule: WriteSchedule<Writer>
 }
 
 /** How a writer reports to whoever decides when files are written back. */
-export interface WriteSchedule {
+export interface WriteSchedule<Writer> {
   /** Takes memory and space for `bytes` more, if there are; else the writer waits with `admitted`. */
   tryAdmit(bytes: number): boolean
   /** Resolves when memory and space were taken. Rejects with ENOSPC, or why nothing can be written back. */
   admitted(bytes: number): Promise<void>
   /** The file has dirty bytes that are not sealed. */
-  dirtied(file: FileWriter): void
+  dirtied(file: Writer): void
   /** Nobody has the file open: what is dirty is stored soon. */
-  closed(file: FileWriter): void
+  closed(file: Writer): void
   /** Everything dirty of the file was sealed. */
-  sealed(file: FileWriter): void
+  sealed(file: Writer): void
   /** The file's dirty bytes, sealed or not, changed by this much. */
-  counted(file: FileWriter, change: number): void
+  counted(file: Writer, change: number): void
   /** A write-back failed; what it held is dirty again, unless it was dropped. */
-  failed(file: FileWriter, error: FsError): void
+  failed(file: Writer, error: FsError): void
 }
