@@ -14,7 +14,7 @@ import type { Answer, FileSystem, Notifier } from './filesystem.ts'
 import { Guardian } from './mounter/guardian.ts'
 import { readMountOptions } from './mounter/mount-options.ts'
 import type { MountLine } from './mounter/mount-table.ts'
-import { attach, prepareMountPoint, setReadAhead, unmount } from './mounter/mounter.ts'
+import { attach, mountControl, prepareMountPoint, setReadAhead, unmount } from './mounter/mounter.ts'
 import { type Observe, Session } from './session/session.ts'
 
 /** Makes the file system once it is known what the kernel can do. */
@@ -64,6 +64,7 @@ export class FuseDriver {
     const { log } = options
     const mountOptions = readMountOptions(options.mountOptions)
     const path = await prepareMountPoint(options.path, mountOptions, log)
+    await mountControl(log)
     const device = FuseDevice.open(log)
     const session = sessionOn(device, factory, options)
     const guardian = new Guardian(path)

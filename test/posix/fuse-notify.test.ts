@@ -100,6 +100,21 @@ test('a notification that the kernel holds back does not outlive the connection'
   t.false(readFileSync('/proc/self/mountinfo', 'utf8').includes(mounted.path))
 })
 
+test('nor does it keep a killed process from dying', async t => {
+  const mounted = await mount(t)
+  await writeFile(`${mounted.path}/f`, 'x'.repeat(5000))
+  await mounted.ask('invalidateInode', 'f', 0, 0)
+  await mounted.ask('hold')
+  const reading = t.throwsAsync(readFile(`${mounted.path}/f`))
+  while ((await mounted.ask<number>('heldCalls')) === 0) await pause(5)
+  void mounted.ask('invalidateInode', 'f', 0, 0)
+  await pause(50)
+  await mounted.kill('SIGKILL')
+  await reading
+  await pause(200)
+  t.false(readFileSync('/proc/self/mountinfo', 'utf8').includes(mounted.path))
+})
+
 test('options that are not known are refused by name', async t => {
   const options = { path: '/', source: 's', clock: { now: () => 0, wall: () => 0n }, log: stderrLog }
   for (const option of ['nonsense', 'fd=4', 'allow_other,fd=4', '']) {

@@ -1,46 +1,63 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import type { MountLine } from './mount-table.ts'
+import { controlFolder, type MountLine } from './mount-table.ts'
 
 /**
- * Waits for the end of its standard input, which only the mount process can write to: that process is then
- * dead, however it died. Then unmounts the path lazily, but only if what is on top there is still the mount
- * it was told of, so that a later mount at the same place is never touched. Where death came before it was
- * told, a dead (ENOTCONN) cairn mount is one of ours. A line "done" ends it without effect.
+ * Waits until the mount process is dead, however it died: its standard input ends, which only that process can
+ * write to, or a signal says that the thread which started it is gone. The second is needed because one thread
+ * that the kernel keeps waiting (a notification for a page, the page for an answer of ours) keeps all
+ * descriptors of a killed process open, the device among them, so that nothing would ever end.
+ *
+ * Then it aborts the connection, and unmounts the path lazily if the mount is on top there. Both only for the very
+ * mount that it was told of, so that a later mount at the same place is never touched. Where death came before
+ * it was told, a dead (ENOTCONN) cairn mount on top is one of ours. A line "done" ends it without effect.
  */
 const script = `
-path=$1
+path=$1 mountpoint=$2
 id= device=
+clear() {
+  ours= top=
+  while read -r line_id _ line_device _ line_path tail; do
+    [ "$line_path" = "$path" ] || continue
+    type=\${tail#* - }
+    type=\${type%% *}
+    top=
+    [ "$type" = fuse.cairn ] || continue
+    if [ -z "$id" ]; then
+      top=maybe
+    elif [ "$line_id" = "$id" ] && [ "$line_device" = "$device" ]; then
+      ours=1 top=1
+    fi
+  done < /proc/self/mountinfo
+  [ -z "$ours" ] || echo 1 > "${controlFolder}/\${device#*:}/abort"
+  [ "$top" != maybe ] || [ -d "$mountpoint" ] || top=1
+  [ "$top" != 1 ] || umount -i -c -l "$mountpoint"
+  exit 0
+}
+trap clear USR1
 while read -r word rest; do
   [ "$word" = done ] && exit 0
   id=$word device=$rest
 done
-top_id= top_device= top_type=
-while read -r line_id _ line_device _ line_path tail; do
-  [ "$line_path" = "$path" ] || continue
-  top_id=$line_id top_device=$line_device
-  top_type=\${tail#* - }
-  top_type=\${top_type%% *}
-done < /proc/self/mountinfo
-[ "$top_type" = fuse.cairn ] || exit 0
-if [ -n "$id" ]; then
-  [ "$top_id" = "$id" ] && [ "$top_device" = "$device" ] || exit 0
-else
-  [ ! -d "$2" ] || exit 0
-fi
-exec umount -i -c -l "$2"
+clear
+`
+
+/** Starts the script with the signal arranged for, where setpriv(1) can do that. */
+const launcher = `
+if setpriv --pdeathsig USR1 true; then exec setpriv --pdeathsig USR1 /bin/sh -c "$3" "$0" "$1" "$2"; fi
+exec /bin/sh -c "$3" "$0" "$1" "$2"
 `
 
 /** As mountinfo writes a path. */
 const escape = (path: string): string =>
   path.replace(/[\\ \t\n]/g, char => `\\${char.charCodeAt(0).toString(8).padStart(3, '0')}`)
 
-/** A tiny process that outlives this one and clears its mount away. */
+/** A tiny process that outlives this one and clears its mount away. To be made on the main thread. */
 export class Guardian {
   readonly #child: ChildProcess
   readonly #exited: Promise<void>
 
   constructor(path: string) {
-    this.#child = spawn('/bin/sh', ['-c', script, 'cairn-guardian', escape(path), path], {
+    this.#child = spawn('/bin/sh', ['-c', launcher, 'cairn-guardian', escape(path), path, script], {
       cwd: '/',
       detached: true,
       env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },

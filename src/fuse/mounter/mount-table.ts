@@ -1,5 +1,8 @@
 import { readFile } from 'node:fs/promises'
 
+/** Where the kernel's control file system (fusectl) is mounted: a folder a connection, with the file `abort`. */
+export const controlFolder = '/sys/fs/fuse/connections'
+
 /** One line of /proc/self/mountinfo. */
 export interface MountLine {
   /** Unique among what is mounted now. */

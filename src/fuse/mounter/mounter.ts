@@ -4,7 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import type { Log } from '../../core/env.ts'
 import { messageOf, UsageError } from '../../core/errors.ts'
 import { attachOptions, type MountOptions } from './mount-options.ts'
-import { mountedAt, type MountLine } from './mount-table.ts'
+import { controlFolder, mountedAt, type MountLine } from './mount-table.ts'
 import { runTool } from './run-tool.ts'
 
 const fileSystemType = 'fuse.cairn'
@@ -77,6 +77,16 @@ export async function attach(
   if (mount?.type !== fileSystemType)
     throw new UsageError(`${target} was unmounted while it was being mounted`)
   return mount
+}
+
+/** Best effort, and done by systemd nearly everywhere: the guardian aborts dead connections through it. */
+export async function mountControl(log: Log): Promise<void> {
+  if ((await mountedAt(controlFolder)) !== undefined) return
+  try {
+    await runTool('mount', ['-t', 'fusectl', 'fusectl', controlFolder])
+  } catch (thrown) {
+    log.info('cannot abort connections', { folder: controlFolder, error: messageOf(thrown) })
+  }
 }
 
 /** Best effort: without it reads are slower, not wrong. */
