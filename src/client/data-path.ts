@@ -77,6 +77,8 @@ export class ClientDataPath implements DataPath {
       this.#writeBack.released(),
     )
     const space = new SpaceGrant(
+      clock,
+      timers,
       master,
       () => this.dirtyBytes,
       (message, fields) => log.warn(message, fields),

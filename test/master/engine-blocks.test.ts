@@ -317,14 +317,14 @@ test('without room it is ENOSPC, without nodes EIO; space is granted once', asyn
     node.totalBytes = 1_000_000n
     node.beat()
   }
-  const granted = mount.call({ $case: 'reserveSpace', value: { bytes: 600_000n } }, 'reserveSpace').bytes
-  t.is(granted, 600_000n)
+  const granted = mount.call({ $case: 'reserveSpace', value: { bytes: 1_800_000n } }, 'reserveSpace').bytes
+  t.is(granted, 1_800_000n, 'counted with all copies')
   const other = new Mount(fixture)
-  t.is(other.call({ $case: 'reserveSpace', value: { bytes: 600_000n } }, 'reserveSpace').bytes, 380_000n)
+  t.is(other.call({ $case: 'reserveSpace', value: { bytes: 1_800_000n } }, 'reserveSpace').bytes, 1_140_000n)
   const third = new Mount(fixture)
-  t.is(third.errno({ $case: 'reserveSpace', value: { bytes: 1n } }), errno.ENOSPC)
+  t.is(third.errno({ $case: 'reserveSpace', value: { bytes: 3n } }), errno.ENOSPC)
   mount.up({ $case: 'goodbye', value: {} })
-  t.is(third.call({ $case: 'reserveSpace', value: { bytes: 1000n } }, 'reserveSpace').bytes, 1000n)
+  t.is(third.call({ $case: 'reserveSpace', value: { bytes: 3000n } }, 'reserveSpace').bytes, 3000n)
   for (const node of nodes) {
     node.totalBytes = 100n
     node.beat()

@@ -74,7 +74,7 @@ export function statusOf(turn: Turn, parts: StatusParts): StatusReply {
 }
 
 function reasonsOf(
-  { nodes, repair }: StatusParts,
+  { nodes, repair, space }: StatusParts,
   minCopies: number,
   copies: number,
 ): { readonly down: string[]; readonly degraded: string[] } {
@@ -92,6 +92,8 @@ function reasonsOf(
     if (node.removalStopped !== '')
       degraded.push(`chunkserver ${node.id} cannot delete: ${node.removalStopped}`)
   }
+  if (up.length > 0 && space.isShort)
+    degraded.push('space runs out: what was removed is deleted at once, without its grace time')
   if (underReplicated > 0) degraded.push(`${count(underReplicated, 'block')} with too few copies`)
   if (up.length < copies && up.length === all.length)
     degraded.push(`${count(copies, 'copy', 'copies')} wanted, only ${count(up.length, 'chunkserver')} known`)

@@ -111,7 +111,13 @@ export class MasterEngine {
     const unconfirmed = new Unconfirmed(store)
     const planner = new Planner(turn, this.#nodes, this.#pins, unconfirmed)
     const space = new Space(turn, this.#nodes, this.#sessions)
-    this.#removal = new Removal(turn, this.#nodes, this.#pins, () => this.#graceUntilMs !== undefined)
+    this.#removal = new Removal(
+      turn,
+      this.#nodes,
+      this.#pins,
+      () => this.#graceUntilMs !== undefined,
+      () => space.isShort,
+    )
     this.#repair = new Repair(turn, this.#nodes, planner, this.#removal, unconfirmed)
     this.#inventory = new Inventory(turn, this.#nodes, unconfirmed, options.hash, this.#repair)
     this.#locks = new LockCalls(turn, this.#leases, session => this.#reclaimed(session))
@@ -126,6 +132,7 @@ export class MasterEngine {
       locks: this.#locks,
       damaged: (id, node, what) => this.#repair.reported(id, node, what),
       committed: proofs => planner.committed(proofs),
+      isFreeing: () => this.#removal.isFreeing,
     })
     this.#admin = new Admin(turn, {
       startedMs: clock.now,

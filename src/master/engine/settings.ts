@@ -14,6 +14,8 @@ export interface EngineSettings {
   readonly repairDelayMs: number
   /** A condemned block stays so long, for readers that still know its name and for backups. */
   readonly condemnedMs: number
+  /** The same when space runs out. */
+  readonly condemnedShortMs: number
   /** Validity of grants, and so of receipts: an unreferenced instance older than this cannot be committed. */
   readonly grantMs: number
   /** A pin holds at least so long and at most twice. */
@@ -37,6 +39,7 @@ export const defaultSettings: EngineSettings = {
   nodeSilentMs: 15 * second,
   repairDelayMs: 1 * minute,
   condemnedMs: 2 * hour,
+  condemnedShortMs: 1 * second,
   grantMs: 10 * minute,
   pinMs: 2 * minute,
   inventoryMs: 1 * hour,

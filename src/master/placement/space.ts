@@ -12,15 +12,32 @@ import { writableBytes } from './writable-bytes.ts'
 /** Inodes that statfs shows as free: there is no table of them that could fill up. */
 const filesFree = 2n ** 32n
 
+/** Parts of all space: with less left it is short, until more than the second is left. */
+const shortShare = 0.1
+const shortEndsShare = 0.15
+
 export class Space {
   readonly #turn: Turn
   readonly #nodes: NodeRegistry
   readonly #sessions: SessionRegistry
+  #short = false
 
   constructor(turn: Turn, nodes: NodeRegistry, sessions: SessionRegistry) {
     this.#turn = turn
     this.#nodes = nodes
     this.#sessions = sessions
+  }
+
+  /**
+   * Little is left: what was removed goes at once, without the time that it is kept otherwise. Ends only when
+   * there is clearly more again. Disks that are full count, not nodes that are away.
+   */
+  get isShort(): boolean {
+    const { copies } = this.#turn.store.format.facts
+    const free = [...this.#nodes.all()].filter(node => !node.row.draining).map(node => node.freeBytes)
+    const left = writableBytes(free, Math.min(copies, free.length)) - this.#reservedByOthers(undefined)
+    this.#short = left < this.totalBytes * (this.#short ? shortEndsShare : shortShare)
+    return this.#short
   }
 
   /** Bytes that can be written at `copies` copies each, or at as many as there are nodes for. */
@@ -56,16 +73,16 @@ export class Space {
   }
 
   /**
-   * Sets the session's grant. Returns the bytes that it may accept before they are stored. Throws
-   * ENOSPC when it can have nothing.
+   * Sets the session's grant, counted with all copies. Returns what it may accept before it is stored.
+   * Throws ENOSPC when it can have nothing, and nothing is being freed.
    */
-  reserve(session: Session, bytes: number): number {
+  reserve(session: Session, bytes: number, freeing: boolean): number {
     const { copies } = this.#turn.store.format.facts
     const free = this.writable(copies) - this.#reservedByOthers(session)
-    const granted = Math.max(0, Math.min(bytes, free))
+    const granted = Math.max(0, Math.min(Math.floor(bytes / copies), free))
     session.reservedBytes = granted
-    if (granted === 0 && bytes > 0) throw new FsError('ENOSPC', 'No room on the chunkservers')
-    return granted
+    if (granted === 0 && bytes > 0 && !freeing) throw new FsError('ENOSPC', 'No room on the chunkservers')
+    return granted * copies
   }
 
   #counts(node: Node): boolean {

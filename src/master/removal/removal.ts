@@ -6,7 +6,8 @@
  *   ─────────── ───────────────────────────────── ─────────────────────────────────────────────────────
  *   live        blocks refs > 0                   the last reference goes → condemned (with the time)
  *   condemned   blocks refs = 0                   a reference → live. Old enough, not pinned, and no
- *                                                 session still to reclaim → deleting
+ *                                                 session still to reclaim → deleting. When space runs
+ *                                                 out, old enough is one second
  *   deleting    blocks, replicas rows             each node is told (id, generation); its confirmation
  *                                                 drops the replicas row; the last one → gone
  *   gone        none                              never: the same content again is a new block, with
@@ -58,13 +59,23 @@ export class Removal {
   /** Keys whose deletion is under way somewhere: not ordered twice. Key and node. */
   readonly #ordered = new Set<string>()
   readonly #superfluous = new Map<Node, Doomed[]>()
+  /** Space runs out: condemned blocks do not wait. */
+  readonly #isShort: () => boolean
+  #short = false
   #nextStrayMs = 0
 
-  constructor(turn: Turn, nodes: NodeRegistry, pins: Pins, inGrace: () => boolean) {
+  constructor(turn: Turn, nodes: NodeRegistry, pins: Pins, inGrace: () => boolean, isShort: () => boolean) {
     this.#turn = turn
     this.#nodes = nodes
     this.#pins = pins
     this.#inGrace = inGrace
+    this.#isShort = isShort
+  }
+
+  /** Space will be free soon: blocks are on their way out. */
+  get isFreeing(): boolean {
+    const { store } = this.#turn
+    return this.#orders.size > 0 || store.blocks.condemned.count > 0n || store.doomed.first() !== undefined
   }
 
   /** A copy that is not wanted: its row is gone already. */
@@ -116,7 +127,7 @@ export class Removal {
 
   #condemnedToDeleting(budget: number): boolean {
     const { store, time, settings } = this.#turn
-    const until = time - ns(settings.condemnedMs)
+    const until = time - ns(this.#noteShortage() ? settings.condemnedShortMs : settings.condemnedMs)
     const old = store.blocks.leaving(blockState.condemned, until, budget)
     let moved = 0
     for (const block of old) {
@@ -126,6 +137,17 @@ export class Removal {
       moved += 1
     }
     return moved > 0 && old.length === budget
+  }
+
+  /** Whether blocks go early, and a log line when that begins and ends. */
+  #noteShortage(): boolean {
+    const short = this.#isShort()
+    if (short !== this.#short) {
+      this.#short = short
+      if (short) this.#turn.out.log('warn', 'space runs out: removed blocks are deleted without waiting')
+      else this.#turn.out.log('info', 'there is space again: removed blocks are kept for their time')
+    }
+    return short
   }
 
   /** Tells nodes of the blocks in state deleting, oldest first. */

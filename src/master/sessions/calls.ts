@@ -42,6 +42,8 @@ export interface CallParts {
   readonly locks: LockCalls
   /** A reader found a copy bad, or gone. */
   readonly damaged: (id: Uint8Array, node: NodeId, what: string) => void
+  /** What was removed is being deleted. */
+  readonly isFreeing: () => boolean
   /** A block may have fewer copies than wanted now. */
   readonly committed: (proofs: readonly Proof[]) => void
 }
@@ -340,8 +342,9 @@ export class Calls {
         damaged(op.value.id, op.value.node as NodeId, op.value.what)
         return done
       case 'reserveSpace': {
-        const bytes = space.reserve(session, u64(op.value.bytes, 'reserve_space.bytes'))
-        return { $case: 'reserveSpace', value: { bytes: BigInt(bytes) } }
+        const freeing = this.#parts.isFreeing()
+        const bytes = space.reserve(session, u64(op.value.bytes, 'reserve_space.bytes'), freeing)
+        return { $case: 'reserveSpace', value: { bytes: BigInt(bytes), freeing } }
       }
       case 'barrier':
         return done

@@ -44,6 +44,7 @@ export class Session {
   /** Highest id of a command that may have a stored reply. */
   highest: bigint
   dirtyBytes = 0n
+  /** Bytes of file data that it may accept before they are stored. */
   reservedBytes = 0
   readonly parked = new Map<bigint, ParkedCall>()
 

@@ -211,7 +211,7 @@ export class FakeMaster implements MasterPort, AttrPort {
         const free = this.spaceBytes - this.usedBytes
         if (free <= 0) throw new FsError('ENOSPC')
         const bytes = op.value.bytes < BigInt(free) ? op.value.bytes : BigInt(free)
-        return { $case: 'reserveSpace', value: { bytes } }
+        return { $case: 'reserveSpace', value: { bytes, freeing: false } }
       }
       case 'reportDamage':
         this.damage.push(op.value.node)

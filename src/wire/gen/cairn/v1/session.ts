@@ -604,6 +604,8 @@ export interface ReserveSpace {
 
 export interface ReserveSpaceReply {
   bytes: bigint;
+  /** What was removed is being deleted: more can be had soon. Then `bytes` may be 0 without ENOSPC. */
+  freeing: boolean;
 }
 
 export interface ReportDamage {
@@ -7185,7 +7187,7 @@ export const ReserveSpace: MessageFns<ReserveSpace> = {
 };
 
 function createBaseReserveSpaceReply(): ReserveSpaceReply {
-  return { bytes: 0n };
+  return { bytes: 0n, freeing: false };
 }
 
 export const ReserveSpaceReply: MessageFns<ReserveSpaceReply> = {
@@ -7195,6 +7197,9 @@ export const ReserveSpaceReply: MessageFns<ReserveSpaceReply> = {
         throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
       }
       writer.uint32(8).uint64(message.bytes);
+    }
+    if (message.freeing !== false) {
+      writer.uint32(16).bool(message.freeing);
     }
     return writer;
   },
@@ -7220,6 +7225,14 @@ export const ReserveSpaceReply: MessageFns<ReserveSpaceReply> = {
             message.bytes = reader.uint64() as bigint;
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.freeing = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7238,6 +7251,7 @@ export const ReserveSpaceReply: MessageFns<ReserveSpaceReply> = {
   fromPartial<I extends Exact<DeepPartial<ReserveSpaceReply>, I>>(object: I): ReserveSpaceReply {
     const message = createBaseReserveSpaceReply();
     message.bytes = (object.bytes !== undefined && object.bytes !== null) ? BigInt(object.bytes) : 0n;
+    message.freeing = object.freeing ?? false;
     return message;
   },
 };
