@@ -165,11 +165,16 @@ test('a corrupted database is noticed at start, and never half used', async t =>
     const dir = path.join(other.dir, part)
     const name = readdirSync(dir).find(each => /\.(db|sqlite3?)$/.test(each))
     t.truthy(name, `${dir} has a database`)
-    const file = path.join(dir, name ?? '')
-    const kept = await fs.readFile(file)
-    const fd = openSync(file, 'r+')
-    writeSync(fd, Buffer.alloc(100, 'garbage'), 0, 100, 0)
-    closeSync(fd)
+    // The write-ahead log may hold the first page too.
+    const files = readdirSync(dir)
+      .filter(each => each === name || each === `${name ?? ''}-wal`)
+      .map(each => path.join(dir, each))
+    const kept = await Promise.all(files.map(file => fs.readFile(file)))
+    for (const file of files) {
+      const fd = openSync(file, 'r+')
+      writeSync(fd, Buffer.alloc(100, 'garbage'), 0, 100, 0)
+      closeSync(fd)
+    }
     const args = part === 'master' ? [] : ['--master', master]
     const outcome = await cairnFails([
       part.replace(/-1$/, ''),
@@ -181,7 +186,7 @@ test('a corrupted database is noticed at start, and never half used', async t =>
     ])
     t.not(outcome.code, 0)
     t.regex(outcome.stderr, /damaged|corrupt|not a database/)
-    await fs.writeFile(file, kept)
+    for (const [index, file] of files.entries()) await fs.writeFile(file, kept[index] ?? '')
   }
   await other.up()
 })
