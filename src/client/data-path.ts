@@ -40,7 +40,7 @@ export interface DataPathOptions {
 
 export const dataPathDefaults: Omit<DataPathOptions, 'place'> = {
   writeBytes: 64 * MiB,
-  cacheBytes: 128 * MiB,
+  cacheBytes: 96 * MiB,
   readAheadBytes: 16 * MiB,
   writeBackAgeMs,
   putStallMs: 10 * second,

@@ -67,11 +67,17 @@ export class SmallPuts {
         batch.map(one => one.block),
         this.#stallMs,
       )
-      for (const { index, receipt, error } of outcomes)
-        if (receipt?.node === target.node) batch[index]?.resolve(receipt)
-        else if (error !== undefined) batch[index]?.reject(errorFromWire(error))
-      const silence = new FsError('EPROTO', `Node ${target.node} answered without a receipt`)
-      for (const one of batch) one.reject(silence)
+      const left = new Set(batch)
+      for (const { index, receipt, error } of outcomes) {
+        const one = batch[index]
+        if (one === undefined || !left.has(one)) continue
+        if (receipt?.node === target.node) one.resolve(receipt)
+        else if (error !== undefined) one.reject(errorFromWire(error))
+        else continue
+        left.delete(one)
+      }
+      for (const one of left)
+        one.reject(new FsError('EPROTO', `Node ${target.node} answered without a receipt`))
     } catch (thrown) {
       for (const one of batch) one.reject(FsError.from(thrown))
     } finally {

@@ -9,16 +9,80 @@ import { toBlockId } from '#src/wire/validate.ts'
 import type { FakeNodes } from './fake-nodes.ts'
 import type { VirtualEnv } from './virtual-env.ts'
 
-/** A byte of a file: which block, and where in it. */
 interface Cell {
   readonly id: BlockId
   readonly at: number
 }
 
+/** Of every byte of a file: which block, and where in it. */
+class Cells {
+  #ids: BlockId[] = []
+  /** Index of the block plus 1; 0 in a hole. */
+  #blocks = new Int32Array(0)
+  #offsets = new Int32Array(0)
+
+  get length(): number {
+    return this.#blocks.length
+  }
+
+  get allocated(): number {
+    return this.#blocks.reduce((sum, block) => sum + (block === 0 ? 0 : 1), 0)
+  }
+
+  /** Names of the blocks in use. */
+  get blocks(): Set<BlockId> {
+    return new Set(
+      [...new Set(this.#blocks)].map(block => this.#ids[block - 1]).filter(id => id !== undefined),
+    )
+  }
+
+  at(index: number): Cell | undefined {
+    const id = this.#ids[(this.#blocks[index] ?? 0) - 1]
+    return id === undefined ? undefined : { id, at: this.#offsets[index] ?? 0 }
+  }
+
+  /** End of the run of bytes from `from` on that follow each other in one block, or are a hole. */
+  runEnd(from: number, to: number): number {
+    const block = this.#blocks[from] ?? 0
+    const offset = (this.#offsets[from] ?? 0) - from
+    let end = from + 1
+    const stop = Math.min(to, this.length)
+    while (end < stop && this.#blocks[end] === block && (block === 0 || this.#offsets[end] === offset + end))
+      end++
+    return end
+  }
+
+  set(from: number, to: number, id: BlockId, at: number): void {
+    this.#grow(to)
+    let block = this.#ids.indexOf(id) + 1
+    if (block === 0) block = this.#ids.push(id)
+    this.#blocks.fill(block, from, to)
+    for (let i = from; i < to; i++) this.#offsets[i] = at + i - from
+  }
+
+  clear(from: number, to: number): void {
+    this.#blocks.fill(0, from, to)
+  }
+
+  truncate(size: number): void {
+    this.#blocks = this.#blocks.slice(0, size)
+    this.#offsets = this.#offsets.slice(0, size)
+  }
+
+  #grow(size: number): void {
+    if (size <= this.length) return
+    const [blocks, offsets] = [this.#blocks, this.#offsets]
+    this.#blocks = new Int32Array(size)
+    this.#offsets = new Int32Array(size)
+    this.#blocks.set(blocks)
+    this.#offsets.set(offsets)
+  }
+}
+
 interface FakeFile {
   size: number
   mtime: bigint
-  cells: (Cell | undefined)[]
+  readonly cells: Cells
 }
 
 export interface MasterFaults {
@@ -102,7 +166,7 @@ export class FakeMaster implements MasterPort, AttrPort {
 
   attrOf(number: Ino): Attr {
     const file = this.fileOf(number)
-    const allocated = file.cells.reduce((sum, cell) => sum + (cell === undefined ? 0 : 1), 0)
+    const { allocated } = file.cells
     const times = { atime: 0n, mtime: file.mtime, ctime: file.mtime, btime: 0n }
     return {
       ino: number,
@@ -119,7 +183,7 @@ export class FakeMaster implements MasterPort, AttrPort {
 
   fileOf(number: Ino): FakeFile {
     let file = this.files.get(number)
-    if (file === undefined) this.files.set(number, (file = { size: 0, mtime: 0n, cells: [] }))
+    if (file === undefined) this.files.set(number, (file = { size: 0, mtime: 0n, cells: new Cells() }))
     return file
   }
 
@@ -127,11 +191,12 @@ export class FakeMaster implements MasterPort, AttrPort {
   contentOf(number: Ino): Buffer {
     const { size, cells } = this.fileOf(number)
     const content = Buffer.alloc(size)
-    for (let i = 0; i < size; i++) {
-      const cell = cells[i]
+    for (let from = 0, to = 0; from < Math.min(size, cells.length); from = to) {
+      to = cells.runEnd(from, size)
+      const cell = cells.at(from)
       if (cell === undefined) continue
       const holder = this.#nodes.nodes.find(node => node.blocks.has(cell.id))
-      content[i] = holder?.blocks.get(cell.id)?.[cell.at] ?? 0
+      holder?.blocks.get(cell.id)?.copy(content, from, cell.at, cell.at + to - from)
     }
     return content
   }
@@ -140,14 +205,14 @@ export class FakeMaster implements MasterPort, AttrPort {
     await this.#command(number, () => {
       const file = this.fileOf(number)
       file.size = size
-      file.cells.length = Math.min(file.cells.length, size)
+      file.cells.truncate(size)
     })
   }
 
   async punch(number: Ino, from: number, to: number): Promise<void> {
     await this.#command(number, () => {
       const { cells } = this.fileOf(number)
-      for (let i = from; i < Math.min(to, cells.length); i++) cells[i] = undefined
+      cells.clear(from, to)
     })
   }
 
@@ -252,7 +317,7 @@ export class FakeMaster implements MasterPort, AttrPort {
       if (offset < after) throw new Error('extents of a commit overlap')
       if (block === undefined || length < 1 || extent.blockOffset + length > block.length)
         throw new Error('an extent reaches out of its block')
-      for (let i = 0; i < length; i++) file.cells[offset + i] = { id: block.id, at: extent.blockOffset + i }
+      file.cells.set(offset, offset + length, block.id, extent.blockOffset)
       after = offset + length
       file.size = Math.max(file.size, after)
     }
@@ -269,17 +334,12 @@ export class FakeMaster implements MasterPort, AttrPort {
     const indexes = new Map<BlockId, number>()
     let end = to
     for (let at = from; at < Math.min(to, file.cells.length); ) {
-      const cell = file.cells[at]
+      const cell = file.cells.at(at)
+      const stop = file.cells.runEnd(at, to)
       if (cell === undefined) {
-        at++
+        at = stop
         continue
       }
-      let stop = at + 1
-      for (
-        let next = file.cells[stop];
-        stop < to && next?.id === cell.id && next.at === cell.at + stop - at;
-      )
-        next = file.cells[++stop]
       if (extents.length === limit) {
         end = at
         break
