@@ -43,6 +43,7 @@ export interface AttachmentEnd {
 /** Heartbeats without an answer after which the connection is given up. */
 const missedMax = 3
 const deletesAtOnce = 64
+const earlyMax = 1000
 /** Refusals that pass by themselves. */
 const passing: ReadonlySet<FsError['code']> = new Set(['EAGAIN', 'ETIMEDOUT', 'ECANCELED'])
 
@@ -59,6 +60,8 @@ export class Attachment {
   #fatal: UsageError | undefined
   #accepted: Accepted | undefined
   #accepting = false
+  /** What the master said while the folder was told whose it is. */
+  #early: NodeDown[] = []
   #feed: ChangeFeed | undefined
   #heartbeat: Timer | undefined
   #unanswered = 0
@@ -128,7 +131,12 @@ export class Attachment {
       this.#parts.authority.noteTime(item.value.time)
       return
     }
-    if (feed === undefined) throw new FsError('EPROTO', `node stream: ${item.$case} before accepted`)
+    if (feed === undefined) {
+      if (!this.#accepting || this.#early.length >= earlyMax)
+        throw new FsError('EPROTO', `node stream: ${item.$case} before accepted`)
+      this.#early.push(frame)
+      return
+    }
     switch (item.$case) {
       case 'ackChanges': {
         feed.acked(u63(item.value.sequence, 'ack_changes.sequence'))
@@ -178,10 +186,7 @@ export class Attachment {
     this.#beat()
     // Nothing may be stored before the folder knows whose it is.
     const joined = same ? Promise.resolve() : store.join(cluster, node)
-    void joined.then(
-      () => this.#begin(accepted),
-      (error: unknown) => this.#link.close(FsError.from(error)),
-    )
+    joined.then(() => this.#begin(accepted)).catch((error: unknown) => this.#link.close(FsError.from(error)))
   }
 
   #begin(accepted: Accepted): void {
@@ -204,15 +209,21 @@ export class Attachment {
       () => feed.close(),
     )
     env.log.info('attached to the master', { node, master: this.#link.peer })
+    for (const frame of this.#early.splice(0)) this.#receive(frame)
   }
 
   #beat(): void {
-    const { env, store, load } = this.#parts
     if (this.#accepted === undefined || this.#over) return
     if (this.#unanswered++ >= missedMax) {
       this.#link.close(new FsError('ETIMEDOUT', 'the master does not answer heartbeats'))
       return
     }
+    this.#report()
+    this.#heartbeat = this.#parts.env.timers.after(this.#accepted.heartbeatMs, () => this.#beat())
+  }
+
+  #report(): void {
+    const { env, store, load } = this.#parts
     const { totalBytes, usedBytes, refusing } = store.space.status()
     this.#send({
       $case: 'heartbeat',
@@ -226,7 +237,6 @@ export class Attachment {
         sentMs: BigInt(Math.floor(env.clock.now())),
       },
     })
-    this.#heartbeat = env.timers.after(this.#accepted.heartbeatMs, () => this.#beat())
   }
 
   async #delete({ order, blocks }: Delete): Promise<void> {
@@ -243,6 +253,8 @@ export class Attachment {
       }),
     )
     this.#send({ $case: 'deleted', value: { order, errors: results.flat() } })
+    // Writers may be waiting for the space.
+    if (!this.#over) this.#report()
   }
 
   async #copy(order: CopyOrder): Promise<void> {

@@ -38,6 +38,8 @@ export class Node implements NodeView {
   reason = ''
   /** Bytes of receipts since the last heartbeat, which does not count them yet. */
   recentBytes = 0
+  /** It deleted blocks since the last heartbeat, which counts them still. */
+  freed = false
   /** A failed delete order: no more of them until the node attaches again. */
   removalStopped = ''
 
@@ -132,6 +134,7 @@ export class NodeRegistry {
     node.refusing = wire.refusing
     node.reason = text(wire.reason, 'heartbeat.reason')
     node.recentBytes = 0
+    node.freed = false
     const totalBytes = u64(wire.totalBytes, 'heartbeat.total_bytes')
     const usedBytes = u64(wire.usedBytes, 'heartbeat.used_bytes')
     const changed = totalBytes !== node.row.totalBytes || usedBytes !== node.row.usedBytes

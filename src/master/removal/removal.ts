@@ -72,9 +72,10 @@ export class Removal {
     this.#isShort = isShort
   }
 
-  /** Space will be free soon: blocks are on their way out. */
+  /** More space may be seen soon: blocks are on their way out, or nodes have yet to say what they have. */
   get isFreeing(): boolean {
     const { store } = this.#turn
+    for (const node of this.#nodes.all()) if (node.isUp && (node.freed || node.recentBytes > 0)) return true
     return this.#orders.size > 0 || store.blocks.condemned.count > 0n || store.doomed.first() !== undefined
   }
 
@@ -97,6 +98,7 @@ export class Removal {
       return
     }
     const { store } = this.#turn
+    node.freed = true
     for (const { key, id, generation } of order.instances) {
       store.strays.settled(node.id, id, generation)
       if (key === undefined || store.replicas.generationOn(key, node.id) !== generation) continue
