@@ -110,6 +110,12 @@ export class MasterServer {
   // ---- what arrives
 
   #accept(link: RawLink, kind: ConnectionKind): void {
+    if (this.#failed) {
+      // Between the failure and the end of the process nobody may be left waiting for an answer.
+      link.onClose(() => undefined)
+      link.close(new FsError('EIO', 'The master failed'))
+      return
+    }
     const number = this.#nextNumber++
     this.#connections.set(number, { link, kind, welcomed: false, paused: false })
     this.#enqueue({ kind: 'opened', connection: number, of: kind, peer: link.peer })
@@ -126,7 +132,7 @@ export class MasterServer {
   #call(method: AdminMethod, bytes: Uint8Array): Promise<Uint8Array> {
     const call = this.#nextNumber++
     return new Promise((resolve, reject) => {
-      if (this.#closed) {
+      if (this.#closed || this.#failed) {
         reject(new FsError('ECANCELED', 'The master is stopping'))
         return
       }
