@@ -1,5 +1,5 @@
 /**
- * Runs seeds of the simulator: `node dist/sim/main.js --seeds N [--from S] [--jobs J] [--trace SEED]`. One
+ * Runs seeds of the simulator: `node dist/sim/main.js --seeds N [--from S] [--jobs J] [--mounts M] [--trace SEED]`. One
  * line for each seed that fails, with how to see it again; exit code 1 if one does.
  */
 import { fork } from 'node:child_process'
@@ -18,9 +18,10 @@ interface Orders {
   readonly trace: number | undefined
   readonly verbose: boolean
   readonly bugs: PlantedBugs
+  readonly mounts: number
 }
 
-const usage = `usage: node dist/sim/main.js [--seeds N] [--from S] [--jobs J] [--verbose] [--plant ${plantedBugs.join('|')}] | --trace SEED`
+const usage = `usage: node dist/sim/main.js [--seeds N] [--from S] [--jobs J] [--mounts M] [--verbose] [--plant ${plantedBugs.join('|')}] | --trace SEED`
 
 function ordersOf(args: string[]): Orders {
   const { values } = parseArgs({
@@ -32,6 +33,7 @@ function ordersOf(args: string[]): Orders {
       trace: { type: 'string' },
       verbose: { type: 'boolean', default: false },
       plant: { type: 'string' },
+      mounts: { type: 'string', default: '1' },
     },
   })
   const bug = plantedBugs.find(name => name === values.plant)
@@ -43,6 +45,7 @@ function ordersOf(args: string[]): Orders {
     trace: values.trace === undefined ? undefined : numberOf(values.trace, 'trace'),
     verbose: values.verbose,
     bugs: bug === undefined ? {} : { [bug]: true },
+    mounts: numberOf(values.mounts, 'mounts'),
   }
 }
 
@@ -55,7 +58,7 @@ function numberOf(text: string, name: string): number {
 async function runHere(seed: number, checksums: Checksums, orders: Orders): Promise<boolean> {
   const began = process.hrtime.bigint()
   const options = orders.trace === undefined ? {} : { trace: (line: string) => console.log(line) }
-  const outcome = await runSeed(seed, checksums, { ...options, bugs: orders.bugs })
+  const outcome = await runSeed(seed, checksums, { ...options, bugs: orders.bugs, mounts: orders.mounts })
   const ms = (process.hrtime.bigint() - began) / 1_000_000n
   const { failure, calls, events, virtualMs, hash } = outcome
   if (orders.verbose || orders.trace !== undefined)
@@ -64,6 +67,7 @@ async function runHere(seed: number, checksums: Checksums, orders: Orders): Prom
     )
   if (failure === undefined) return true
   const plant = Object.keys(orders.bugs).map(name => ` --plant ${name}`)
+  if (orders.mounts !== 1) plant.push(` --mounts ${orders.mounts}`)
   console.log(
     `seed ${seed}: ${failure.invariant}: ${failure.detail}\n  replay: node dist/sim/main.js --trace ${seed}${plant.join('')}`,
   )
@@ -87,6 +91,7 @@ async function runInProcesses(orders: Orders): Promise<boolean> {
     const seeds = Math.min(share, orders.from + orders.seeds - from)
     const args = ['--seeds', String(seeds), '--from', String(from), '--jobs', '1']
     if (orders.verbose) args.push('--verbose')
+    args.push('--mounts', String(orders.mounts))
     for (const name of Object.keys(orders.bugs)) args.push('--plant', name)
     const child = fork(fileURLToPath(import.meta.url), args)
     ended.push(

@@ -87,6 +87,11 @@ export class MasterMachine {
     return store === undefined || store.sessions.find(session) !== undefined
   }
 
+  /** How many nodes have registered. */
+  get nodes(): number {
+    return this.#running?.store.nodes.all().length ?? 0
+  }
+
   /** Looks into the database of the running master: what was committed. Changes nothing. */
   inspect<T>(look: (store: Store) => T): T {
     return look(must(this.#running, 'running master').store)

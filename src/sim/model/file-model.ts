@@ -1,5 +1,10 @@
 import type { Ino } from '../../core/ids.ts'
 
+/** What somebody who looks at a file from outside may see while it looks: collects what is written meanwhile. */
+export interface Watch {
+  readonly contents: Buffer[]
+}
+
 /**
  * What a file may contain, by what its programs were told. Usually one content; several after an
  * operation whose outcome is unknown, or a crash that may have lost what was not synced. Among several
@@ -14,8 +19,26 @@ export class FileModel {
   /** Everything that it may have contained since its data was last known to be on stable storage. */
   #since: Buffer[] = [Buffer.alloc(0)]
 
+  readonly #watches = new Set<Watch>()
+
   constructor(id: number) {
     this.id = id
+  }
+
+  /** From now on, until `unwatch`. With `unsynced` also what it was since it was last synced. */
+  watch(unsynced: boolean): Watch {
+    const watch = { contents: unsynced ? [...this.#now, ...this.#since] : [...this.#now] }
+    this.#watches.add(watch)
+    return watch
+  }
+
+  unwatch(watch: Watch): void {
+    this.#watches.delete(watch)
+  }
+
+  /** An operation was asked for: it may take effect at any time from now on. */
+  begun(change: (content: Buffer) => Buffer): void {
+    for (const { contents } of this.#watches) contents.push(...this.#now.map(change))
   }
 
   /** Programs may take this as its content: exact unless something is uncertain. */
@@ -36,6 +59,7 @@ export class FileModel {
   apply(change: (content: Buffer) => Buffer): void {
     this.#now = distinct(this.#now.map(change))
     this.#since.push(...this.#now)
+    this.#changed()
     if (this.#since.length > 60) this.#since = distinct(this.#since)
   }
 
@@ -43,6 +67,7 @@ export class FileModel {
   maybe(change: (content: Buffer) => Buffer): void {
     this.#now = distinct([...this.#now, ...this.#now.map(change)])
     this.#since.push(...this.#now)
+    this.#changed()
   }
 
   /** Its data is on stable storage. */
@@ -54,6 +79,7 @@ export class FileModel {
   lostUnsynced(): void {
     this.#now = distinct([...this.#now, ...this.#since])
     this.#since = [...this.#now]
+    this.#changed()
   }
 
   /** Nobody is writing to it, and this is what it contains on stable storage. */
@@ -69,10 +95,18 @@ export class FileModel {
   }
 
   judgeSize(size: number): string | undefined {
-    const sizes = this.#now.map(({ length }) => length)
-    const [least, most] = [Math.min(...sizes), Math.max(...sizes)]
-    return size >= least && size <= most ? undefined : `size ${size}, expected ${least} to ${most}`
+    return judgeSizeAmong(this.#now, size)
   }
+
+  #changed(): void {
+    for (const { contents } of this.#watches) contents.push(...this.#now)
+  }
+}
+
+export function judgeSizeAmong(contents: readonly Buffer[], size: number): string | undefined {
+  const sizes = contents.map(({ length }) => length)
+  const [least, most] = [Math.min(...sizes), Math.max(...sizes)]
+  return size >= least && size <= most ? undefined : `size ${size}, expected ${least} to ${most}`
 }
 
 function judgeExact(content: Buffer, offset: number, length: number, found: Buffer): string | undefined {
@@ -86,7 +120,7 @@ function judgeExact(content: Buffer, offset: number, length: number, found: Buff
   return `byte ${offset + at} is ${found[at]}, expected ${expected[at]} (${count} of ${found.length} bytes at ${offset} differ)`
 }
 
-function judgeAmong(
+export function judgeAmong(
   contents: readonly Buffer[],
   offset: number,
   length: number,

@@ -19,7 +19,12 @@ export interface Plan {
   readonly bugs: PlantedBugs
 }
 
-export function planOf(seed: number, bugs: PlantedBugs = {}): Plan {
+export interface PlanOptions {
+  readonly bugs?: PlantedBugs
+  readonly mounts?: number
+}
+
+export function planOf(seed: number, { bugs = {}, mounts = 1 }: PlanOptions = {}): Plan {
   const prng = new Prng(seed ^ 0x5eed)
   const nodes = prng.pick([3, 3, 3, 4, 5])
   const copies = prng.pick([2, 3, 3])
@@ -29,7 +34,7 @@ export function planOf(seed: number, bugs: PlantedBugs = {}): Plan {
     nodes,
     copies,
     minCopies: 2,
-    mounts: 1,
+    mounts,
     programs: prng.pick([1, 2, 3]),
     calmMs: prng.between(1, 5) * second,
     faultMs: quiet ? 0 : prng.between(15, 60) * second,

@@ -1,10 +1,8 @@
 import type { Checksums } from '../../core/checksum.ts'
-import type { PlantedBugs } from '../cluster/options.ts'
 import { type Outcome, Run } from './run.ts'
-import { planOf } from './plan.ts'
+import { type PlanOptions, planOf } from './plan.ts'
 
-export interface SeedOptions {
-  readonly bugs?: PlantedBugs
+export interface SeedOptions extends PlanOptions {
   readonly trace?: (line: string) => void
 }
 
@@ -14,7 +12,7 @@ export async function runSeed(
   checksums: Checksums,
   options: SeedOptions = {},
 ): Promise<Outcome> {
-  const run = new Run(planOf(seed, options.bugs), checksums, options.trace)
+  const run = new Run(planOf(seed, options), checksums, options.trace)
   const onRejection = (error: unknown) => run.bug(error)
   process.on('unhandledRejection', onRejection)
   try {

@@ -6,6 +6,7 @@ import { MountMachine, type Mounted } from '../cluster/mount-machine.ts'
 import { Tree } from '../model/tree.ts'
 import { Inspector } from '../workload/inspector.ts'
 import type { Memory } from '../workload/memory.ts'
+import type { Neighbour } from '../workload/observer.ts'
 import { Program, type Rules } from '../workload/program.ts'
 import type { Prng } from '../world/prng.ts'
 import { type Failure, World } from '../world/world.ts'
@@ -27,6 +28,8 @@ export interface Outcome {
 /** After the last fault: calls under way end, copies are restored, garbage is gone within this. */
 const endMs = 120 * second
 const convergeMs = 400 * second
+/** Within this after the last fault everything dirty is stored. */
+const quietMs = 20 * second
 /** What a disturbed cluster may still refuse, after all was repaired. */
 const afterglowMs = 40 * second
 
@@ -63,12 +66,14 @@ export class Run {
       unanswered: undefined,
       made: false,
       files: 0,
+      changes: 0,
       done: 0,
     }))
     this.#programs = this.#memories.map(() => undefined)
     this.#rules = {
       dataMayFail: () => this.#disturbed,
       sessionLives: session => this.#cluster.master.sessionLives(session),
+      neighbour: from => this.#neighbour(from),
       fail: (invariant, detail) => this.#world.fail(invariant, detail),
       say: (who, line) => this.#world.say(who, line),
     }
@@ -97,6 +102,11 @@ export class Run {
   async #phases(): Promise<void> {
     const { calmMs, faultMs } = this.#plan
     this.#cluster.start()
+    const { master, nodes } = this.#cluster
+    if (!(await this.#until(endMs, () => master.nodes === nodes.length))) {
+      this.#world.fail('nodes attach', `${master.nodes} of ${nodes.length}`)
+      return
+    }
     for (const index of this.#cluster.mounts.keys()) this.#startMount(index)
     if (!(await this.#for(calmMs))) return
     if (faultMs > 0) {
@@ -108,6 +118,8 @@ export class Run {
       if (!(await this.#for(this.#prng.between(0, 10) * second))) return
     }
     if (!(await this.#stopPrograms())) return
+    // What the mounts still hold must find its way by itself, once nothing is in the way.
+    if (!(await this.#for(this.#disturbed ? quietMs : this.#prng.between(0, 5) * second))) return
     if (!(await this.#unmount())) return
     if (!(await this.#converge())) return
     await this.#check()
@@ -142,6 +154,14 @@ export class Run {
       if (unanswered?.data !== undefined) unanswered.data.file.maybe(unanswered.data.change)
       for (const file of memory.tree.files()) file.lostUnsynced()
     }
+  }
+
+  #neighbour(from: Memory): Neighbour | undefined {
+    const others = this.#memories.filter(memory => memory !== from && memory.made)
+    if (others.length === 0) return undefined
+    const memory = this.#prng.pick(others)
+    // Strict while nothing is broken; else another program's data may be lost before it hears of it.
+    return { memory, uncertain: this.#disturbed }
   }
 
   #memoriesOf(mount: number): number[] {

@@ -21,12 +21,13 @@ export class Inspector {
    */
   async settleNames(memory: Memory): Promise<string | undefined> {
     const { unanswered } = memory
+    memory.changes += 1
     if (!memory.made) {
       memory.made = await this.#exists(memory.directory)
       memory.unanswered = undefined
       return undefined
     }
-    const found = await this.#walk(memory.directory)
+    const found = await this.walk(memory.directory)
     const changed = memory.tree.clone()
     unanswered?.names?.(changed)
     memory.unanswered = undefined
@@ -87,13 +88,14 @@ export class Inspector {
     }
   }
 
-  async #walk(directory: string, below = ''): Promise<Found[]> {
+  /** Everything below a directory. */
+  async walk(directory: string, below = ''): Promise<Found[]> {
     const found: Found[] = []
     for (const { name, ino, type } of await this.#mount.names.readdir(`${directory}${below}`, this.#pid)) {
       const path = `${below}/${name}`
       const kind = type === S_IFDIR ? 'dir' : type === S_IFLNK ? 'symlink' : 'file'
       found.push({ path, kind, ino })
-      if (kind === 'dir') found.push(...(await this.#walk(directory, path)))
+      if (kind === 'dir') found.push(...(await this.walk(directory, path)))
     }
     return found
   }

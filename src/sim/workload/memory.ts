@@ -18,6 +18,8 @@ export interface Memory {
   /** Its directory was made for sure. */
   made: boolean
   files: number
+  /** Changes of names that were begun. */
+  changes: number
   /** Operations that were answered. */
   done: number
 }

@@ -8,6 +8,7 @@ import type { Prng } from '../world/prng.ts'
 import { bytesOf } from './contents.ts'
 import { Inspector } from './inspector.ts'
 import type { Memory } from './memory.ts'
+import { type Neighbour, Observer } from './observer.ts'
 
 /** What the world allows to go wrong at the moment. */
 export interface Rules {
@@ -15,6 +16,8 @@ export interface Rules {
   readonly dataMayFail: () => boolean
   /** The master would still execute commands of this session. */
   readonly sessionLives: (session: bigint) => boolean
+  /** Another program's directory; undefined if there is none. `from`: the memory of who asks. */
+  readonly neighbour: (from: Memory) => Neighbour | undefined
   readonly fail: (invariant: string, detail: string) => void
   readonly say: (who: string, line: string) => void
 }
@@ -40,6 +43,7 @@ export class Program {
   readonly #rules: Rules
   readonly #pid: number
   readonly #inspector: Inspector
+  readonly #observer: Observer
   readonly #open: OpenFile[] = []
   #incarnation: number
   #stopping = false
@@ -54,6 +58,7 @@ export class Program {
     this.#rules = rules
     this.#pid = pid
     this.#inspector = new Inspector(mount, pid)
+    this.#observer = new Observer(mount, prng, pid)
     this.#incarnation = this.#sessionNow
   }
 
@@ -181,7 +186,8 @@ export class Program {
     else if (roll < 0.26) await this.#list()
     else if (roll < 0.3) await this.#stat()
     else if (roll < 0.32) this.#mount.kernel.shrink()
-    else if (roll < 0.44 || this.#open.length === 0) await this.#openSome()
+    else if (roll < 0.37) await this.#observe()
+    else if (roll < 0.47 || this.#open.length === 0) await this.#openSome()
     else await this.#useFile()
   }
 
@@ -249,6 +255,7 @@ export class Program {
     const expected = errnoOf(memory.tree, applied)
     const before = this.#sessionNow
     if (expected === undefined) memory.unanswered = { session: this.#session, names: applied }
+    memory.changes += 1
     const error = await this.#call(`${what} ${path}`, () => call(this.#mount.names, this.#at(path)))
     if (error === undefined) {
       memory.unanswered = undefined
@@ -290,6 +297,18 @@ export class Program {
         'names are right',
         `${this.#at(path)} has ${found.join()}, expected ${[...node.names.keys()].sort().join()}`,
       )
+  }
+
+  async #observe(): Promise<void> {
+    const neighbour = this.#rules.neighbour(this.#memory)
+    if (neighbour === undefined) return
+    let wrong: string | undefined
+    const what = `look at ${neighbour.memory.directory}`
+    const error = await this.#call(what, async () => {
+      wrong = await this.#observer.look(neighbour)
+    })
+    if (error !== undefined) this.#checkFailure(what, error, dataErrors)
+    else if (wrong !== undefined) this.#wrong('others see what was answered', wrong)
   }
 
   async #stat(): Promise<void> {
@@ -493,6 +512,7 @@ export class Program {
     call: () => Promise<unknown>,
   ): Promise<boolean> {
     this.#memory.unanswered = { session: this.#session, data: { file, change } }
+    file.begun(change)
     const error = await this.#call(what, call)
     this.#memory.unanswered = undefined
     if (error === undefined) file.apply(change)
