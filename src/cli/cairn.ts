@@ -61,6 +61,12 @@ function inherit(command: Command): void {
   for (const child of command.commands) inherit(child)
 }
 
+// Who reads our output may have seen enough (cairn status | head).
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit()
+})
+
 try {
   await program.parseAsync()
 } catch (error) {

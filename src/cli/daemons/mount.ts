@@ -73,7 +73,9 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
     env.log.warn('cairn umount will not be able to wait for this process', { why: messageOf(error) })
   }
   // The driver writes everything back before it is done; then the session can end.
+  let over = false
   const ended = driver.done.finally(async () => {
+    over = true
     if (device !== undefined) registry.remove(device)
     await files.close()
   })
@@ -82,7 +84,7 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
     ended,
     stop: async () => {
       try {
-        await driver.unmount({ lazy: false })
+        if (!over) await driver.unmount({ lazy: false })
       } catch (error) {
         // Programs have files open: what they wrote is stored, the mount goes from the tree now and from
         // them when this process ends.

@@ -100,7 +100,7 @@ export class BlockReader {
     }
   }
 
-  async #readMissing(block: BlockRef, from: number, to: number): Promise<Uint8Array[]> {
+  async #readMissing(block: BlockRef, from: number, to: number, again = false): Promise<Uint8Array[]> {
     const first = Math.floor(from / pieceBytes)
     const end = Math.ceil(to / pieceBytes)
     const cached = this.#cache.get(block.id)
@@ -110,7 +110,14 @@ export class BlockReader {
       if (piece !== undefined) known.set(index, piece)
     }
     const fetches = this.#cover(block, first, end)
-    await Promise.all(fetches.map(fetch => fetch.reach(Math.min(fetch.end, end))))
+    try {
+      await Promise.all(fetches.map(fetch => fetch.reach(Math.min(fetch.end, end))))
+    } catch (thrown) {
+      // One that was under way for more than is wanted here may have met its damage elsewhere.
+      const wider = fetches.some(fetch => fetch.first < first || fetch.end > end)
+      if (again || !wider) throw thrown
+      return this.#readMissing(block, from, to, true)
+    }
     const pieces: Uint8Array[] = []
     for (let index = first; index < end; index++) {
       const piece = known.get(index) ?? fetches.find(fetch => fetch.covers(index))?.piece(index)
@@ -165,7 +172,8 @@ export class BlockReader {
   async #run(block: BlockRef, fetch: Fetch): Promise<void> {
     const { clock, timers, log } = this.#env
     const deadline = clock.now() + this.#options.giveUpMs
-    const damaged = new Set<bigint>()
+    /** Nodes whose copy is bad, and the piece: what follows it may be good again. */
+    const damaged = new Map<bigint, number>()
     let lastError: unknown
     let vain = 0
     for (let pauseMs = 0; ; pauseMs = Math.min(pauseMaxMs, Math.max(pauseFirstMs, pauseMs * 2))) {
@@ -177,7 +185,7 @@ export class BlockReader {
         { isSuspect: node => this.#streams.isSuspect(node), load: address => this.#streams.load(address) },
         salt,
       )
-      const usable = copies.filter(copy => !damaged.has(copy.node))
+      const usable = copies.filter(copy => damaged.get(copy.node) !== fetch.next)
       // Every copy is bad, and the master knows of no other: waiting does not help.
       if (copies.length > 0 && usable.length === 0 && ++vain > 2) break
       for (const copy of usable) {
@@ -187,7 +195,7 @@ export class BlockReader {
           return
         } catch (thrown) {
           lastError = thrown
-          if (isDamage(thrown)) damaged.add(copy.node)
+          if (isDamage(thrown)) damaged.set(copy.node, fetch.next)
           this.#noteFailure(block, copy, thrown)
         }
       }
@@ -223,12 +231,16 @@ export class BlockReader {
         `${data.length} bytes at ${frame.offset} of ${block.length} are not the pieces asked for`,
       )
     const wrong = this.#checksums.mismatch(block.id, data, frame.checksums, next)
+    // What comes before the damage is good: another copy goes on from there.
+    const good = wrong < 0 ? data.length : (wrong - next) * pieceBytes
+    if (good > 0) {
+      const pieces: Uint8Array[] = []
+      const kept = ownBuffer(data.subarray(0, good))
+      for (let at = 0; at < kept.length; at += pieceBytes) pieces.push(kept.subarray(at, at + pieceBytes))
+      this.#cache.add(block.id, next, pieces)
+      fetch.deliver(pieces)
+    }
     if (wrong >= 0) throw new DamagedCopy(`the checksum of piece ${wrong} does not match`)
-    const pieces: Uint8Array[] = []
-    const kept = ownBuffer(data)
-    for (let at = 0; at < kept.length; at += pieceBytes) pieces.push(kept.subarray(at, at + pieceBytes))
-    this.#cache.add(block.id, next, pieces)
-    fetch.deliver(pieces)
   }
 
   #noteFailure(block: BlockRef, copy: Location, thrown: unknown): void {

@@ -29,7 +29,7 @@ clear() {
     fi
   done < /proc/self/mountinfo
   [ -z "$ours" ] || echo 1 > "${controlFolder}/\${device#*:}/abort"
-  [ "$top" != maybe ] || [ -d "$mountpoint" ] || top=1
+  [ "$top" != maybe ] || stat -f "$mountpoint" > /dev/null 2>&1 || top=1
   [ "$top" != 1 ] || umount -i -c -l "$mountpoint"
   exit 0
 }

@@ -1,5 +1,6 @@
 /** Attaches an open device to a path, by way of mount(8), and takes it off again. */
-import { lstat, readdir, realpath, stat, writeFile } from 'node:fs/promises'
+import { lstat, readdir, realpath, statfs, writeFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { Log } from '../../core/env.ts'
 import { messageOf, UsageError } from '../../core/errors.ts'
@@ -29,10 +30,13 @@ async function canonical(path: string): Promise<string> {
   }
 }
 
-/** Whether the process behind a mount has gone. */
+/** A dead mount answers at once; one that takes longer waits for something. */
+const deadWithinMs = 2000
+
+/** Whether the process behind a mount has gone. The kernel may still answer stat(2) itself, but not statfs(2). */
 async function isDead(path: string): Promise<boolean> {
   try {
-    await stat(path)
+    await Promise.race([statfs(path), sleep(deadWithinMs)])
     return false
   } catch (thrown) {
     return codeOf(thrown) === 'ENOTCONN' || codeOf(thrown) === 'ECONNABORTED'
