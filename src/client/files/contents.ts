@@ -66,10 +66,13 @@ export class Contents {
     const taken = node.turns.run(() =>
       chain(this.#attributes.committed(node.ino), attr => this.#write(file, attr, offset, bytes, how)),
     )
-    if (!this.#writesThrough(file, how)) return taken
-    return chain(taken, async count => {
-      await this.#context.data.file(node.ino).flush()
-      return count
+    // Asked when the bytes are taken: the lease may have gone while they waited for space or their turn.
+    return chain(taken, count => {
+      if (!this.#writesThrough(file, how)) return count
+      return this.#context.data
+        .file(node.ino)
+        .flush()
+        .then(() => count)
     })
   }
 

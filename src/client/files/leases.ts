@@ -129,9 +129,13 @@ export class Leases implements LeaseHolder {
     const { cache, data } = this.#context
     node.recalling = true
     try {
-      await this.#store(node)
-      // A read lease still covers everything that is clean.
-      if (to === 'none') await this.#forgetInKernel(node)
+      for (let round = 0; round < flushRoundsMax; round++) {
+        await this.#store(node)
+        // A read lease still covers everything that is clean.
+        if (to === 'none') await this.#forgetInKernel(node)
+        // What was written meanwhile was answered under the lease: it is stored before that goes.
+        if (node.lost !== undefined || (data.known(node.ino)?.dirtyBytes ?? 0) === 0) break
+      }
     } finally {
       if (!atLeast(to, node.lease)) node.lease = to
       if (node.lease === 'none') {
