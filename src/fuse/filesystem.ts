@@ -185,12 +185,12 @@ export interface FileSystem {
   listxattr(ino: Ino, caller: Caller): Answer<readonly Name[]>
   removexattr(ino: Ino, name: Name, caller: Caller): Answer<void>
 
-  /** The first lock in the way of `range`, or undefined. */
+  /** The first lock in the way of `range`, or undefined; for kind 'unlock' the first of the owner itself. */
   getlk(
     ino: Ino,
     handle: Handle,
     owner: bigint,
-    range: LockRange,
+    range: Omit<LockRange, 'kind'> & { readonly kind: LockRange['kind'] | 'unlock' },
     caller: Caller,
   ): Answer<LockRange | undefined>
   /**

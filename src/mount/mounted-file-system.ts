@@ -5,6 +5,8 @@ import {
   S_IFDIR,
   S_IFMT,
   S_IFREG,
+  S_ISGID,
+  S_ISUID,
   type StatFs,
 } from '../core/attr.ts'
 import type { Env } from '../core/env.ts'
@@ -35,6 +37,9 @@ import { KernelCache } from './kernel-cache.ts'
 
 /** What the kernel is told is good for at most this long, however long the lease. */
 const ttlMaxMs = 30 * second
+
+/** Execution by the group. */
+const S_IXGRP = 0o010
 
 const trusted = 'trusted.'
 
@@ -73,7 +78,13 @@ export class MountedFileSystem implements FileSystem {
     return chain(this.#files.attributes.get(ino), attr => this.#attrAnswer(attr))
   }
 
-  setattr(ino: Ino, change: AttrChange): Answer<AttrAnswer> {
+  setattr(ino: Ino, change: AttrChange, _handle: Handle | undefined, caller: Caller): Answer<AttrAnswer> {
+    if (change.killSuidgid === true && change.mode === undefined)
+      return chain(this.#dropForeignSetgid(ino, caller), () => this.#setattr(ino, change))
+    return this.#setattr(ino, change)
+  }
+
+  #setattr(ino: Ino, change: AttrChange): Answer<AttrAnswer> {
     return chain(this.#files.attributes.set(ino, change), attr => this.#attrAnswer(attr))
   }
 
@@ -116,7 +127,8 @@ export class MountedFileSystem implements FileSystem {
     return this.#files.names.rename(parent, name, newParent, newName, mode)
   }
 
-  async open(ino: Ino, flags: OpenFlags): Promise<Opened> {
+  async open(ino: Ino, flags: OpenFlags, caller: Caller): Promise<Opened> {
+    if (flags.truncate && flags.killSuidgid) await this.#dropForeignSetgid(ino, caller)
     return openedFor(await this.#files.handles.open(ino, flags))
   }
 
@@ -148,7 +160,21 @@ export class MountedFileSystem implements FileSystem {
     return this.#files.contents.read(this.#files.handles.get(handle), offset, size)
   }
 
-  write(_ino: Ino, handle: Handle, offset: number, data: Uint8Array, flags: WriteFlags): Answer<number> {
+  write(
+    ino: Ino,
+    handle: Handle,
+    offset: number,
+    data: Uint8Array,
+    flags: WriteFlags,
+    caller: Caller,
+  ): Answer<number> {
+    if (flags.killSuidgid) {
+      const dropped = this.#dropForeignSetgid(ino, caller)
+      if (dropped !== undefined)
+        return dropped.then(() =>
+          this.#files.contents.write(this.#files.handles.get(handle), offset, data, flags),
+        )
+    }
     return this.#files.contents.write(this.#files.handles.get(handle), offset, data, flags)
   }
 
@@ -212,7 +238,12 @@ export class MountedFileSystem implements FileSystem {
     return this.#files.xattrs.remove(ino, name)
   }
 
-  getlk(ino: Ino, _handle: Handle, owner: bigint, range: LockRange): Promise<LockRange | undefined> {
+  getlk(
+    ino: Ino,
+    _handle: Handle,
+    owner: bigint,
+    range: Parameters<Files['locks']['get']>[2],
+  ): Promise<LockRange | undefined> {
     return this.#files.locks.get(ino, { owner, flock: false }, range)
   }
 
@@ -229,8 +260,8 @@ export class MountedFileSystem implements FileSystem {
     return this.#files.locks.set(ino, handle, { owner, flock }, range, wait, signal)
   }
 
-  fallocate(
-    _ino: Ino,
+  async fallocate(
+    ino: Ino,
     handle: Handle,
     offset: number,
     length: number,
@@ -238,21 +269,23 @@ export class MountedFileSystem implements FileSystem {
     caller: Caller,
   ): Promise<void> {
     const file = this.#files.handles.get(handle)
-    return this.#files.contents.allocate(file, offset, length, mode, mustDropPrivileges(caller))
+    if (mustDropPrivileges(caller)) await this.#dropForeignSetgid(ino, caller)
+    await this.#files.contents.allocate(file, offset, length, mode, mustDropPrivileges(caller))
   }
 
   lseek(_ino: Ino, handle: Handle, offset: number, whence: 'data' | 'hole'): Promise<number> {
     return this.#files.contents.lseek(this.#files.handles.get(handle), offset, whence)
   }
 
-  copyFileRange(
+  async copyFileRange(
     from: { readonly handle: Handle; readonly offset: number },
-    to: { readonly handle: Handle; readonly offset: number },
+    to: { readonly ino: Ino; readonly handle: Handle; readonly offset: number },
     length: number,
     caller: Caller,
   ): Promise<number> {
     const { handles, contents } = this.#files
-    return contents.copy(
+    if (mustDropPrivileges(caller)) await this.#dropForeignSetgid(to.ino, caller)
+    return await contents.copy(
       { file: handles.get(from.handle), offset: from.offset },
       { file: handles.get(to.handle), offset: to.offset },
       length,
@@ -268,6 +301,23 @@ export class MountedFileSystem implements FileSystem {
         why: messageOf(thrown),
       })
     }
+  }
+
+  /**
+   * Setgid of a file that its group may not execute stays when a member of that group changes the file, and
+   * goes when anybody else does (as setattr_should_drop_sgid in fs/attr.c). Supplementary groups are not told
+   * to us: who is a member by one of these only loses the bit, which is the safe side.
+   */
+  #dropForeignSetgid(ino: Ino, caller: Caller): Promise<unknown> | undefined {
+    const attr = this.#files.attributes.committed(ino)
+    if (attr instanceof Promise) return attr.then(known => this.#dropSetgidOf(known, caller))
+    return this.#dropSetgidOf(attr, caller)
+  }
+
+  #dropSetgidOf(attr: Attr, caller: Caller): Promise<unknown> | undefined {
+    if ((attr.mode & (S_ISGID | S_IXGRP)) !== S_ISGID || caller.gid === attr.gid) return undefined
+    const mode = attr.mode & 0o7777 & ~(S_ISUID | S_ISGID)
+    return Promise.resolve(this.#files.attributes.set(attr.ino, { mode }))
   }
 
   async #make(parent: Ino, name: Name, how: NewInode, { uid, gid }: Caller): Promise<Entry> {

@@ -24,6 +24,13 @@ export interface CopyHow {
   readonly signal: AbortSignal
 }
 
+/** What a write takes from an executable: setgid means something else where the group may not execute. */
+const hasPrivileges = (mode: number): boolean =>
+  (mode & S_ISUID) !== 0 || (mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP)
+
+/** Execution by the group. */
+const S_IXGRP = 0o010
+
 /** Ranges are copied in steps of at most this, so that an interrupted copy ends soon. */
 const copyStepBytes = 2 ** 40
 
@@ -191,7 +198,7 @@ export class Contents {
     if (at >= fileBytesMax && bytes.length > 0) throw new FsError('EFBIG', `inode ${node.ino}: offset ${at}`)
     const part = at + bytes.length > fileBytesMax ? bytes.subarray(0, fileBytesMax - at) : bytes
     const accept = () => chain(this.#context.data.file(node.ino).write(at, part), () => part.length)
-    if (!how.killSuidgid || (attr.mode & (S_ISUID | S_ISGID)) === 0) return accept()
+    if (!how.killSuidgid || !hasPrivileges(attr.mode)) return accept()
     return this.#attributes.killSuidgid(node).then(accept)
   }
 

@@ -28,8 +28,14 @@ export class Locks {
     this.#session = session
   }
 
-  /** The first lock in the way, or undefined. */
-  async get(ino: Ino, holder: LockHolder, range: LockRange): Promise<LockRange | undefined> {
+  /** The first lock in the way, or undefined; for kind 'unlock' the holder's own first in the range. */
+  async get(ino: Ino, holder: LockHolder, change: LockChange): Promise<LockRange | undefined> {
+    const { kind } = change
+    if (kind === 'unlock') {
+      const own = this.#held.get(ino)?.get(key(holder))?.ranges.ranges
+      return own?.find(range => range.start <= change.end && change.start <= range.end)
+    }
+    const range = { ...change, kind }
     const lock = lockToWire(range, holder)
     const reply = await this.#session.call({ $case: 'getLock', value: { ino, lock } }, 'lock')
     if (reply.lock === undefined) return undefined

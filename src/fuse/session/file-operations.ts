@@ -214,11 +214,7 @@ export const fileOperations = {
 
   GETLK: operation<LockRange | undefined>({
     inBytes: 48,
-    run: (fs, r) => {
-      const kind = lockKind(r.u32(32))
-      if (kind === 'unlock') throw new FsError('EINVAL', 'GETLK of no lock')
-      return fs.getlk(r.node, r.u64(0), r.u64(8), { ...readLock(r), kind }, r)
-    },
+    run: (fs, r) => fs.getlk(r.node, r.u64(0), r.u64(8), { ...readLock(r), kind: lockKind(r.u32(32)) }, r),
     reply: replyLock,
   }),
   SETLK: operation({ inBytes: 48, run: (fs, r) => setlk(fs, r, false) }),

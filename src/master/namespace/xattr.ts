@@ -41,11 +41,15 @@ export function setXattr(store: Store, op: SetXattr, ctx: CommandContext): Resul
   const kind = kindOf(op.name)
   if (op.value.length > xattrBytesMax) throw new FsError('E2BIG')
   const inode = existing(store, op.ino)
+  const { mode } = inode
+  const before = store.xattrs.get(inode.ino, op.name)
   if (kind === 'access') setAccessAcl(store, inode, op)
   else if (kind === 'default') setDefaultAcl(store, inode, op)
   else setPlain(store, inode, op)
   if (kind === 'capability') inode.flags |= inodeFlag.capability
-  return changed(store, inode, ctx.time)
+  // As on ext4, what was so before changes no time.
+  const same = inode.mode === mode && isEqual(before, store.xattrs.get(inode.ino, op.name))
+  return same ? { $case: 'attr', value: { attr: wireAttr(inode) } } : changed(store, inode, ctx.time)
 }
 
 export function removeXattr(store: Store, op: RemoveXattr, ctx: CommandContext): ResultOf<'attr'> {
@@ -55,10 +59,14 @@ export function removeXattr(store: Store, op: RemoveXattr, ctx: CommandContext):
   if (kind === 'access') inode.flags &= ~inodeFlag.accessAcl
   if (kind === 'default') inode.flags &= ~inodeFlag.defaultAcl
   if (kind === 'capability') inode.flags &= ~inodeFlag.capability
-  // Removing an ACL that is not there is a success, as the kernel's remove_acl has it.
   if (!found && (kind === 'plain' || kind === 'capability')) throw new FsError('ENODATA')
+  // Removing an ACL that is not there is a success, as the kernel's remove_acl has it, and changes nothing.
+  if (!found) return { $case: 'attr', value: { attr: wireAttr(inode) } }
   return changed(store, inode, ctx.time)
 }
+
+const isEqual = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
+  a === b || (a !== undefined && b !== undefined && Buffer.compare(a, b) === 0)
 
 function changed(store: Store, inode: Inode, time: bigint): ResultOf<'attr'> {
   touch(inode, time)
