@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import test from 'ava'
@@ -39,6 +39,8 @@ for (const seed of seeds)
     async t => {
       const local = mkdtempSync(path.join(os.tmpdir(), 'cairn-local-'))
       const mounted = mkdtempSync(path.join(cluster.mount, 'diff-'))
+      // Other users come in, too.
+      for (const folder of [local, mounted]) chmodSync(folder, 0o777)
       const ours = new Syscalls(mounted)
       const theirs = new Syscalls(local)
       try {
@@ -56,6 +58,7 @@ for (const seed of seeds)
             return
           }
         }
+        for (const side of [ours, theirs]) await side.must({ op: 'become', uid: 0, gid: 0 })
         t.deepEqual(await ours.must({ op: 'tree' }), await theirs.must({ op: 'tree' }))
       } finally {
         await Promise.all([ours.close(), theirs.close()])

@@ -32,6 +32,8 @@ const O = {
   DIRECTORY: 0o200000,
   NOFOLLOW: 0o400000,
   SYNC: 0o4010000,
+  NONBLOCK: 0o4000,
+  TMPFILE: 0o20200000,
 }
 const names = [
   'a',
@@ -69,6 +71,48 @@ function somePath(dice: Dice): string {
 
 const mode = (dice: Dice) => dice.pick([0o644, 0o755, 0o600, 0o4755, 0o2755, 0o1777, 0o777, 0])
 
+/** What O_DIRECT takes on ext4. */
+const blocks = (dice: Dice) => ({
+  offset: dice.pick([0, 0, 4096, 131072, 1 << 20]),
+  length: dice.pick([4096, 8192, 65536, 0]),
+})
+
+const time = (dice: Dice) =>
+  dice.pick(['now', 'omit', 0, 1, 999_999_999, 1_500_000_000_000_000, -1_000_000_000] as const)
+
+const USER_OBJ = 1
+const USER = 2
+const GROUP_OBJ = 4
+const GROUP = 8
+const MASK = 16
+const OTHER = 32
+
+/** As [tag, permissions, id]: one that is a mode, one with names, ones that are wrong. */
+const acls = [
+  [
+    [USER_OBJ, 6, null],
+    [GROUP_OBJ, 4, null],
+    [OTHER, 0, null],
+  ],
+  [
+    [USER_OBJ, 7, null],
+    [USER, 7, 1000],
+    [GROUP_OBJ, 5, null],
+    [GROUP, 6, 1001],
+    [MASK, 7, null],
+    [OTHER, 1, null],
+  ],
+  [
+    [USER_OBJ, 7, null],
+    [USER, 4, 1001],
+    [GROUP_OBJ, 7, null],
+    [MASK, 5, null],
+    [OTHER, 0, null],
+  ],
+  [[USER_OBJ, 7, null]],
+  [],
+]
+
 type Maker = (dice: Dice) => Request
 
 const fd = (dice: Dice) => dice.below(4)
@@ -83,7 +127,9 @@ const makers: readonly (readonly [weight: number, make: Maker])[] = [
       flags:
         d.pick([O.RDONLY, O.WRONLY, O.RDWR, O.RDWR, O.RDWR]) |
         d.pick([O.CREAT, O.CREAT, O.CREAT, 0, O.CREAT | O.EXCL]) |
-        d.pick([0, 0, 0, O.TRUNC, O.APPEND, O.DIRECTORY, O.NOFOLLOW, O.SYNC]),
+        d.pick([0, 0, 0, O.TRUNC, O.APPEND, O.DIRECTORY, O.NOFOLLOW, O.SYNC]) |
+        // A FIFO without a partner would block for ever.
+        O.NONBLOCK,
       mode: mode(d),
     }),
   ],
@@ -195,6 +241,76 @@ const makers: readonly (readonly [weight: number, make: Maker])[] = [
       at: d.below(4000),
       count: 50,
       seed: d.below(1e6),
+    }),
+  ],
+  [
+    2,
+    d => ({
+      op: 'open',
+      fd: fd(d),
+      path: d.pick(dirs),
+      flags: d.pick([O.RDWR, O.WRONLY, O.RDONLY]) | O.TMPFILE | d.pick([0, 0, O.EXCL]),
+      mode: mode(d),
+    }),
+  ],
+  [2, d => ({ op: 'link_fd', fd: fd(d), path: '', to: somePath(d) })],
+  [2, d => ({ op: 'pwrite_direct', fd: fd(d), seed: d.below(1e6), ...blocks(d) })],
+  [2, d => ({ op: 'pread_direct', fd: fd(d), ...blocks(d) })],
+  [1, d => ({ op: 'mmap_private', fd: fd(d), offset: d.pick([0, 4096]), length: 4096 })],
+  [8, d => ({ op: 'changed', path: somePath(d) })],
+  [3, d => ({ op: 'changed', path: d.pick(dirs) })],
+  [4, d => ({ op: 'fchanged', fd: fd(d) })],
+  [1, d => ({ op: 'fchmod', fd: fd(d), mode: mode(d) })],
+  [1, d => ({ op: 'fdatasync', fd: fd(d) })],
+  [2, d => ({ op: 'access', path: somePath(d), mode: d.below(8) })],
+  [2, d => ({ op: 'utimens', path: somePath(d), atime: time(d), mtime: time(d) })],
+  [1, d => ({ op: 'umask', mask: d.pick([0, 0o022, 0o077, 0o027]) })],
+  [
+    3,
+    d =>
+      d.pick([
+        { op: 'become', uid: 0, gid: 0 },
+        { op: 'become', uid: 0, gid: 0 },
+        { op: 'become', uid: 1000, gid: 1000 },
+        { op: 'become', uid: 1000, gid: 1001, groups: [1000, 7] },
+        { op: 'become', uid: 1001, gid: 1001, groups: [1000] },
+      ]),
+  ],
+  [
+    2,
+    d => ({
+      op: 'setacl',
+      path: d.pick([somePath(d), d.pick(dirs)]),
+      name: d.pick(['system.posix_acl_access', 'system.posix_acl_default']),
+      acl: d.pick(acls),
+    }),
+  ],
+  [
+    1,
+    d => ({
+      op: 'getxattr',
+      path: somePath(d),
+      name: d.pick(['system.posix_acl_access', 'system.posix_acl_default']),
+    }),
+  ],
+  [
+    1,
+    d => ({
+      op: 'removexattr',
+      path: somePath(d),
+      name: d.pick(['system.posix_acl_access', 'system.posix_acl_default']),
+    }),
+  ],
+  [
+    4,
+    d => ({
+      op: 'lock',
+      fd: fd(d),
+      cmd: d.pick(['get', 'set', 'set', 'ofd_get', 'ofd_set', 'ofd_set']),
+      type: d.pick(['read', 'write', 'unlock']),
+      whence: d.pick([0, 0, 0, 1, 2]),
+      start: d.pick([0, 1, 10, 100, -5, 2 ** 40]),
+      len: d.pick([0, 1, 10, 90, -3]),
     }),
   ],
   [1, d => ({ op: 'flock', fd: fd(d), how: d.pick([1 | 4, 2 | 4, 8]) })],

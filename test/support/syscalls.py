@@ -13,6 +13,7 @@ import hashlib
 import json
 import mmap
 import os
+import stat
 import struct
 import sys
 
@@ -33,7 +34,7 @@ def call(name, *args):
     """A function of libc that returns -1 and sets errno."""
     ctypes.set_errno(0)
     function = getattr(libc, name)
-    function.restype = ctypes.c_long
+    function.restype = ctypes.c_int
     result = function(*args)
     if result == -1:
         number = ctypes.get_errno()
@@ -90,6 +91,50 @@ def lock(r):
     return {"type": kind, "whence": whence, "start": start, "len": length} if r["cmd"].endswith("get") else 0
 
 
+def direct_buffer(length):
+    """Memory that O_DIRECT can use."""
+    return mmap.mmap(-1, max(length, 4096))
+
+
+def directly(fd, act):
+    """Carries out `act` with O_DIRECT set."""
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    if flags & os.O_APPEND:
+        return "appending: the size decides whether ext4 takes it"
+    fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_DIRECT)
+    try:
+        return act()
+    finally:
+        fcntl.fcntl(fd, fcntl.F_SETFL, flags)
+
+
+def do_pwrite_direct(r):
+    with direct_buffer(r["length"]) as view:
+        view[:r["length"]] = payload(r)
+        with memoryview(view)[:r["length"]] as data:
+            return directly(slots[r["fd"]], lambda: os.pwrite(slots[r["fd"]], data, r["offset"]))
+
+
+def do_pread_direct(r):
+    with direct_buffer(r["length"]) as view:
+        with memoryview(view)[:r["length"]] as data:
+            count = directly(slots[r["fd"]], lambda: os.preadv(slots[r["fd"]], [data], r["offset"]))
+            return digest(bytes(data[:count])) if isinstance(count, int) else count
+
+
+def do_mmap_private(r):
+    """What is written to a private mapping is seen there and nowhere else."""
+    with mmap.mmap(slots[r["fd"]], r["length"], flags=mmap.MAP_PRIVATE, offset=r["offset"]) as view:
+        view[:10] = b"privately "
+        return [digest(bytes(view)), digest(os.pread(slots[r["fd"]], r["length"], r["offset"]))]
+
+
+def acl(r):
+    """The binary form of an ACL from [tag, permissions, id] triples."""
+    entries = b"".join(struct.pack("<HHI", tag, perm, 0xFFFFFFFF if who is None else who) for tag, perm, who in r["acl"])
+    return struct.pack("<I", 2) + entries
+
+
 def do_open(r):
     if r["fd"] in slots:
         os.close(slots.pop(r["fd"]))
@@ -114,6 +159,26 @@ def do_copy(r):
     return os.copy_file_range(slots[r["fd"]], slots[r["to"]], r["length"], r["offset"], r["to_offset"])
 
 
+def contents(file):
+    """A digest of the bytes that are not zero, so that files of terabytes are quick and holes may differ."""
+    found = hashlib.sha256()
+    at, unit = 0, 1 << 16
+    while True:
+        try:
+            start = os.lseek(file, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return found.hexdigest()[:16]
+        end = os.lseek(file, start, os.SEEK_HOLE)
+        at = start // unit * unit
+        while at < end:
+            data = os.pread(file, unit, at).rstrip(b"\0")
+            if data:
+                found.update(b"%d:" % at + data)
+            at += unit
+
+
 def do_tree(r):
     """Everything below a folder: names, attributes, contents, xattrs."""
     out = []
@@ -127,7 +192,7 @@ def do_tree(r):
             kind = st.st_mode & 0o170000
             if kind == 0o100000:
                 with open(full, "rb") as f:
-                    item["sha"] = hashlib.file_digest(f, "sha256").hexdigest()[:16]
+                    item["sha"] = contents(f.fileno())
             elif kind == 0o120000:
                 item["target"] = text(os.readlink(full))
             try:
@@ -138,6 +203,22 @@ def do_tree(r):
                 pass
             out.append(item)
     return sorted(out, key=lambda item: item["path"])
+
+
+seen = {}
+
+
+def changed(directory, name, flags):
+    """Which of mtime and ctime moved since the inode was last asked for here, and whether ctime went back."""
+    buffer = ctypes.create_string_buffer(256)
+    call("statx", directory, name, flags, 0xFFF, buffer)
+    at = lambda offset: "%d.%09d" % struct.unpack_from("qI", buffer, offset)
+    now = (at(0x70), at(0x60))
+    # Numbers of inodes are used again, but not with the same time of birth.
+    inode = (struct.unpack_from("Q", buffer, 0x20), at(0x50))
+    before = seen.get(inode)
+    seen[inode] = now
+    return "first" if before is None else {"mtime": now[0] != before[0], "ctime": now[1] != before[1], "back": now[1] < before[1]}
 
 
 def time_spec(value):
@@ -159,13 +240,16 @@ OPS = {
     "ftruncate": lambda r: os.ftruncate(slots[r["fd"]], r["size"]) or 0,
     "truncate": lambda r: os.truncate(path(r["path"]), r["size"]) or 0,
     "fallocate": lambda r: call("fallocate", slots[r["fd"]], r["mode"], ctypes.c_longlong(r["offset"]), ctypes.c_longlong(r["length"])),
-    "lseek": lambda r: os.lseek(slots[r["fd"]], r["offset"], r["whence"]),
+    "lseek": lambda r: "positions in directories are the file system's own" if stat.S_ISDIR(os.fstat(slots[r["fd"]]).st_mode) else os.lseek(slots[r["fd"]], r["offset"], r["whence"]),
     "copy_file_range": do_copy,
     "fsync": lambda r: os.fsync(slots[r["fd"]]) or 0,
     "fdatasync": lambda r: os.fdatasync(slots[r["fd"]]) or 0,
     "fstat": lambda r: shown(os.fstat(slots[r["fd"]])),
     "lstat": lambda r: shown(os.lstat(path(r["path"]))),
     "stat": lambda r: shown(os.stat(path(r["path"]))),
+    "changed": lambda r: changed(-100, path(r["path"]), 0x100),
+    "fchanged": lambda r: changed(slots[r["fd"]], b"", 0x1000),
+    "mtime": lambda r: os.lstat(path(r["path"])).st_mtime_ns,
     "times": lambda r: times(os.lstat(path(r["path"]))),
     "mkdir": lambda r: os.mkdir(path(r["path"]), r.get("mode", 0o755)) or 0,
     "rmdir": lambda r: os.rmdir(path(r["path"])) or 0,
@@ -187,6 +271,10 @@ OPS = {
     "getxattr": lambda r: os.getxattr(path(r["path"]), r["name"], follow_symlinks=False).decode("latin-1"),
     "listxattr": lambda r: sorted(n for n in os.listxattr(path(r["path"]), follow_symlinks=False) if n.startswith("user.")),
     "removexattr": lambda r: os.removexattr(path(r["path"]), r["name"], follow_symlinks=False) or 0,
+    "setacl": lambda r: os.setxattr(path(r["path"]), r["name"], acl(r), follow_symlinks=False) or 0,
+    "pwrite_direct": do_pwrite_direct,
+    "pread_direct": do_pread_direct,
+    "mmap_private": do_mmap_private,
     "mmap_write": do_mmap_write,
     "mmap_read": do_mmap_read,
     "lock": lock,

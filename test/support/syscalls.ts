@@ -13,6 +13,7 @@ export class Syscalls {
   readonly #lines: Interface
   readonly #waiting: ((line: string) => void)[] = []
   #stderr = ''
+  #ended = false
 
   constructor(root: string, python = '/usr/bin/python3') {
     this.#process = spawn(python, [script, root], { stdio: ['pipe', 'pipe', 'pipe'] })
@@ -21,7 +22,9 @@ export class Syscalls {
     this.#process.stderr?.on('data', (chunk: Buffer) => {
       this.#stderr += chunk.toString()
     })
-    this.#process.on('exit', () => {
+    this.#process.on('close', (code, signal) => {
+      this.#ended = true
+      this.#stderr += ` (exit code ${String(code)}, signal ${String(signal)})`
       for (const answer of this.#waiting.splice(0))
         answer(JSON.stringify({ bug: `syscalls.py ended: ${this.#stderr}` }))
     })
@@ -33,6 +36,7 @@ export class Syscalls {
   }
 
   async call(request: Request): Promise<Reply> {
+    if (this.#ended) return { bug: `syscalls.py ended: ${this.#stderr}` }
     const line = new Promise<string>(resolve => {
       this.#waiting.push(resolve)
     })
