@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { must } from '../../core/assert.ts'
 import { blockBytesDefault, copiesDefault } from '../../core/limits.ts'
 import { WorkerLane } from '../../env/worker-lane.ts'
 import type { EngineInput, EngineOutput } from '../../master/engine/io.ts'
@@ -47,6 +48,7 @@ export async function startMaster({ env, network }: World, options: MasterOption
       const server = await MasterServer.start(env, network, lane, {
         listen: options.listen,
         rssBytes: () => process.memoryUsage.rss(),
+        fsck: oneAfterTheOther(() => checkDatabase(data.database)),
         failed: error => fail(error instanceof Error ? error : new Error(String(error))),
       })
       env.log.info('Serving', { address: server.address, data: folder })
@@ -62,5 +64,31 @@ export async function startMaster({ env, network }: World, options: MasterOption
   } catch (error) {
     lock.release()
     throw error
+  }
+}
+
+/** Each check has a thread of its own, whose memory goes with it. */
+async function checkDatabase(database: string): Promise<Uint8Array> {
+  const lane = await WorkerLane.start<null, Uint8Array>({
+    module: new URL('../../master/rpc/fsck-worker.js', import.meta.url),
+    data: database,
+    name: 'fsck',
+    // Whoever asked hears of it; nobody else depends on this thread.
+    died: () => undefined,
+  })
+  try {
+    const [reply] = await lane.run([null])
+    return must(reply, 'a result of fsck')
+  } finally {
+    await lane.close()
+  }
+}
+
+function oneAfterTheOther<T>(work: () => Promise<T>): () => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve()
+  return () => {
+    const result = last.then(work, work)
+    last = result.catch(() => undefined)
+    return result
   }
 }

@@ -16,6 +16,8 @@ export interface MasterServerOptions {
   readonly listen: string
   /** Resident memory of this process, bytes, for status. */
   readonly rssBytes: () => number
+  /** Checks the metadata beside the engine, which then is not asked: an encoded FsckReply. */
+  readonly fsck?: () => Promise<Uint8Array>
   /** The engine failed: its state is unknown, the process must end. Called at most once. */
   readonly failed: (error: unknown) => void
 }
@@ -130,6 +132,7 @@ export class MasterServer {
   }
 
   #call(method: AdminMethod, bytes: Uint8Array): Promise<Uint8Array> {
+    if (method === 'fsck' && this.#options.fsck !== undefined) return this.#options.fsck()
     const call = this.#nextNumber++
     return new Promise((resolve, reject) => {
       if (this.#closed || this.#failed) {

@@ -95,13 +95,22 @@ export class Store implements Disposable {
 
   /**
    * Opens a formatted database and owns it from then on. Throws UsageError if it is damaged, of a
-   * newer version, in use by another process or not a master's.
+   * newer version or not a master's. That no other process has it open is the caller's care.
    */
   static open(db: Database, options: StoreOptions = {}): Store {
     return refusing(db, () => {
       configure(db)
       check(db)
       return new Store(db, options)
+    })
+  }
+
+  /** The state as of the last commit, by a connection that only reads and owns the result. */
+  static snapshot(db: Database): Store {
+    return refusing(db, () => {
+      db.pragma('temp_store = FILE')
+      db.exec('BEGIN')
+      return new Store(db, {})
     })
   }
 
@@ -244,11 +253,10 @@ export class Store implements Disposable {
 }
 
 /**
- * Exclusive locking: one process owns the database, and the WAL index needs no shared memory. A
- * database in memory keeps its own journal mode and ignores the rest.
+ * One process writes to the database, which its lock on the folder sees to; normal locking lets fsck read
+ * beside it. A database in memory keeps its own journal mode and ignores the rest.
  */
 function configure(db: Database): void {
-  db.pragma('locking_mode = EXCLUSIVE')
   db.pragma('journal_mode = WAL')
   db.pragma('synchronous = FULL')
   db.pragma('foreign_keys = OFF')
