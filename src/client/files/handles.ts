@@ -6,7 +6,7 @@ import type { Inode } from '../cache/inode.ts'
 import type { Locks } from '../locks/locks.ts'
 import type { AccessTimes } from './access-times.ts'
 import type { Attributes } from './attributes.ts'
-import { type FilesContext, mustBeWritable } from './context.ts'
+import { type FilesContext, mustBeWritable, throwLoss } from './context.ts'
 import { looksNew, type Names, type NewFile } from './names.ts'
 import type { Removals } from './removals.ts'
 
@@ -129,17 +129,17 @@ export class Handles {
   flush(handle: bigint, lockOwner: bigint): void | Promise<void> {
     const { node } = this.get(handle)
     if (!this.#locks.holdsPosix(node.ino, lockOwner)) {
-      this.#throwError(node)
+      throwLoss(this.#context, node.ino)
       return undefined
     }
-    return this.#locks.closePosix(node.ino, lockOwner).then(() => this.#throwError(node))
+    return this.#locks.closePosix(node.ino, lockOwner).then(() => throwLoss(this.#context, node.ino))
   }
 
   /** No RPC when nothing is dirty, since names and attributes are durable when they are answered. */
   async fsync(handle: bigint): Promise<void> {
     const { node } = this.get(handle)
     await this.#context.data.known(node.ino)?.flush()
-    this.#throwError(node)
+    throwLoss(this.#context, node.ino)
   }
 
   /** The last descriptor of the handle was closed. Nobody waits for what happens then. */
@@ -189,13 +189,6 @@ export class Handles {
   #count(node: Inode, how: OpenHow, by: 1 | -1): void {
     node.opens += by
     if (how.write) node.writers += by
-  }
-
-  #throwError(node: Inode): void {
-    const { lost } = node
-    node.lost = undefined
-    const error = this.#context.data.known(node.ino)?.takeError() ?? lost
-    if (error !== undefined) throw FsError.from(error)
   }
 }
 

@@ -10,7 +10,7 @@ import { toSymlinkTarget } from '../../wire/validate.ts'
 import type { Inode } from '../cache/inode.ts'
 import type { AccessTimes } from './access-times.ts'
 import type { Attributes } from './attributes.ts'
-import { chain, type FilesContext, mustBeWritable } from './context.ts'
+import { chain, type FilesContext, mustBeWritable, throwLoss } from './context.ts'
 import type { Listings } from './listings.ts'
 import type { Removals } from './removals.ts'
 
@@ -246,10 +246,14 @@ export class Names {
     return (await this.#ask(parent, name))?.ino
   }
 
-  /** What was written to it is stored: so a name never leads to less than was written before it was given. */
+  /**
+   * What was written to it is stored: so a name never leads to less than was written before it was given.
+   * If it was lost meanwhile and nobody has heard of it, this operation says so.
+   */
   async #settle(ino: Ino): Promise<void> {
     const file = this.#context.data.known(ino)
     if (file !== undefined && file.dirtyBytes > 0) await file.flush()
+    throwLoss(this.#context, ino)
   }
 
   async #create(how: Omit<Create, 'time'>): Promise<Attr> {
