@@ -309,6 +309,7 @@ export class FileIo {
       }
       const wanted = locked.filter(({ page }) => !page.uptodate)
       if (wanted.length === 0) return
+      for (const { page } of wanted) page.cutAt = pageBytes
       const { version } = kernel
       const offset = first * pageBytes
       const length = wanted.length * pageBytes
@@ -319,6 +320,7 @@ export class FileIo {
       for (const [at, { page }] of wanted.entries()) {
         page.bytes.fill(0)
         page.bytes.set(data.subarray(at * pageBytes, (at + 1) * pageBytes))
+        page.bytes.fill(0, page.cutAt)
         page.uptodate = true
       }
       // A short read means the end of the file, unless something newer is known.

@@ -11,6 +11,11 @@ export class Page {
   uptodate = false
   /** Stored to through a mapping, and not written back. */
   dirty = false
+  /**
+   * Bytes from here on were cut off while a READ had the page locked. Linux waits for the lock before it
+   * cuts; here it is cut when the READ fills it.
+   */
+  cutAt = pageBytes
 
   constructor(name: string) {
     this.lock = new RwLock(name)

@@ -143,8 +143,14 @@ export class Kernel {
       const start = index * pageBytes
       if (start >= size) {
         if (page.lock.free) inode.pages.delete(index)
-        else page.uptodate = false
-      } else if (start + pageBytes > size) page.bytes.fill(0, size - start)
+        else {
+          page.uptodate = false
+          page.cutAt = 0
+        }
+      } else if (start + pageBytes > size) {
+        page.bytes.fill(0, size - start)
+        page.cutAt = Math.min(page.cutAt, size - start)
+      }
     }
   }
 

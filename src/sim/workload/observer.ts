@@ -41,8 +41,11 @@ export class Observer {
   async #lookAtNames({ memory }: Neighbour): Promise<string | undefined> {
     if (!memory.made || memory.unanswered?.names !== undefined) return undefined
     const { changes } = memory
-    const found = await this.#inspector.walk(memory.directory)
-    if (memory.changes !== changes || agrees(memory.tree, found)) return undefined
+    const found = await this.#inspector.walk(memory.directory).catch((error: unknown) => {
+      if (error instanceof FsError && memory.changes !== changes) return undefined
+      throw error
+    })
+    if (found === undefined || memory.changes !== changes || agrees(memory.tree, found)) return undefined
     return `${memory.directory} has ${outlineFound(found)}; expected ${outline(memory.tree)}`
   }
 
