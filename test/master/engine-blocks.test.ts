@@ -307,6 +307,22 @@ test('a damaged copy is replaced, the last one is kept', async t => {
   t.true((bad?.blocks.get(id.toString('hex'))?.generation ?? 0n) > generation, 'a new instance')
 })
 
+test('content whose copies are all damaged is put again by who writes it again', async t => {
+  const fixture = await EngineFixture.make({}, { copies: 2, minCopies: 1 })
+  const nodes = nodesOf(fixture, 'n1', 'n2')
+  const mount = new Mount(fixture)
+  const id = writeFile(mount, nodes, makeFile(mount, 'a'), 'content')
+  const again = plan(makeFile(mount, 'b'), id, 1000)
+  const targets = (): number => mount.call(again, 'plan').blocks[0]?.targets.length ?? 0
+  t.is(targets(), 0, 'it is there')
+  for (const { node } of nodes)
+    mount.call({ $case: 'reportDamage', value: { id, node, what: 'checksum' } }, 'done')
+  t.is(targets(), 2, 'nobody relies on what cannot be read')
+  writeFile(mount, nodes, makeFile(mount, 'c'), 'content')
+  t.is(targets(), 0, 'it is there again')
+  t.is(fixture.store.blocks.owner(id)?.have, 2)
+})
+
 test('without room it is ENOSPC, without nodes EIO; space is granted once', async t => {
   const fixture = await EngineFixture.make()
   const mount = new Mount(fixture)

@@ -47,6 +47,8 @@ export class Planner {
   readonly #nodes: NodeRegistry
   readonly #pins: Pins
   readonly #unconfirmed: Unconfirmed
+  /** Blocks whose last copy was reported bad: who writes that content again puts it again, which heals them. */
+  readonly #distrusted = new Set<BlockKey>()
 
   constructor(turn: Turn, nodes: NodeRegistry, pins: Pins, unconfirmed: Unconfirmed) {
     this.#turn = turn
@@ -154,10 +156,17 @@ export class Planner {
     }
   }
 
+  /** No copy of the block can be read as it should. Forgotten by a restart, and then reported again. */
+  distrust(key: BlockKey): void {
+    this.#distrusted.add(key)
+  }
+
   /** The commit that the proofs belong to was executed: its instances have replica rows. */
   committed(proofs: readonly Proof[]): void {
     for (const { id, length, replicas } of proofs) {
       const bytes = blockIdToBytes(id)
+      const owner = this.#turn.store.blocks.owner(bytes)
+      if (owner !== undefined) this.#distrusted.delete(owner.key)
       for (const { node, generation } of replicas) {
         const known = this.#nodes.find(node)
         if (known !== undefined) known.recentBytes += length
@@ -179,7 +188,7 @@ export class Planner {
 
   #judgePinned(who: Planning, stored: StoredBlock): readonly VerifiedReplica[] | 'again' {
     const key = stored.key as BlockKey
-    if (!this.#pins.holds(who.session, key)) return 'again'
+    if (!this.#pins.holds(who.session, key) || this.#distrusted.has(key)) return 'again'
     const block = this.#turn.store.blocks.byKey(key)
     return block === undefined || block.state === 2 || block.have === 0 ? 'again' : []
   }
@@ -218,6 +227,7 @@ export class Planner {
   }
 
   #isReadable(block: Block): boolean {
+    if (this.#distrusted.has(block.key)) return false
     return this.#turn.store.replicas.of(block.key).some(({ node }) => this.#nodes.find(node)?.isUp === true)
   }
 

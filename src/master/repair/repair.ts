@@ -145,6 +145,7 @@ export class Repair {
     const others = this.#live(block).filter(other => other !== node)
     if (others.length === 0) {
       this.#turn.out.log('error', 'the last readable copy of a block is reported bad', fields)
+      this.#planner.distrust(block.key)
       return
     }
     this.#turn.out.log('warn', 'a bad copy is replaced', fields)
