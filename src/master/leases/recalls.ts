@@ -31,17 +31,18 @@ export class Recalls {
     return this.#bySession.get(session)?.has(ino) ?? false
   }
 
-  /** Asks unless something is being asked of the same session and inode already. */
-  ask(session: Session, ino: Ino, to: Lease, removing: boolean): void {
+  /** Asks, unless something is being asked of the same session and inode already: then false. */
+  ask(session: Session, ino: Ino, to: Lease, removing: boolean): boolean {
     let recalls = this.#bySession.get(session.id)
     if (recalls === undefined) {
       recalls = new Map()
       this.#bySession.set(session.id, recalls)
     }
-    if (recalls.has(ino)) return
+    if (recalls.has(ino)) return false
     const recall = { id: this.#nextId++, session, ino, to, removing, sinceMs: this.#turn.now }
     recalls.set(ino, recall)
     this.#send(recall)
+    return true
   }
 
   /** The holder answered. Undefined if nobody asked (or an older recall, before a resume, was meant). */

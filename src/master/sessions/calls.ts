@@ -156,7 +156,7 @@ export class Calls {
   /** Undefined if the call may run; else the inodes whose leases it waits for (none: for something else). */
   #obstacles(parked: ParkedCall, op: Op): Ino[] | undefined {
     const { session, call } = parked
-    const { sessions, turn } = this.#parts
+    const { sessions, turn, recalls } = this.#parts
     if (op.$case === 'barrier') return this.#commandsBefore(session, call.id) ? [] : undefined
     if (op.$case === 'reclaim') return undefined
     // Alone, nobody is in the way: most clusters, most of the time.
@@ -164,6 +164,9 @@ export class Calls {
     const needs = needsOf(turn.store, op)
     const locks = op.$case === 'setLock' || op.$case === 'getLock'
     if (sessions.inGraceFor(session)) return needs.length > 0 || locks ? [] : undefined
+    // Its kernel may hold the pages that its answer to a recall waits for until this is answered: with no
+    // lease, since others wait for the inode.
+    if (op.$case === 'acquire' && recalls.isUnderWay(session.id, op.value.ino as Ino)) return undefined
     const waitsFor: Ino[] = []
     for (const { ino, access } of needs) {
       if (this.#askHolders(parked, ino, access)) waitsFor.push(ino)
@@ -183,9 +186,16 @@ export class Calls {
       : leases.conflicts(ino, session.id, access)
     for (const holder of holders) {
       const other = sessions.find(holder.session)
-      if (other !== undefined) recalls.ask(other, ino, access === 'read' ? 'read' : 'none', removing)
+      if (other === undefined) continue
+      if (recalls.ask(other, ino, access === 'read' ? 'read' : 'none', removing)) this.#hurryAcquires(other, ino)
     }
     return holders.length > 0
+  }
+
+  /** A recall was sent: what the session waits for to be granted is answered without (see #obstacles). */
+  #hurryAcquires(session: Session, ino: Ino): void {
+    for (const parked of this.#waiting.get(ino) ?? [])
+      if (parked.session === session && parked.call.op?.$case === 'acquire') this.#ready.push(parked)
   }
 
   #isAwaitedBefore(ino: Ino, parked: ParkedCall): boolean {
