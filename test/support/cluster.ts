@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync, existsSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -53,7 +53,10 @@ export class Cluster {
       [process.getuid?.() === 0, 'this test needs root, to mount'],
     ] as const)
       if (!need) throw new Error(why)
-    const cluster = new Cluster(mkdtempSync(path.join(os.tmpdir(), 'cairn-test-')), options)
+    const dir = mkdtempSync(path.join(os.tmpdir(), 'cairn-test-'))
+    // The mount is in it, and other users are to reach that.
+    chmodSync(dir, 0o755)
+    const cluster = new Cluster(dir, options)
     await cluster.up()
     return cluster
   }

@@ -187,7 +187,8 @@ export class Calls {
     for (const holder of holders) {
       const other = sessions.find(holder.session)
       if (other === undefined) continue
-      if (recalls.ask(other, ino, access === 'read' ? 'read' : 'none', removing)) this.#hurryAcquires(other, ino)
+      if (recalls.ask(other, ino, access === 'read' ? 'read' : 'none', removing))
+        this.#hurryAcquires(other, ino)
     }
     return holders.length > 0
   }
