@@ -39,20 +39,18 @@ export class Files {
   readonly #session: Session
   readonly #context: FilesContext
   readonly #atimes: AccessTimes
-  readonly #leases: Leases
   #closing: Promise<void> | undefined
 
   private constructor(
     context: FilesContext,
     session: Session,
-    parts: { attributes: Attributes; atimes: AccessTimes; locks: Locks; leases: Leases },
+    parts: { attributes: Attributes; atimes: AccessTimes; locks: Locks },
   ) {
     this.#context = context
     this.#session = session
     this.attributes = parts.attributes
     this.locks = parts.locks
     this.#atimes = parts.atimes
-    this.#leases = parts.leases
     this.removals = new Removals(context)
     this.listings = new Listings(context, this.attributes, this.#atimes)
     this.names = new Names(context, this.attributes, this.#atimes, this.removals, this.listings)
@@ -74,6 +72,7 @@ export class Files {
       session,
       cache,
       options,
+      kernel: undefined,
       get data() {
         return (data ??= makeData(session, attributes))
       },
@@ -83,12 +82,12 @@ export class Files {
     const locks = new Locks(session)
     const leases = new Leases(context, locks, atimes)
     await session.start(leases)
-    return new Files(context, session, { attributes, atimes, locks, leases })
+    return new Files(context, session, { attributes, atimes, locks })
   }
 
   /** Has recalls reach the kernel from now on. */
   attachKernel(kernel: Forgetter): void {
-    this.#leases.kernel = kernel
+    this.#context.kernel = kernel
   }
 
   get cache(): InodeCache {

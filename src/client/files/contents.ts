@@ -76,11 +76,26 @@ export class Contents {
     // Asked when the bytes are taken: the lease may have gone while they waited for space or their turn.
     return chain(taken, count => {
       if (!this.#writesThrough(file, how)) return count
-      return this.#context.data
-        .file(node.ino)
-        .flush()
-        .then(() => count)
+      const contents = this.#context.data.file(node.ino)
+      if (how.fromCache && !file.how.sync) {
+        // The kernel has the pages locked while it writes them back: nothing is waited for. fsync does.
+        contents.flushSoon()
+        return count
+      }
+      return contents.flush().then(() => {
+        if (!file.directIo) this.#dropUncovered(node)
+        return count
+      })
     })
+  }
+
+  /**
+   * The kernel keeps the pages of what was written through a handle that caches. If no lease covers them,
+   * since others want the file, too, nobody would tell us when they become false.
+   */
+  #dropUncovered(node: Inode): void {
+    const { cache, kernel } = this.#context
+    if (!cache.trusted(node) && !node.removed) void kernel?.inode(node.ino, true)
   }
 
   /** SEEK_DATA and SEEK_HOLE. */

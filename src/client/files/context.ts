@@ -33,6 +33,8 @@ export interface FilesContext {
   readonly cache: InodeCache
   readonly data: DataPath
   readonly options: FilesOptions
+  /** Absent until there is a mount. */
+  kernel: Forgetter | undefined
 }
 
 export function mustBeWritable(options: FilesOptions): void {

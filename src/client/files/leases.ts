@@ -6,7 +6,7 @@ import { atLeast } from '../cache/inode-cache.ts'
 import type { Locks } from '../locks/locks.ts'
 import type { HeldLease, HeldLock, LeaseHolder } from '../session/lease-holder.ts'
 import type { AccessTimes } from './access-times.ts'
-import type { FilesContext, Forgetter } from './context.ts'
+import type { FilesContext } from './context.ts'
 
 /** Writes that arrive while a recall is answered are stored, too; a busy writer does not keep it for ever. */
 const flushRoundsMax = 8
@@ -29,18 +29,12 @@ export class Leases implements LeaseHolder {
   readonly #context: FilesContext
   readonly #locks: Locks
   readonly #atimes: AccessTimes
-  #kernel: Forgetter | undefined
   #sweeping = false
 
   constructor(context: FilesContext, locks: Locks, atimes: AccessTimes) {
     this.#context = context
     this.#locks = locks
     this.#atimes = atimes
-  }
-
-  /** From now on the kernel is told of what it must forget. */
-  set kernel(forgetter: Forgetter) {
-    this.#kernel = forgetter
   }
 
   get dirtyBytes(): number {
@@ -169,17 +163,18 @@ export class Leases implements LeaseHolder {
 
   /** Repeated after reads that were answered meanwhile: they may have filled the page cache anew. */
   async #forgetInKernel(node: Inode): Promise<void> {
-    if (this.#kernel === undefined) return
-    if (node.isDirectory || node.names !== undefined) await this.#kernel.names()
+    const { kernel } = this.#context
+    if (kernel === undefined) return
+    if (node.isDirectory || node.names !== undefined) await kernel.names()
     for (let round = 0; round < invalidationRoundsMax; round++) {
       node.served = 0
-      await this.#kernel.inode(node.ino, !node.isDirectory)
+      await kernel.inode(node.ino, !node.isDirectory)
       if (node.served === 0 && node.reading === 0) return
     }
   }
 
   async #sweep(): Promise<void> {
-    const { cache, session, data } = this.#context
+    const { cache, session, data, kernel } = this.#context
     while (cache.size > cache.limits.inodes) {
       const count = Math.ceil(cache.limits.inodes * sweptShare)
       const idle = (node: Inode) => this.#isIdle(node)
@@ -187,8 +182,7 @@ export class Leases implements LeaseHolder {
       if (swept.length === 0) swept = cache.coldest(count, idle)
       if (swept.length === 0) return
       for (const node of swept) node.recalling = true
-      if (swept.some(node => node.isDirectory)) await this.#kernel?.names()
-      const kernel = this.#kernel
+      if (swept.some(node => node.isDirectory)) await kernel?.names()
       if (kernel !== undefined) await Promise.all(swept.map(node => kernel.inode(node.ino, false)))
       const still = swept.filter(node => this.#isIdle(node, true))
       for (const node of swept) node.recalling = false
@@ -217,9 +211,9 @@ export class Leases implements LeaseHolder {
   }
 
   #forgetEverything(): void {
-    const kernel = this.#kernel
+    const { kernel, cache } = this.#context
     if (kernel === undefined) return
     void kernel.names()
-    for (const node of this.#context.cache.all()) void kernel.inode(node.ino, node.opens > 0)
+    for (const node of cache.all()) void kernel.inode(node.ino, node.opens > 0)
   }
 }
