@@ -53,12 +53,13 @@ registerCopies(program, network, wholeNumber)
 registerSync(program)
 registerFsck(program, network)
 
-for (const command of program.commands) inherit(command)
+for (const command of program.commands) inherit(command, 'cairn')
 
 /** Errors of commander become exceptions in every subcommand, so that exit codes are ours. */
-function inherit(command: Command): void {
-  command.exitOverride().showHelpAfterError(`(see cairn ${command.name()} --help)`)
-  for (const child of command.commands) inherit(child)
+function inherit(command: Command, parent: string): void {
+  const name = `${parent} ${command.name()}`
+  command.exitOverride().showHelpAfterError(`(see ${name} --help)`)
+  for (const child of command.commands) inherit(child, name)
 }
 
 // Who reads our output may have seen enough (cairn status | head).

@@ -11,6 +11,7 @@ import { makeFolder } from '../../service/make-folder.ts'
 import { withDaemonOptions } from '../daemon-options.ts'
 import { awaitReadiness, readyEnvironment } from '../local/ready.ts'
 import { byteCount, print, printJson } from '../output.ts'
+import { needRoot } from '../need-root.ts'
 import { programFile } from './up.ts'
 
 interface Options {
@@ -18,7 +19,7 @@ interface Options {
   readonly options?: string
   readonly zone: string
   readonly wait: number
-  readonly cache?: string
+  readonly cache?: number
   readonly log?: string
   readonly json?: boolean
   readonly logLevel: LogLevel
@@ -37,7 +38,7 @@ export function registerMount(program: Command): void {
     )
     .option('--zone <zone>', 'where this machine stands, to read from near copies', 'default')
     .option('--wait <seconds>', 'how long system calls wait for a master that is away', seconds, 60)
-    .option('--cache <bytes>', 'memory for data that was read (default 128MiB)')
+    .option('--cache <bytes>', 'memory for data that was read (default 128MiB)', cacheBytes)
     .option(
       '--log <file>',
       'log of the mount process (default: in /var/log/cairn, or in the state folder of the user)',
@@ -55,9 +56,6 @@ async function foreground(master: string, target: string, options: Options): Pro
     import('../daemons/daemon.ts'),
     import('../daemons/mount.ts'),
   ])
-  const cacheBytes = options.cache === undefined ? undefined : byteCount.safeParse(options.cache).data
-  if (options.cache !== undefined && cacheBytes === undefined)
-    throw new UsageError(`--cache must be a number of bytes such as 512MiB, not ${options.cache}`)
   await runAsDaemon('mount', options, world =>
     startMount(world, {
       master,
@@ -65,13 +63,14 @@ async function foreground(master: string, target: string, options: Options): Pro
       mountOptions: (options.options ?? '').split(',').filter(option => option !== ''),
       zone: options.zone,
       waitMs: options.wait * second,
-      ...(cacheBytes === undefined ? {} : { cacheBytes }),
+      ...(options.cache === undefined ? {} : { cacheBytes: options.cache }),
     }),
   )
 }
 
 /** Runs the foreground form in a session of its own, and waits for its word. */
 async function background(master: string, target: string, options: Options): Promise<void> {
+  needRoot()
   const mountpoint = path.resolve(target)
   const logFile = options.log ?? defaultLog(mountpoint)
   const log = openLog(logFile)
@@ -86,7 +85,7 @@ async function background(master: string, target: string, options: Options): Pro
     String(options.wait),
   ]
   if (options.options !== undefined) args.push('-o', options.options)
-  if (options.cache !== undefined) args.push('--cache', options.cache)
+  if (options.cache !== undefined) args.push('--cache', String(options.cache))
   args.push('--log-level', options.logLevel)
   const child = spawn(process.execPath, [...process.execArgv, programFile, ...args], {
     detached: true,
@@ -116,6 +115,12 @@ function openLog(file: string): number {
   } catch (error) {
     throw new UsageError(`cannot write the log ${file}: ${messageOf(error)} (choose another with --log)`)
   }
+}
+
+function cacheBytes(text: string): number {
+  const parsed = byteCount.safeParse(text)
+  if (!parsed.success) throw new InvalidArgumentError(parsed.error.issues[0]?.message ?? '')
+  return parsed.data
 }
 
 function seconds(text: string): number {

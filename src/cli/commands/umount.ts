@@ -63,6 +63,7 @@ function unmount(mountpoint: string, lazy: boolean): void {
     : [...command, mountpoint]
   const result = spawnSync(args[0] ?? '', args.slice(1), { encoding: 'utf8' })
   if (result.status === 0) return
+  if (process.getuid?.() !== 0) throw new UsageError(`cannot unmount ${mountpoint}: run it with sudo`)
   const reason = result.error?.message ?? result.stderr.trim().split('\n').at(-1) ?? ''
   throw new UsageError(`cannot unmount ${mountpoint}: ${reason}`)
 }

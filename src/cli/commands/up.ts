@@ -9,6 +9,7 @@ import { makeFolder } from '../../service/make-folder.ts'
 import { LocalLayout } from '../local/layout.ts'
 import { awaitReadiness, readyEnvironment, reportReadiness } from '../local/ready.ts'
 import { type LocalCluster, startLocalCluster } from '../local/supervisor.ts'
+import { needRoot } from '../need-root.ts'
 import { print, printJson } from '../output.ts'
 
 interface Options {
@@ -41,6 +42,7 @@ export function registerUp(
     .option('--json', 'print the result as JSON (with --detach)')
     .addHelpText('after', '\nExample:\n  cairn up --dir ~/cairn --mount ~/files\n  cairn down --dir ~/cairn')
     .action(async (options: Options) => {
+      if (options.mount !== undefined) needRoot(', or leave out --mount')
       await (options.detach === true ? detach(options) : foreground(options))
     })
 }

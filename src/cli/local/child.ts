@@ -47,6 +47,8 @@ export class Child {
     const readiness = await awaitReadiness(child.stdio[3] as Readable, name)
     if (readiness.ready) return new Child(name, child, readiness.address ?? '', ended)
     const how = await ended
+    // It said itself what an operator must mend.
+    if (how === 'exit code 2') throw new UsageError(`${name}: ${readiness.error}`)
     throw new UsageError(`${readiness.error} (${how}; ${lastLine(logFile)})`)
   }
 

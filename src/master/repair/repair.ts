@@ -1,6 +1,6 @@
 /**
  * Keeps every block at its wanted number of copies. Nothing here is authoritative: what is short is
- * found in the tables (rows fewer than wanted), in the rows of nodes that are down, and in what nodes
+ * found in the tables (rows fewer or more than wanted), in the rows of nodes that are down, and in what nodes
  * and readers report as damaged; after a restart it is found again.
  *
  * A node that went away is counted as missing at once in what is shown, and after `repairDelayMs` in
@@ -21,6 +21,9 @@ import { planRepair, type RepairView, type Slots } from './plan-repair.ts'
 
 /** Blocks looked at in one step. */
 const viewsPerStep = 200
+/** Blocks with too many copies are looked for this often, so many at once. */
+const surplusMs = 500
+const surplusPerStep = 500
 /** A block whose copy failed is left alone for this long. */
 const backoffMs = 10_000
 /** Most blocks remembered as short on nodes that are down; beyond, they are found by later scans. */
@@ -49,6 +52,8 @@ export class Repair {
   /** Nodes whose rows are to be looked at, because they went or came; from which key on. */
   readonly #scans = new Map<Node, bigint>()
   readonly #backoff = new Map<BlockKey, number>()
+  #surplusCursor = 0n
+  #nextSurplusMs = 0
   #shortCursor: { have: number; key: bigint } = { have: -1, key: 0n }
 
   constructor(turn: Turn, nodes: NodeRegistry, planner: Planner, removal: Removal, unconfirmed: Unconfirmed) {
@@ -91,6 +96,7 @@ export class Repair {
   /** One step of about `budget` rows. True if there is more to do now. */
   step(budget: number): boolean {
     const left = this.#scan(budget)
+    this.#findSurplus()
     this.#lookAtChanged(budget)
     this.#giveUpLate()
     this.#orderCopies()
@@ -183,6 +189,15 @@ export class Repair {
       left -= rows.length
     }
     return left
+  }
+
+  /** Blocks of which fewer copies are wanted than there are: a file's number was lowered, or a node came back. */
+  #findSurplus(): void {
+    if (this.#turn.now < this.#nextSurplusMs) return
+    this.#nextSurplusMs = this.#turn.now + surplusMs
+    const found = this.#turn.store.blocks.surplusAfter(this.#surplusCursor, surplusPerStep)
+    this.#surplusCursor = found.length < surplusPerStep ? 0n : (found.at(-1)?.key ?? 0n)
+    for (const { key } of found) this.changed(key)
   }
 
   #lookAtChanged(budget: number): void {

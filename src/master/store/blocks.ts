@@ -70,6 +70,7 @@ export class Blocks {
     ) STRICT;
     CREATE UNIQUE INDEX blocks_by_id ON blocks (id) WHERE state < 2;
     CREATE INDEX blocks_leaving ON blocks (state, since) WHERE state > 0;
+    CREATE INDEX blocks_surplus ON blocks (key) WHERE state = 0 AND have > wanted;
     CREATE INDEX blocks_short ON blocks (have) WHERE state = 0 AND have < wanted;`
 
   readonly #counters: Counters
@@ -83,6 +84,7 @@ export class Blocks {
   readonly #leaving
   readonly #short
   readonly #shortAfter
+  readonly #surplusAfter
   readonly #countShort
   readonly #countLost
   readonly #after
@@ -98,6 +100,9 @@ export class Blocks {
       .raw()
     this.#short = select('WHERE state = 0 AND have < wanted ORDER BY have LIMIT ?').safeIntegers().raw()
     this.#after = select('WHERE key > ? AND state = 0 ORDER BY key LIMIT ?').safeIntegers().raw()
+    this.#surplusAfter = select('WHERE state = 0 AND have > wanted AND key > ? ORDER BY key LIMIT ?')
+      .safeIntegers()
+      .raw()
     this.#shortAfter = select(
       'WHERE state = 0 AND have < wanted AND (have, key) > (?, ?) ORDER BY have, key LIMIT ?',
     )
@@ -208,6 +213,11 @@ export class Blocks {
   /** As `short`, from a place on: those after (have, key). */
   shortAfter(have: number, key: bigint, limit: number): Block[] {
     return this.#shortAfter.all(have, key, limit).map(fromRow)
+  }
+
+  /** Live blocks with more replicas rows than wanted, in the order of keys from a place on: those after `key`. */
+  surplusAfter(key: bigint, limit: number): Block[] {
+    return this.#surplusAfter.all(key, limit).map(fromRow)
   }
 
   /** Live blocks without any replicas row. */
