@@ -1,15 +1,16 @@
 import test from 'ava'
 import { createChecksums } from '#src/core/checksum.ts'
+import type { PlanOptions } from '#src/sim/run/plan.ts'
 import { runSeed } from '#src/sim/run/run-seed.ts'
 
 /** One test for each ten seeds: ava hears of progress, and a failure names the seed. */
-export function seedTests(from: number, count: number): void {
+export function seedTests(from: number, count: number, options: PlanOptions = {}): void {
   for (let first = from; first < from + count; first += 10) {
     const last = Math.min(first + 10, from + count) - 1
     test.serial(`seeds ${first} to ${last}`, async t => {
       const checksums = await createChecksums()
       for (let seed = first; seed <= last; seed++) {
-        const { failure } = await runSeed(seed, checksums)
+        const { failure } = await runSeed(seed, checksums, options)
         if (failure !== undefined)
           t.fail(
             `seed ${seed}: ${failure.invariant}: ${failure.detail} (node dist/sim/main.js --trace ${seed})`,
