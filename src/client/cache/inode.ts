@@ -23,7 +23,9 @@ export class Inode {
   // ---- cached under the lease
 
   /** As committed at the master; what is shown has dirty data and pending times counted in. */
-  attr: Attr | undefined
+  #attr: Attr | undefined
+  /** Known as soon as anything is, and for ever. */
+  #isDirectory = false
   /** When a command last told something of this inode, as InodeCache counts. Older answers are stale. */
   changed = 0
   /** Names of a directory: the inode, or null where there is certainly none. */
@@ -73,12 +75,21 @@ export class Inode {
     this.ino = ino
   }
 
+  get attr(): Attr | undefined {
+    return this.#attr
+  }
+
+  set attr(attr: Attr | undefined) {
+    this.#attr = attr
+    if (attr !== undefined) this.#isDirectory = isDirectory(attr.mode)
+  }
+
   /** Number of names held, for the bound on them. */
   get nameCount(): number {
     return (this.names?.size ?? 0) + (this.listing?.entries.length ?? 0)
   }
 
   get isDirectory(): boolean {
-    return this.attr !== undefined && isDirectory(this.attr.mode)
+    return this.#isDirectory
   }
 }

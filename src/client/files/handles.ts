@@ -77,7 +77,8 @@ export class Handles {
     if (how.write || how.truncate) mustBeWritable(this.#context.options)
     const node = this.#context.cache.make(ino)
     if (node.removal !== undefined) await this.#removals.settled(node)
-    if (node.removed && !node.orphaned) throw new FsError('ENOENT', `inode ${ino} is gone`)
+    // Looked up before it was removed or replaced: at ESTALE the kernel looks the name up again.
+    if (node.removed && !node.orphaned) throw new FsError('ESTALE', `inode ${ino} is gone`)
     // Counted before anything is awaited, so that a removal sees it and the inode is not swept.
     this.#count(node, how, 1)
     try {
@@ -156,10 +157,31 @@ export class Handles {
       }),
     )
     if (node.opens > 0) return
-    if (node.removed) {
-      void this.#removals.discard(node)
-      return
+    if (node.removed) void this.#removals.discard(node)
+    else if (node.orphaned) void this.#closePerhapsRemoved(node)
+    else this.#closed(node)
+  }
+
+  /** Another mount was removing it while it was open here: the master keeps it for us if that succeeded. */
+  async #closePerhapsRemoved(node: Inode): Promise<void> {
+    const { cache, env } = this.#context
+    try {
+      const attr = await this.#attributes.committed(node.ino)
+      if (node.opens > 0) return
+      if (attr.nlink === 0) {
+        node.removed = true
+        node.attr = attr
+        await this.#removals.discard(node)
+        return
+      }
+    } catch (thrown) {
+      env.log.debug('A closed file is gone', { ino: node.ino, why: messageOf(thrown) })
     }
+    node.orphaned = false
+    if (cache.get(node.ino) === node) this.#closed(node)
+  }
+
+  #closed(node: Inode): void {
     const { data } = this.#context
     const contents = data.known(node.ino)
     if (contents === undefined) return

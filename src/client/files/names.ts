@@ -271,6 +271,8 @@ export class Names {
     const { mark } = cache
     const value = { parent, name: nameToBytes(name) }
     const reply = await session.call({ $case: 'lookup', value }, 'entry')
+    const directory = attrFromWireIfPresent(reply.parent, 'parent')
+    if (directory !== undefined) cache.noteQuery(directory, mark)
     const attr = attrFromWireIfPresent(reply.attr)
     cache.noteName(parent, name, attr?.ino ?? null, mark)
     if (attr === undefined) {

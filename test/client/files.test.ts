@@ -1,0 +1,401 @@
+import test from 'ava'
+import { FsError } from '#src/core/errors.ts'
+import { rootIno } from '#src/core/ids.ts'
+import { fileBytesMax } from '#src/core/limits.ts'
+import {
+  content,
+  contentOf,
+  directory,
+  file,
+  make,
+  Mounts,
+  name,
+  plainWrite,
+  reading,
+  root,
+  writing,
+} from './mounts-fixture.ts'
+
+const code = async (work: Promise<unknown> | (() => unknown)): Promise<string> => {
+  try {
+    await (typeof work === 'function' ? work() : work)
+    return 'ok'
+  } catch (thrown) {
+    return thrown instanceof FsError ? thrown.code : String(thrown)
+  }
+}
+
+test('what a lease covers is answered without the master', async t => {
+  await using mounts = await Mounts.start()
+  const mount = await mounts.mount()
+  const { fs, calls } = mount
+  const { ino, handle } = await make(mount, rootIno, 'a')
+  fs.release(ino, handle, undefined)
+  await fs.symlink(rootIno, name('s'), name('target'), root)
+  const link = await fs.lookup(rootIno, name('s'))
+  t.is(await code(() => fs.getxattr(ino, name('user.none'))), 'ENODATA')
+  t.is((await fs.lookup(rootIno, name('none'))).attr, undefined)
+  if (link.attr !== undefined) await fs.readlink(link.attr.ino)
+  await fs.listxattr(ino, root)
+  calls.length = 0
+  for (let i = 0; i < 3; i++) {
+    const found = await fs.lookup(rootIno, name('a'))
+    t.is(found.attr?.ino, ino)
+    t.true(found.nameTtlMs > 20_000)
+    t.true((await fs.getattr(ino)).attrTtlMs > 20_000)
+    t.is((await fs.lookup(rootIno, name('none'))).attr, undefined)
+    t.is(await code(() => fs.getxattr(ino, name('user.none'))), 'ENODATA')
+    t.is(await code(() => fs.getxattr(ino, name('security.capability'))), 'ENODATA')
+    t.deepEqual(await fs.listxattr(ino, root), [])
+    if (link.attr !== undefined) t.is(await fs.readlink(link.attr.ino), name('target'))
+    const again = await fs.open(ino, reading, root)
+    await fs.flush(ino, again.handle, 1n)
+    fs.release(ino, again.handle, undefined)
+  }
+  t.deepEqual(calls, [])
+})
+
+test('in a directory that was made here, or asked in vain some times, absent names are known', async t => {
+  await using mounts = await Mounts.start()
+  const { fs, calls } = await mounts.mount()
+  const { attr } = await fs.mkdir(rootIno, name('d'), directory(), root)
+  calls.length = 0
+  for (let i = 0; i < 20; i++) {
+    t.is((await fs.lookup(attr.ino, name(`n${i}`))).attr, undefined)
+    await fs.mknod(attr.ino, name(`n${i}`), file(), root)
+  }
+  t.deepEqual(new Set(calls), new Set<string>(['create']))
+  calls.length = 0
+  // The root was not made here: it is read once, while files are made in it.
+  for (let i = 0; i < 20; i++) {
+    t.is((await fs.lookup(rootIno, name(`r${i}`))).attr, undefined)
+    await fs.mknod(rootIno, name(`r${i}`), file(), root)
+  }
+  t.true(calls.filter(call => call === 'lookup').length <= 6)
+  t.is(calls.filter(call => call === 'readDir').length, 1)
+  for (let i = 0; i < 20; i++) t.truthy((await fs.lookup(rootIno, name(`r${i}`))).attr)
+})
+
+test('another mount sees each change when its call has returned', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const b = await mounts.mount()
+  const there = async (text: string) => (await b.fs.lookup(rootIno, name(text))).attr
+  t.is(await there('f'), undefined)
+  const { ino, handle } = await make(a, rootIno, 'f', 'one')
+  t.is((await there('f'))?.size, 3)
+  t.is(await contentOf(b, ino), 'one')
+  await a.fs.write(ino, handle, 3, Buffer.from(' two'), plainWrite, root)
+  t.is(await contentOf(b, ino), 'one two')
+  t.is((await b.fs.getattr(ino)).attr.size, 7)
+  await a.fs.setattr(ino, { mode: 0o600 }, undefined, root)
+  t.is((await there('f'))?.mode, 0o100600)
+  await a.fs.setattr(ino, { size: 3 }, undefined, root)
+  t.is(await contentOf(b, ino), 'one')
+  await a.fs.setxattr(ino, name('user.x'), Buffer.from('1'), 'set', false)
+  t.is(Buffer.from(await b.fs.getxattr(ino, name('user.x'))).toString(), '1')
+  await a.fs.rename(rootIno, name('f'), rootIno, name('g'), 'replace')
+  t.is(await there('f'), undefined)
+  t.is((await there('g'))?.ino, ino)
+  await a.fs.unlink(rootIno, name('g'))
+  t.is(await there('g'), undefined)
+})
+
+test('before a conflicting call returns, the kernel of the holder has forgotten', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const b = await mounts.mount()
+  const { ino, handle } = await make(a, rootIno, 'f', 'text')
+  a.fs.release(ino, handle, undefined)
+  t.is(await contentOf(b, ino), 'text')
+  b.forgotten.length = 0
+  await a.fs.setattr(ino, { mode: 0o600 }, undefined, root)
+  t.deepEqual(b.forgotten, [`inode ${ino} with pages`])
+  await b.fs.lookup(rootIno, name('f'))
+  b.forgotten.length = 0
+  await a.fs.mkdir(rootIno, name('d'), directory(), root)
+  t.deepEqual(b.forgotten, ['names', `inode ${rootIno}`])
+  t.is(b.fs.opendir(rootIno).handle > 0n, true)
+})
+
+test('a file that is removed elsewhere lives until its last handle is closed', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const b = await mounts.mount()
+  const { ino, handle } = await make(a, rootIno, 'f', 'kept')
+  await b.fs.lookup(rootIno, name('f'))
+  await b.fs.unlink(rootIno, name('f'))
+  t.is(await content(a, ino, handle), 'kept')
+  await a.fs.write(ino, handle, 4, Buffer.from('!'), plainWrite, root)
+  await a.fs.fsync(ino, handle)
+  t.is(await content(a, ino, handle), 'kept!')
+  t.is((await a.fs.getattr(ino)).attr.nlink, 0)
+  a.calls.length = 0
+  a.fs.release(ino, handle, undefined)
+  await new Promise(resolve => setImmediate(resolve))
+  t.deepEqual(a.calls, ['closeOrphan'])
+})
+
+test('what was written to a removed file that nobody has open is not sent', async t => {
+  await using mounts = await Mounts.start()
+  const mount = await mounts.mount()
+  const { fs, data, calls } = mount
+  const { ino, handle } = await make(mount, rootIno, 'f')
+  const held = data.file(ino)
+  held.write(0, Buffer.from('nobody reads this'))
+  held.flushSoon = () => undefined
+  fs.release(ino, handle, undefined)
+  calls.length = 0
+  await fs.unlink(rootIno, name('f'))
+  await mount.files.flushAll()
+  t.deepEqual(calls, ['unlink'])
+})
+
+test('a rename stores what was written to the file first, and hears of what was lost', async t => {
+  await using mounts = await Mounts.start()
+  const mount = await mounts.mount()
+  const { fs, data, calls } = mount
+  const { ino } = await make(mount, rootIno, 'new', 'content')
+  calls.length = 0
+  await fs.rename(rootIno, name('new'), rootIno, name('old'), 'replace')
+  t.deepEqual(calls, ['commit', 'lookup', 'rename'])
+  data.file(ino).failure = new FsError('ENOSPC')
+  data.file(ino).write(0, Buffer.from('x'))
+  t.is(await code(fs.rename(rootIno, name('old'), rootIno, name('older'), 'replace')), 'ENOSPC')
+  t.truthy((await fs.lookup(rootIno, name('old'))).attr)
+  data.file(ino).failure = undefined
+})
+
+test('appends go to the end, whatever offset the kernel believes in', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const b = await mounts.mount()
+  const { ino, handle } = await make(a, rootIno, 'log')
+  const { handle: other } = await b.fs.open(ino, writing, root)
+  const appending = { ...plainWrite, append: true }
+  const writes: Promise<unknown>[] = []
+  for (let i = 0; i < 20; i++) {
+    writes.push(Promise.resolve(a.fs.write(ino, handle, 0, Buffer.from('aa'), appending, root)))
+    writes.push(Promise.resolve(b.fs.write(ino, other, 0, Buffer.from('bbb'), appending, root)))
+  }
+  await Promise.all(writes)
+  await a.fs.fsync(ino, handle)
+  const text = await contentOf(b, ino)
+  t.is(text.length, 100)
+  t.regex(text, /^(?:aa|bbb)+$/)
+})
+
+test('truncation and explicit times are not undone by what was written before', async t => {
+  await using mounts = await Mounts.start()
+  const mount = await mounts.mount()
+  const { fs } = mount
+  const { ino, handle } = await make(mount, rootIno, 'f', 'some text')
+  await fs.setattr(ino, { size: 4 }, handle, root)
+  await fs.setattr(ino, { mtime: 5n, atime: 6n }, handle, root)
+  await fs.fsync(ino, handle)
+  const { attr } = await fs.getattr(ino)
+  t.deepEqual([attr.size, attr.mtime, attr.atime], [4, 5n, 6n])
+  t.is(await content(mount, ino, handle), 'some')
+})
+
+test('writes stop at the largest size', async t => {
+  await using mounts = await Mounts.start()
+  const mount = await mounts.mount()
+  const { fs } = mount
+  const { ino, handle } = await make(mount, rootIno, 'f')
+  const bytes = Buffer.from('12345')
+  t.is(await code(() => fs.write(ino, handle, fileBytesMax, bytes, plainWrite, root)), 'EFBIG')
+  t.is(await code(() => fs.setattr(ino, { size: fileBytesMax + 1 }, handle, root)), 'EFBIG')
+  t.is(
+    await code(
+      fs.fallocate(
+        ino,
+        handle,
+        fileBytesMax - 1,
+        2,
+        { keepSize: false, punchHole: false, zeroRange: false },
+        root,
+      ),
+    ),
+    'EFBIG',
+  )
+  t.is((await fs.getattr(ino)).attr.size, 0)
+})
+
+test('a read-only mount changes nothing', async t => {
+  await using mounts = await Mounts.start()
+  const other = await mounts.mount()
+  const { ino, handle } = await make(other, rootIno, 'f', 'text')
+  await other.fs.fsync(ino, handle)
+  const { fs } = await mounts.mount({ readOnly: true, atime: 'relatime' })
+  t.is(await code(fs.mkdir(rootIno, name('d'), directory(), root)), 'EROFS')
+  t.is(await code(fs.unlink(rootIno, name('f'))), 'EROFS')
+  t.is(await code(fs.rename(rootIno, name('f'), rootIno, name('g'), 'replace')), 'EROFS')
+  t.is(await code(() => fs.setattr(ino, { mode: 0 }, undefined, root)), 'EROFS')
+  t.is(await code(fs.open(ino, writing, root)), 'EROFS')
+  t.is(await code(fs.setxattr(ino, name('user.x'), Buffer.from('1'), 'set', false)), 'EROFS')
+  t.is((await fs.lookup(rootIno, name('f'))).attr?.size, 4)
+})
+
+test('listings are stable, see what came after a rewind, and are kept while nothing changes', async t => {
+  await using mounts = await Mounts.start()
+  const { fs, calls } = await mounts.mount()
+  const { attr } = await fs.mkdir(rootIno, name('d'), directory(), root)
+  for (let i = 0; i < 30; i++) await fs.mknod(attr.ino, name(`f${i}`), file(), root)
+  const list = async (handle: bigint, from: bigint, limit = Infinity) => {
+    const found: { name: string; cookie: bigint }[] = []
+    await fs.readdir(attr.ino, handle, from, false, entry => {
+      if (found.length === limit) return false
+      found.push({ name: entry.name, cookie: entry.cookie })
+      return true
+    })
+    return found
+  }
+  const { handle } = fs.opendir(attr.ino)
+  const all = await list(handle, 0n)
+  t.deepEqual(
+    all.slice(0, 2).map(entry => entry.name),
+    ['.', '..'],
+  )
+  t.is(all.length, 32)
+  t.deepEqual(await list(handle, all[9]?.cookie ?? 0n), all.slice(10))
+  t.deepEqual(await list(handle, 1n, 3), all.slice(1, 4))
+  calls.length = 0
+  const second = fs.opendir(attr.ino).handle
+  t.deepEqual(await list(second, 0n), all)
+  t.deepEqual(calls, [])
+  await fs.mknod(attr.ino, name('new'), file(), root)
+  await fs.unlink(attr.ino, name('f3'))
+  const rest = await list(handle, all[9]?.cookie ?? 0n)
+  t.deepEqual(
+    rest.slice(0, 22).map(entry => entry.name),
+    all.slice(10).map(entry => entry.name),
+  )
+  const names = (await list(handle, 0n)).map(entry => entry.name)
+  t.true(names.includes('new'))
+  t.false(names.includes('f3'))
+})
+
+test('a listing with attributes names only what is certainly there', async t => {
+  await using mounts = await Mounts.start()
+  const { fs } = await mounts.mount()
+  const { attr } = await fs.mkdir(rootIno, name('d'), directory(), root)
+  for (const text of ['a', 'b', 'c']) await fs.mknod(attr.ino, name(text), file(), root)
+  const { handle } = fs.opendir(attr.ino)
+  const known: string[] = []
+  let removed: Promise<void> | undefined
+  let from = 0n
+  while (known.length < 5) {
+    const before = known.length
+    await fs.readdir(attr.ino, handle, from, true, (entry, found) => {
+      if (known.length > before) return false
+      known.push(`${entry.name}${found === undefined ? '' : ' known'}`)
+      from = entry.cookie
+      return true
+    })
+    removed ??= fs.unlink(attr.ino, name('c'))
+    await removed
+    if (known.length === before) break
+  }
+  t.deepEqual(known, ['.', '..', 'a known', 'b known', 'c'])
+})
+
+test('locks end with their file, and cost nothing where there are none', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const b = await mounts.mount()
+  const { ino, handle } = await make(a, rootIno, 'f')
+  const { handle: other } = await b.fs.open(ino, writing, root)
+  const range = { kind: 'write' as const, start: 0n, end: 99n, pid: 7 }
+  a.calls.length = 0
+  await a.fs.flush(ino, handle, 1n)
+  t.deepEqual(a.calls, [])
+  await a.fs.setlk(ino, handle, 1n, range, false, false, root)
+  t.is(await code(b.fs.setlk(ino, other, 1n, range, false, false, root)), 'EAGAIN')
+  t.deepEqual(await b.fs.getlk(ino, other, 1n, range), { ...range, pid: 0 })
+  t.is(await b.fs.getlk(ino, other, 1n, { ...range, start: 100n, end: 200n }), undefined)
+  const waiting = b.fs.setlk(ino, other, 1n, range, false, true, root)
+  await a.fs.flush(ino, handle, 1n)
+  await waiting
+  const abort = new AbortController()
+  const interrupted = a.fs.setlk(ino, handle, 1n, range, false, true, { ...root, signal: abort.signal })
+  setImmediate(() => abort.abort())
+  t.is(await code(interrupted), 'EINTR')
+  // An open file description's lock ends with its handle.
+  b.fs.release(ino, other, undefined)
+  await a.fs.setlk(ino, handle, 1n, range, false, true, root)
+  await a.fs.setlk(ino, handle, 9n, range, true, false, root)
+  a.fs.release(ino, handle, 9n)
+  t.deepEqual([...a.files.locks.all()], [])
+})
+
+test('access times are shown at once and sent later, by the rules of relatime', async t => {
+  await using mounts = await Mounts.start()
+  const mount = await mounts.mount({ atime: 'relatime' })
+  const { fs, calls } = mount
+  const { ino, handle } = await make(mount, rootIno, 'f', 'text')
+  await fs.fsync(ino, handle)
+  const before = (await fs.getattr(ino)).attr
+  calls.length = 0
+  await content(mount, ino, handle)
+  const after = (await fs.getattr(ino)).attr
+  t.true(after.atime > before.mtime)
+  t.is(after.ctime, before.ctime)
+  t.deepEqual(calls, [])
+  await content(mount, ino, handle)
+  t.is((await fs.getattr(ino)).attr.atime, after.atime)
+  await mount.files.flushAll()
+  t.deepEqual(calls, ['commit'])
+  const other = await mounts.mount()
+  const seen = (await other.fs.getattr(ino)).attr
+  t.deepEqual([seen.atime, seen.ctime, seen.mtime], [after.atime, before.ctime, before.mtime])
+})
+
+test('the page cache is kept while the lease was, and a first read must be seen', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const b = await mounts.mount()
+  const { ino, handle } = await make(a, rootIno, 'f', 'text')
+  a.fs.release(ino, handle, undefined)
+  t.true((await a.fs.open(ino, reading, root)).keepCache)
+  t.false((await b.fs.open(ino, reading, root)).keepCache)
+  t.true((await b.fs.open(ino, reading, root)).keepCache)
+  const writer = await b.fs.open(ino, writing, root)
+  t.false(writer.directIo)
+  await b.fs.write(ino, writer.handle, 0, Buffer.from('more'), plainWrite, root)
+  t.false((await a.fs.open(ino, reading, root)).keepCache)
+})
+
+test('leases that were not used lately are given back, and what is open is not', async t => {
+  await using mounts = await Mounts.start()
+  const mount = await mounts.mount({ cache: { inodes: 40, names: 1000 } })
+  const { fs, files } = mount
+  const { ino, handle } = await make(mount, rootIno, 'open', 'text')
+  for (let i = 0; i < 200; i++) await fs.mknod(rootIno, name(`f${i}`), file(), root)
+  for (let i = 0; i < 50; i++) await new Promise(resolve => setImmediate(resolve))
+  t.true(files.cache.size <= 80, `${files.cache.size} inodes`)
+  t.true(mount.forgotten.length > 100)
+  t.is(await content(mount, ino, handle), 'text')
+  const other = await mounts.mount()
+  // Nothing is asked back that is not held any more.
+  mount.forgotten.length = 0
+  const { attr } = await other.fs.lookup(rootIno, name('f0'))
+  if (attr !== undefined) await other.fs.setattr(attr.ino, { mode: 0o600 }, undefined, root)
+  t.deepEqual(mount.forgotten, [])
+  t.is((await fs.lookup(rootIno, name('f0'))).attr?.mode, 0o100600)
+})
+
+test('a broken connection is not noticed', async t => {
+  await using mounts = await Mounts.start()
+  const mount = await mounts.mount()
+  const { fs } = mount
+  const made: Promise<unknown>[] = []
+  for (let i = 0; i < 50; i++) {
+    made.push(fs.mkdir(rootIno, name(`d${i}`), directory(), root))
+    if (i % 10 === 0) setImmediate(() => mounts.network.cut())
+    await new Promise(resolve => setImmediate(resolve))
+  }
+  await Promise.all(made)
+  const other = await mounts.mount()
+  for (let i = 0; i < 50; i++) t.truthy((await other.fs.lookup(rootIno, name(`d${i}`))).attr)
+})
