@@ -1,4 +1,6 @@
 import {
+  isDirectory,
+  isRegular,
   type Attr,
   type AttrChange,
   type LockRange,
@@ -79,9 +81,16 @@ export class MountedFileSystem implements FileSystem {
   }
 
   setattr(ino: Ino, change: AttrChange, _handle: Handle | undefined, caller: Caller): Answer<AttrAnswer> {
-    if (change.killSuidgid === true && change.mode === undefined)
+    if (!mustDropPrivileges(caller)) return this.#setattr(ino, change)
+    // chown(2) with -1 for both. The kernel lets anybody do that, but not take privileges from another's file.
+    const isEmpty = Object.keys(change).length === 0
+    if (!isEmpty && (change.killSuidgid !== true || change.mode !== undefined))
+      return this.#setattr(ino, change)
+    return chain(this.#files.attributes.committed(ino), attr => {
+      if (isEmpty && caller.uid !== attr.uid && losesPrivileges(attr, caller))
+        throw new FsError('EPERM', `inode ${ino} is another's`)
       return chain(this.#dropForeignSetgid(ino, caller), () => this.#setattr(ino, change))
-    return this.#setattr(ino, change)
+    })
   }
 
   #setattr(ino: Ino, change: AttrChange): Answer<AttrAnswer> {
@@ -315,7 +324,7 @@ export class MountedFileSystem implements FileSystem {
   }
 
   #dropSetgidOf(attr: Attr, caller: Caller): Promise<unknown> | undefined {
-    if ((attr.mode & (S_ISGID | S_IXGRP)) !== S_ISGID || caller.gid === attr.gid) return undefined
+    if (!losesForeignSetgid(attr, caller)) return undefined
     const mode = attr.mode & 0o7777 & ~(S_ISUID | S_ISGID)
     return Promise.resolve(this.#files.attributes.set(attr.ino, { mode }))
   }
@@ -341,6 +350,15 @@ export class MountedFileSystem implements FileSystem {
     return { attr, attrTtlMs: known ? cache.ttlMs(cache.get(attr.ino), ttlMaxMs) : 0 }
   }
 }
+
+const losesForeignSetgid = ({ mode, gid }: Attr, caller: Caller): boolean =>
+  isRegular(mode) && (mode & (S_ISGID | S_IXGRP)) === S_ISGID && caller.gid !== gid
+
+const losesPrivileges = (attr: Attr, caller: Caller): boolean =>
+  !isDirectory(attr.mode) &&
+  ((attr.mode & S_ISUID) !== 0 ||
+    (attr.mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP) ||
+    losesForeignSetgid(attr, caller))
 
 function openedFor({ file, keepCache }: OpenedFile): Opened {
   return { handle: file.handle, keepCache, directIo: file.directIo }

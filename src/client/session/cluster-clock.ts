@@ -23,9 +23,14 @@ export class ClusterClock {
     this.#clock = clock
   }
 
-  /** A word of the master has just arrived. */
-  sample(time: bigint): void {
+  /**
+   * A word of the master has just arrived, which answers what was sent at `sentMs` of the local clock. It was
+   * said after that, so this clock, had it shown more then, was ahead: pauses of the machine do that.
+   */
+  sample(time: bigint, sentMs: number): void {
     const now = this.#clock.now()
+    const most = time - nanoseconds(sentMs)
+    if (this.#offset !== undefined && this.#offset > most) this.#offset = most
     const offset = time - nanoseconds(now)
     if (this.#offset !== undefined) {
       const aged = this.#offset - nanoseconds((now - this.#takenAt) * drift)

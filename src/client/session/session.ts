@@ -364,7 +364,8 @@ export class Session implements MasterPort {
   }
 
   #onContact(time: bigint, sentMs: number): void {
-    this.#time.sample(time)
+    // What went over the wire is whole milliseconds.
+    this.#time.sample(time, Math.floor(this.#heartbeatAt) === sentMs ? this.#heartbeatAt : sentMs)
     this.#lease.contact(sentMs, this.#welcome?.leaseMs ?? leaseMs)
   }
 

@@ -52,7 +52,9 @@ export function commit(store: Store, op: Commit, ctx: CommandContext): ResultOf<
   if (op.killSuidgid) killPrivileges(store, inode)
   if (op.atime !== undefined) inode.atime = settledTime(op.atime, now)
   if (op.mtime !== undefined) inode.mtime = settledTime(op.mtime, now)
-  if (rows.length > 0 || resized || op.mtime !== undefined || op.killSuidgid) inode.ctime = now
+  // The time of the write, which stat(2) has shown since, unless the inode was changed after it.
+  const changes = rows.length > 0 || resized || op.mtime !== undefined || op.killSuidgid
+  if (changes && ctx.time > inode.ctime) inode.ctime = ctx.time
   store.inodes.save(inode)
   return reply(
     inode,
