@@ -291,6 +291,19 @@ test('a signal ends lock waits at the master, and calls while it is away; nothin
   t.is((await t.throwsAsync(unsent, { instanceOf: FsError })).code, 'EINTR')
 })
 
+test('a call that was given up before it was sent is never sent', async t => {
+  const { env, network, session } = await attached()
+  const abort = new AbortController()
+  const call = session.call(mkdir, 'done', abort.signal)
+  abort.abort()
+  t.is((await t.throwsAsync(call, { instanceOf: FsError })).code, 'EINTR')
+  const late = session.call(mkdir, 'done', abort.signal)
+  t.is((await t.throwsAsync(late, { instanceOf: FsError })).code, 'EINTR')
+  await env.advance(6000)
+  t.deepEqual(network.last.calls, [])
+  t.is(network.last.acked, 2n)
+})
+
 test('a master that refuses, or is away, at the start is one error', async t => {
   const env = new ManualEnv()
   const network = new ScriptedNetwork()

@@ -105,6 +105,11 @@ export class PendingCalls {
     return call
   }
 
+  /** Whether it is neither answered nor given up. */
+  waits(call: PendingCall): boolean {
+    return this.#calls.get(call.id) === call
+  }
+
   /** Takes the answer. Undefined if nobody waits for it: it was given up, or answered before. */
   answer(reply: Reply): PendingCall | undefined {
     const call = this.#calls.get(reply.id)

@@ -2,7 +2,7 @@ import { must } from '../../core/assert.ts'
 import type { Env, Timer } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import { type Ino, sessionId } from '../../core/ids.ts'
-import { heartbeatMs, leaseMs, wireVersion, wireVersionMin } from '../../core/limits.ts'
+import { heartbeatMs, leaseMs } from '../../core/limits.ts'
 import type { Network } from '../../core/network.ts'
 import { errorFromWire, leaseFromWire, leaseToWire } from '../../wire/attr.ts'
 import type {
@@ -18,13 +18,21 @@ import type {
 import { toIno } from '../../wire/validate.ts'
 import type { ClusterFacts, MasterPort, Op, Result, ResultOf } from '../ports.ts'
 import { ClusterClock } from './cluster-clock.ts'
+import { helloOf, type SessionOptions } from './hello.ts'
 import { LeaseClock } from './lease-clock.ts'
 import type { LeaseHolder } from './lease-holder.ts'
 import { MasterLink } from './master-link.ts'
+import { Outbox } from './outbox.ts'
 import { describe, PendingCalls, type PendingCall } from './pending-calls.ts'
 import { reclaimOps } from './reclaim-ops.ts'
 import { ReleasedLeases } from './released-leases.ts'
 import { type Welcomed, welcomeFromWire } from './welcome.ts'
+
+const tickMs = 500
+/** The master ends the link after a goodbye; if it does not, we do. */
+const goodbyeMs = 1000
+
+const noBytes = new Uint8Array(0)
 
 /**
  * This mount's session with the master: one stream, dialled again whenever it breaks.
@@ -41,40 +49,15 @@ import { type Welcomed, welcomeFromWire } from './welcome.ts'
  * the *sending* of the last heartbeat that was answered; past that nothing cached may be served,
  * though the session may turn out to be alive (the master was away, too).
  */
-export interface SessionOptions {
-  readonly address: string
-  readonly host: string
-  readonly mountpoint: string
-  readonly pid: number
-  readonly program: string
-  readonly zone: string
-  readonly readOnly: boolean
-  /** How long a call waits for a master that is away, ms; Infinity: for ever (`hard`). */
-  readonly waitMs: number
-  /** How long `start` waits for it. */
-  readonly startWaitMs: number
-}
-
-/** Calls in one message; its size is bounded by what they carry. */
-const itemsPerFrame = 256
-const tickMs = 500
-/** The master ends the link after a goodbye; if it does not, we do. */
-const goodbyeMs = 1000
-
-const noBytes = new Uint8Array(0)
-
 export class Session implements MasterPort {
   readonly #env: Env
   readonly #options: SessionOptions
   readonly #link: MasterLink
   readonly #lease: LeaseClock
   readonly #pending = new PendingCalls()
+  readonly #outbox = new Outbox(this.#pending)
   readonly #released = new ReleasedLeases()
   readonly #time: ClusterClock
-  /** Answers to recalls, cancels and releases that wait to be sent. They survive a broken link. */
-  #control: SessionUpItem[] = []
-  /** Calls that wait to be sent on this link, by rising id. */
-  #outbox: PendingCall[] = []
   #holder: LeaseHolder | undefined
   #welcome: Welcomed | undefined
   #attached = false
@@ -155,7 +138,7 @@ export class Session implements MasterPort {
       if (signal?.aborted === true) abort()
       else signal?.addEventListener('abort', abort)
       if (this.#attached) {
-        this.#outbox.push(call)
+        this.#outbox.addCall(call)
         this.#flushSoon()
       }
     })
@@ -187,7 +170,7 @@ export class Session implements MasterPort {
   // ---- sending
 
   #sendControl(item: NonNullable<SessionUpItem['item']>): void {
-    this.#control.push({ item })
+    this.#outbox.addControl(item)
     this.#flushSoon()
   }
 
@@ -202,39 +185,20 @@ export class Session implements MasterPort {
 
   #flush(): void {
     if (!this.#attached) return
-    const items = this.#control
-    this.#control = []
-    for (const call of this.#outbox) {
-      if (call.sent) continue
-      items.push({ item: { $case: 'call', value: this.#pending.send(call) } })
-    }
-    this.#outbox = []
-    const acked = this.#pending.acked
-    for (let at = 0; at < items.length; at += itemsPerFrame)
-      this.#link.send({ items: items.slice(at, at + itemsPerFrame), acked })
+    for (const frame of this.#outbox.take()) this.#link.send(frame)
   }
 
   // ---- the link
 
   #hello(): SessionUp {
-    const { address: _a, waitMs: _w, startWaitMs: _s, ...who } = this.#options
-    const value = {
-      versionMin: wireVersionMin,
-      versionMax: wireVersion,
-      session: this.#welcome?.identity.session ?? 0n,
-      epoch: this.#welcome?.identity.epoch ?? 0n,
-      secret: this.#welcome?.secret ?? noBytes,
-      cluster: this.#welcome?.facts.cluster ?? noBytes,
-      clock: this.#env.clock.wall(),
-      ...who,
-    }
+    const value = helloOf(this.#options, this.#welcome, this.#env.clock.wall())
     return { items: [{ item: { $case: 'hello', value } }], acked: this.#pending.acked }
   }
 
   #onLost(): void {
     if (this.#attached) this.#awaySince = this.#env.clock.now()
     this.#attached = false
-    this.#outbox = []
+    this.#outbox.forgetCalls()
     for (const call of this.#pending.all())
       if (call.op.$case === 'reclaim') this.#pending.abandon(call, new FsError('ECANCELED'))
     this.#gone?.()
@@ -294,10 +258,10 @@ export class Session implements MasterPort {
   /** Sends all that is unanswered, oldest first. */
   #attachedNow(): void {
     this.#attached = true
-    this.#outbox = []
+    this.#outbox.forgetCalls()
     for (const call of this.#pending.all()) {
       call.sent = false
-      this.#outbox.push(call)
+      this.#outbox.addCall(call)
     }
     this.#flush()
     // Only after the calls that they are about.
@@ -376,8 +340,7 @@ export class Session implements MasterPort {
       why,
       commands: lost.filter(call => call.command).map(call => describe(call.op)),
     })
-    this.#control = []
-    this.#outbox = []
+    this.#outbox.clear()
     this.#released.clear()
     this.#lease.end()
     if (this.#welcome !== undefined)

@@ -1,0 +1,34 @@
+import { wireVersion, wireVersionMin } from '../../core/limits.ts'
+import type { Hello } from '../../wire/gen/cairn/v1/session.ts'
+import type { Welcomed } from './welcome.ts'
+
+export interface SessionOptions {
+  readonly address: string
+  readonly host: string
+  readonly mountpoint: string
+  readonly pid: number
+  readonly program: string
+  readonly zone: string
+  readonly readOnly: boolean
+  /** How long a call waits for a master that is away, ms; Infinity: for ever (`hard`). */
+  readonly waitMs: number
+  /** How long `start` waits for it. */
+  readonly startWaitMs: number
+}
+
+const noBytes = new Uint8Array(0)
+
+/** Begins a session, or goes on with the one that the master welcomed. */
+export function helloOf(options: SessionOptions, welcome: Welcomed | undefined, wall: bigint): Hello {
+  const { address: _a, waitMs: _w, startWaitMs: _s, ...who } = options
+  return {
+    versionMin: wireVersionMin,
+    versionMax: wireVersion,
+    session: welcome?.identity.session ?? 0n,
+    epoch: welcome?.identity.epoch ?? 0n,
+    secret: welcome?.secret ?? noBytes,
+    cluster: welcome?.facts.cluster ?? noBytes,
+    clock: wall,
+    ...who,
+  }
+}
