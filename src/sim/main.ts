@@ -97,7 +97,10 @@ async function runInProcesses(orders: Orders): Promise<boolean> {
     ended.push(
       new Promise((resolve, reject) => {
         child.on('error', reject)
-        child.on('exit', resolve)
+        child.on('exit', (code, signal) => {
+          if (signal !== null) console.log(`the process for seeds from ${args[3]} was ended by ${signal}`)
+          resolve(code)
+        })
       }),
     )
   }
