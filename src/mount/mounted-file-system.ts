@@ -1,5 +1,4 @@
 import {
-  isDirectory,
   isRegular,
   type Attr,
   type AttrChange,
@@ -82,15 +81,12 @@ export class MountedFileSystem implements FileSystem {
 
   setattr(ino: Ino, change: AttrChange, _handle: Handle | undefined, caller: Caller): Answer<AttrAnswer> {
     if (!mustDropPrivileges(caller)) return this.#setattr(ino, change)
-    // chown(2) with -1 for both. The kernel lets anybody do that, but not take privileges from another's file.
-    const isEmpty = Object.keys(change).length === 0
-    if (!isEmpty && (change.killSuidgid !== true || change.mode !== undefined))
-      return this.#setattr(ino, change)
-    return chain(this.#files.attributes.committed(ino), attr => {
-      if (isEmpty && caller.uid !== attr.uid && losesPrivileges(attr, caller))
-        throw new FsError('EPERM', `inode ${ino} is another's`)
-      return chain(this.#dropForeignSetgid(ino, caller), () => this.#setattr(ino, change))
-    })
+    // A change that names nothing is chown(2) with -1 for both, or what the kernel sends before a write that
+    // takes privileges; they cannot be told apart.
+    const takes =
+      Object.keys(change).length === 0 || (change.killSuidgid === true && change.mode === undefined)
+    if (!takes) return this.#setattr(ino, change)
+    return chain(this.#dropForeignSetgid(ino, caller), () => this.#setattr(ino, change))
   }
 
   #setattr(ino: Ino, change: AttrChange): Answer<AttrAnswer> {
@@ -177,7 +173,8 @@ export class MountedFileSystem implements FileSystem {
     flags: WriteFlags,
     caller: Caller,
   ): Answer<number> {
-    if (flags.killSuidgid) {
+    // Before a cached write the kernel, which knows all groups of the caller, has sent a change of attributes.
+    if (flags.killSuidgid && this.#files.handles.get(handle).directIo) {
       const dropped = this.#dropForeignSetgid(ino, caller)
       if (dropped !== undefined)
         return dropped.then(() =>
@@ -324,7 +321,8 @@ export class MountedFileSystem implements FileSystem {
   }
 
   #dropSetgidOf(attr: Attr, caller: Caller): Promise<unknown> | undefined {
-    if (!losesForeignSetgid(attr, caller)) return undefined
+    if (!isRegular(attr.mode) || (attr.mode & (S_ISGID | S_IXGRP)) !== S_ISGID || caller.gid === attr.gid)
+      return undefined
     const mode = attr.mode & 0o7777 & ~(S_ISUID | S_ISGID)
     return Promise.resolve(this.#files.attributes.set(attr.ino, { mode }))
   }
@@ -350,15 +348,6 @@ export class MountedFileSystem implements FileSystem {
     return { attr, attrTtlMs: known ? cache.ttlMs(cache.get(attr.ino), ttlMaxMs) : 0 }
   }
 }
-
-const losesForeignSetgid = ({ mode, gid }: Attr, caller: Caller): boolean =>
-  isRegular(mode) && (mode & (S_ISGID | S_IXGRP)) === S_ISGID && caller.gid !== gid
-
-const losesPrivileges = (attr: Attr, caller: Caller): boolean =>
-  !isDirectory(attr.mode) &&
-  ((attr.mode & S_ISUID) !== 0 ||
-    (attr.mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP) ||
-    losesForeignSetgid(attr, caller))
 
 function openedFor({ file, keepCache }: OpenedFile): Opened {
   return { handle: file.handle, keepCache, directIo: file.directIo }

@@ -2,7 +2,7 @@ import { must } from '../../core/assert.ts'
 import type { Env, Timer } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import type { Lane, Link, Listener, Network } from '../../core/network.ts'
-import { MiB } from '../../core/units.ts'
+import { MiB, nsPerMs } from '../../core/units.ts'
 import { NodeDown } from '../../wire/gen/cairn/v1/nodes.ts'
 import { SessionDown } from '../../wire/gen/cairn/v1/session.ts'
 import type { AdminMethod, ConnectionKind, EngineInput, EngineOutput } from '../engine/io.ts'
@@ -59,6 +59,9 @@ export class MasterServer {
   #tickAt = 0
   /** Cluster time as of the last step. */
   #time = 0n
+  /** The latest cluster time that anybody was told, and when, by the local clock. */
+  #told = 0n
+  #toldAt = 0
   /** Nothing more is taken in. */
   #closed = false
   #stopped = false
@@ -151,19 +154,32 @@ export class MasterServer {
     if (connection.kind === 'node') {
       const sentMs = peekNodeHeartbeat(bytes)
       if (sentMs === undefined) return
-      const item = { $case: 'heartbeat', value: { sentMs, time: this.#clusterTime } } as const
+      const item = {
+        $case: 'heartbeat',
+        value: { sentMs, time: this.#clusterTime(this.#env.clock.now()) },
+      } as const
       connection.link.send(NodeDown.encode({ item }).finish())
       return
     }
     for (const sentMs of peekSessionHeartbeats(bytes)) {
-      const item = { $case: 'heartbeat', value: { sentMs, time: this.#clusterTime } } as const
+      const item = {
+        $case: 'heartbeat',
+        value: { sentMs, time: this.#clusterTime(this.#env.clock.now()) },
+      } as const
       connection.link.send(SessionDown.encode({ items: [{ item }] }).finish())
     }
   }
 
-  get #clusterTime(): bigint {
+  /**
+   * Cluster time never goes back, and runs on at the local clock's pace where the system's time does not. The
+   * engine goes by what mounts are told here: else a command would seem to be older than what its mount has shown.
+   */
+  #clusterTime(now: number): bigint {
     const wall = this.#env.clock.wall()
-    return wall > this.#time ? wall : this.#time
+    const carried = this.#told + BigInt(Math.floor((now - this.#toldAt) * Number(nsPerMs)))
+    for (const time of [wall, carried, this.#time]) if (time > this.#told) this.#told = time
+    this.#toldAt = now
+    return this.#told
   }
 
   // ---- the engine
@@ -189,10 +205,11 @@ export class MasterServer {
   }
 
   async #step(inputs: readonly EngineInput[]): Promise<void> {
+    const now = this.#env.clock.now()
     const clock: EngineInput = {
       kind: 'clock',
-      now: this.#env.clock.now(),
-      wall: this.#env.clock.wall(),
+      now,
+      wall: this.#clusterTime(now),
       random: this.#env.random.bytes(32),
       rssBytes: this.#options.rssBytes(),
     }
