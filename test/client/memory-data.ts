@@ -79,7 +79,9 @@ export class MemoryFile implements FileData {
   }
 
   async read(offset: number, size: number): Promise<readonly Uint8Array[]> {
-    const attr = this.overlay(await this.#data.attrs.committed(this.#ino))
+    const committed = await this.#data.attrs.committed(this.#ino)
+    this.#cut(committed.size)
+    const attr = this.overlay(committed)
     const end = Math.min(attr.size, offset + size)
     if (end <= offset) return []
     const result = Buffer.alloc(end - offset)
@@ -109,6 +111,7 @@ export class MemoryFile implements FileData {
     const size = this.#end
     const { master, attrs } = this.#data
     const committed = await attrs.committed(this.#ino)
+    this.#cut(committed.size)
     const mtime = this.#mtime
     const value = {
       ino: this.#ino,
@@ -147,8 +150,13 @@ export class MemoryFile implements FileData {
     this.#dirty = this.#dirty
       .filter(({ at }) => at < size)
       .map(({ at, bytes }) => ({ at, bytes: bytes.subarray(0, size - at) }))
+  }
+
+  /** What was cut off by a truncation is gone when the size is next seen. */
+  #cut(size: number): void {
     const stored = this.#data.stored.get(this.#ino)
-    if (stored !== undefined) this.#data.stored.set(this.#ino, stored.subarray(0, size))
+    if (stored !== undefined && stored.length > size)
+      this.#data.stored.set(this.#ino, stored.subarray(0, size))
   }
 
   forgetExtents(): void {

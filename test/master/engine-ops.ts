@@ -36,7 +36,7 @@ export const unlink = (text: string, extra: Partial<Value<'unlink'>> = {}): Op =
 
 export const acquire = (ino: bigint, kind: 'read' | 'write'): Op => ({
   $case: 'acquire',
-  value: { ino, kind: kind === 'read' ? LeaseKind.LEASE_KIND_READ : LeaseKind.LEASE_KIND_WRITE },
+  value: { ino, kind: kind === 'read' ? LeaseKind.LEASE_KIND_READ : LeaseKind.LEASE_KIND_WRITE, open: false },
 })
 
 export const chmod = (ino: bigint, mode: number): Op => ({

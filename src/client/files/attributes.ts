@@ -126,7 +126,7 @@ export class Attributes implements AttrPort {
   async #acquire(node: Inode, lease: 'read' | 'write'): Promise<void> {
     const { session, cache } = this.#context
     const { mark } = cache
-    const value = { ino: node.ino, kind: leaseToWire(lease) }
+    const value = { ino: node.ino, kind: leaseToWire(lease), open: node.opens > 0 }
     const reply = await session.call({ $case: 'acquire', value }, 'acquire')
     cache.noteQuery(attrFromWire(reply.attr), mark)
   }

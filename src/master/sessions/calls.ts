@@ -14,7 +14,7 @@ import { FsError } from '../../core/errors.ts'
 import type { Ino, NodeId } from '../../core/ids.ts'
 import { minute } from '../../core/units.ts'
 import { attrFromWireIfPresent, errorToWire, leaseFromWire, leaseToWire } from '../../wire/attr.ts'
-import { type Call, type LeaseKind, Reply } from '../../wire/gen/cairn/v1/session.ts'
+import { type Acquire, type Call, type LeaseKind, Reply } from '../../wire/gen/cairn/v1/session.ts'
 import { toIno, u64 } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
 import { type Grant, grantsOf, needsOf } from '../leases/needs.ts'
@@ -340,7 +340,7 @@ export class Calls {
       )
     switch (op.$case) {
       case 'acquire':
-        return this.#acquire(session, toIno(op.value.ino), op.value.kind)
+        return this.#acquire(session, op.value)
       case 'reclaim':
         return locks.reclaim(session, op.value)
       case 'plan':
@@ -362,9 +362,10 @@ export class Calls {
     }
   }
 
-  #acquire(session: Session, ino: Ino, wire: LeaseKind): Result {
+  #acquire(session: Session, wire: Acquire): Result {
     const { turn, leases, planner, recalls } = this.#parts
-    const wanted = leaseFromWire(wire, 'acquire.kind')
+    const ino = toIno(wire.ino)
+    const wanted = leaseFromWire(wire.kind, 'acquire.kind')
     const found = executeQuery(
       turn.store,
       { $case: 'getAttr', value: { ino } },
@@ -377,6 +378,8 @@ export class Calls {
     const lease = recalls.isUnderWay(session.id, ino)
       ? leases.held(ino, session.id)
       : leases.grant(ino, session.id, wanted)
+    // Who holds a lease is asked before a removal anyway.
+    if (wire.open && lease === 'none') leases.reduce(ino, session.id, 'none', true)
     return { $case: 'acquire', value: { kind: leaseToWire(lease), attr } }
   }
 

@@ -621,6 +621,8 @@ export interface Barrier {
 export interface Acquire {
   ino: bigint;
   kind: LeaseKind;
+  /** The inode is open at the sender. Without a lease nobody would ask before the inode's last name goes. */
+  open: boolean;
 }
 
 export interface AcquireReply {
@@ -7382,7 +7384,7 @@ export const Barrier: MessageFns<Barrier> = {
 };
 
 function createBaseAcquire(): Acquire {
-  return { ino: 0n, kind: 0 };
+  return { ino: 0n, kind: 0, open: false };
 }
 
 export const Acquire: MessageFns<Acquire> = {
@@ -7395,6 +7397,9 @@ export const Acquire: MessageFns<Acquire> = {
     }
     if (message.kind !== 0) {
       writer.uint32(16).int32(message.kind);
+    }
+    if (message.open !== false) {
+      writer.uint32(24).bool(message.open);
     }
     return writer;
   },
@@ -7428,6 +7433,14 @@ export const Acquire: MessageFns<Acquire> = {
             message.kind = reader.int32() as any;
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.open = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7447,6 +7460,7 @@ export const Acquire: MessageFns<Acquire> = {
     const message = createBaseAcquire();
     message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
     message.kind = object.kind ?? 0;
+    message.open = object.open ?? false;
     return message;
   },
 };
