@@ -1,6 +1,7 @@
 import type { Env, Timer } from '../../core/env.ts'
 import { FsError, UsageError } from '../../core/errors.ts'
 import { wireVersion, wireVersionMin } from '../../core/limits.ts'
+import { second } from '../../core/units.ts'
 import type { Link } from '../../core/network.ts'
 import { blockIdToBytes } from '../../core/ids.ts'
 import type { Accepted, CopyOrder, Delete, NodeDown, NodeUp } from '../../wire/gen/cairn/v1/nodes.ts'
@@ -42,6 +43,8 @@ export interface AttachmentEnd {
 
 /** Heartbeats without an answer after which the connection is given up. */
 const missedMax = 3
+/** For the master's answer to a registration. */
+const registerMs = 15 * second
 const deletesAtOnce = 64
 const earlyMax = 1000
 /** Refusals that pass by themselves. */
@@ -113,6 +116,10 @@ export class Attachment {
         sequence,
       },
     })
+    // Until the master's answer there are no heartbeats by which a dead connection would be noticed.
+    this.#heartbeat = this.#parts.env.timers.after(registerMs, () =>
+      this.#link.close(new FsError('ETIMEDOUT', 'the master does not answer the registration')),
+    )
   }
 
   #receive(frame: NodeDown): void {
@@ -183,6 +190,7 @@ export class Attachment {
     }
     authority.noteTime(accepted.time)
     this.#accepted = accepted
+    this.#heartbeat?.cancel()
     this.#beat()
     // Nothing may be stored before the folder knows whose it is.
     const joined = same ? Promise.resolve() : store.join(cluster, node)

@@ -24,8 +24,14 @@ export function unfinished(store: Store): string | undefined {
     const left = count(`SELECT count(*) FROM ${table}`)
     if (left > 0) return `${left} rows of ${table} are left`
   }
-  const leaving = count(`SELECT count(*) FROM blocks WHERE state <> ${blockState.live}`)
-  return leaving > 0 ? `${leaving} blocks without references are left` : undefined
+  const leaving = store.db
+    .prepare<[], { state: number; count: number; rows: number }>(
+      `SELECT state, count(*) AS count, sum((SELECT count(*) FROM replicas WHERE block = key)) AS rows
+       FROM blocks WHERE state <> ${blockState.live} GROUP BY state`,
+    )
+    .all()
+    .map(({ state, count: blocks, rows }) => `${blocks} in state ${state} with ${rows} copies`)
+  return leaving.length > 0 ? `blocks without references are left: ${leaving.join(', ')}` : undefined
 }
 
 /** Lines about metadata that contradicts itself. */
