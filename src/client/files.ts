@@ -1,8 +1,10 @@
 import type { Env } from '../core/env.ts'
+import type { Ino } from '../core/ids.ts'
 import { AccessTimes } from './files/access-times.ts'
 import { Attributes } from './files/attributes.ts'
 import { Contents } from './files/contents.ts'
-import type { FilesContext, FilesOptions, Forgetter } from './files/context.ts'
+import { type FilesContext, type FilesOptions, type Forgetter, throwLoss } from './files/context.ts'
+import { Creations } from './files/creations.ts'
 import { Handles } from './files/handles.ts'
 import { Leases } from './files/leases.ts'
 import { Listings } from './files/listings.ts'
@@ -39,6 +41,7 @@ export class Files {
   readonly #session: Session
   readonly #context: FilesContext
   readonly #atimes: AccessTimes
+  readonly #creations: Creations
   #closing: Promise<void> | undefined
 
   private constructor(
@@ -53,7 +56,15 @@ export class Files {
     this.#atimes = parts.atimes
     this.removals = new Removals(context)
     this.listings = new Listings(context, this.attributes, this.#atimes)
-    this.names = new Names(context, this.attributes, this.#atimes, this.removals, this.listings)
+    this.#creations = new Creations(context)
+    this.names = new Names(
+      context,
+      this.attributes,
+      this.#atimes,
+      this.removals,
+      this.listings,
+      this.#creations,
+    )
     this.handles = new Handles(context, this.attributes, this.names, this.#atimes, this.removals, this.locks)
     this.contents = new Contents(context, this.attributes, this.#atimes)
     this.xattrs = new Xattrs(context)
@@ -104,7 +115,14 @@ export class Files {
 
   /** Everything of the mount is stored, access times included. */
   async flushAll(): Promise<void> {
-    await Promise.all([this.#context.data.flushAll(), this.#atimes.flush()])
+    await Promise.all([this.#creations.settled(), this.#context.data.flushAll(), this.#atimes.flush()])
+  }
+
+  /** The directory's names are stored. EIO if a file that was made in it is lost. */
+  async syncDirectory(ino: Ino): Promise<void> {
+    if ((this.#context.cache.get(ino)?.promised ?? 0) > 0)
+      await this.#creations.settled().catch(() => undefined)
+    throwLoss(this.#context, ino)
   }
 
   /** Stores everything and ends the session, once. Rejects, having ended it, with what could not be stored. */

@@ -78,6 +78,8 @@ export interface DataPath {
 export interface AttrPort {
   /** The last committed attributes known under a lease, else asked for. */
   committed(ino: Ino): Attr | Promise<Attr>
+  /** Undefined for an inode that the master has; else resolves when it has it, rejects if it never will. */
+  creation(ino: Ino): Promise<void> | undefined
   /** Attributes that came back with a commit. */
   noteCommitted(attr: Attr): void
 }

@@ -206,9 +206,9 @@ export class MountedFileSystem implements FileSystem {
     )
   }
 
-  /** Names are durable when their operation is answered. On the root it is the sync of the mount. */
+  /** On the root it is the sync of the mount. */
   fsyncdir(ino: Ino): Answer<void> {
-    return ino === rootIno ? this.#files.flushAll() : undefined
+    return ino === rootIno ? this.#files.flushAll() : this.#files.syncDirectory(ino)
   }
 
   releasedir(_ino: Ino, handle: Handle): void {

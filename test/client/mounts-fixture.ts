@@ -40,6 +40,7 @@ export const plainWrite = { fromCache: false, append: false, sync: false, killSu
 export interface Mount {
   readonly fs: MountedFileSystem
   readonly files: Files
+  readonly session: Session
   readonly data: MemoryData
   /** Calls sent to the master since they were last cleared. */
   readonly calls: Op['$case'][]
@@ -102,6 +103,11 @@ export class Mounts {
       calls.push(op.$case)
       return call(op, expect, signal)
     }
+    const post = session.post.bind(session)
+    session.post = (op, expect) => {
+      calls.push(op.$case)
+      return post(op, expect)
+    }
     let data: MemoryData | undefined
     const files = await Files.open(
       env,
@@ -122,7 +128,7 @@ export class Mounts {
       },
     }
     const fs = new MountedFileSystem(env, files, notifier, true)
-    const mount = { fs, files, data, calls, forgotten }
+    const mount = { fs, files, session, data, calls, forgotten }
     this.#mounts.push(mount)
     return mount
   }

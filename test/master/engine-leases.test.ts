@@ -42,9 +42,9 @@ test('a name made by one mount is recalled from the others, who then see it; its
   t.is(a.answer(id), undefined, 'one of two has answered')
   t.is(c.yieldAll(), 1)
   const reply = a.answer(id)
-  t.is(reply?.leases.find(grant => grant.ino === 1n)?.kind, read)
+  t.is(reply?.leases.find(grant => grant.ino === 1n)?.kind, write)
   const seen = b.send(lookup('new'))
-  t.is(a.yieldAll(), 1, 'the write lease on the new file')
+  t.is(a.yieldAll(), 2, 'the write leases on the directory and the new file')
   t.is(b.answer(seen)?.result?.$case, 'entry')
 })
 

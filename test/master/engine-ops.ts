@@ -20,6 +20,7 @@ export const create = (text: string, extra: Partial<Value<'create'>> = {}): Op =
     tmpfile: false,
     time: 0n,
     writeLease: true,
+    ino: 0n,
     ...extra,
   },
 })

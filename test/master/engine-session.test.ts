@@ -10,7 +10,7 @@ test('a mount attaches, creates a file and gets leases with the answer', async t
   t.is(reply.result?.$case, 'entry')
   const ino = reply.result?.$case === 'entry' ? (reply.result.value.attr?.ino ?? 0n) : 0n
   t.deepEqual(reply.leases, [
-    { ino: 1n, kind: 1 },
+    { ino: 1n, kind: 2 },
     { ino, kind: 2 },
   ])
   t.is(mount.call(lookup('a'), 'entry').attr?.ino, ino)

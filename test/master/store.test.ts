@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { S_IFDIR, S_IFREG } from '#src/core/attr.ts'
 import { FsError, UsageError } from '#src/core/errors.ts'
+import type { SessionId } from '#src/core/ids.ts'
 import { fsck } from '#src/master/fsck/fsck.ts'
 import { openDatabase, openDatabaseReader } from '#src/master/store/open-database.ts'
 import { Store } from '#src/master/store/store.ts'
@@ -215,4 +216,55 @@ test('fsck says how many more there are of one kind', t => {
   const { problems } = fsck(f.store)
   t.is(problems.length, 21)
   t.is(problems.at(-1), '... and 30 more: link count')
+})
+
+test('reserved inode numbers are used once, by their session, across a restart', t => {
+  withFolder(path => {
+    const file = path('db')
+    const [mine, other] = [1n as SessionId, 2n as SessionId]
+    const codeOf = (work: () => unknown): string => {
+      try {
+        return String(work())
+      } catch (thrown) {
+        return thrown instanceof FsError ? thrown.code : String(thrown)
+      }
+    }
+    let first = 0n
+    {
+      using store = Store.format(openDatabase(file), format)
+      store.transaction(() => {
+        first = store.inoRanges.reserve(mine, 10)
+        t.is(BigInt(store.inodes.issueIno()), first + 10n)
+        t.is(BigInt(store.inoRanges.take(mine, first + 2n)), first + 2n)
+      })
+    }
+    using store = Store.open(openDatabase(file))
+    store.transaction(() => {
+      t.is(
+        codeOf(() => store.inoRanges.take(mine, first + 2n)),
+        'EINVAL',
+      )
+      t.is(
+        codeOf(() => store.inoRanges.take(mine, first + 1n)),
+        'EINVAL',
+      )
+      t.is(
+        codeOf(() => store.inoRanges.take(other, first + 3n)),
+        'EINVAL',
+      )
+      t.is(
+        codeOf(() => store.inoRanges.take(mine, first + 10n)),
+        'EINVAL',
+      )
+      t.is(BigInt(store.inoRanges.take(mine, first + 9n)), first + 9n)
+      for (let n = 0; n < 8; n++) store.inoRanges.reserve(other, 1)
+      const latest = store.inoRanges.reserve(other, 1)
+      t.is(store.inoRanges.take(other, latest), latest)
+      store.inoRanges.sessionEnded(other)
+      t.is(
+        codeOf(() => store.inoRanges.take(other, latest - 1n)),
+        'EINVAL',
+      )
+    })
+  })
 })

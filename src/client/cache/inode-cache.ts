@@ -116,7 +116,24 @@ export class InodeCache {
     const node = this.#inodes.get(attr.ino)
     if (node === undefined) return
     node.changed = ++this.#mark
-    if (node.lease !== 'none' || node.removed) node.attr = attr
+    this.#setAttr(node, attr)
+  }
+
+  /** Attributes that came with the word that a promised file is made: what was asked since the promise knows it. */
+  noteMade(attr: Attr | undefined): void {
+    const node = attr === undefined ? undefined : this.#inodes.get(attr.ino)
+    if (attr !== undefined && node !== undefined) this.#setAttr(node, attr)
+  }
+
+  #setAttr(node: Inode, attr: Attr): void {
+    if (node.lease === 'none' && !node.removed) return
+    node.attr = node.promised > 0 && node.attr !== undefined ? notBefore(attr, node.attr) : attr
+  }
+
+  /** Whether the directory has no default ACL, as a command of ours was answered. */
+  notePlain(ino: Ino, plain: boolean): void {
+    const node = this.#inodes.get(ino)
+    if (node !== undefined) node.plain = plain && node.lease !== 'none'
   }
 
   /** The inode of a name, null if there certainly is none, undefined if that must be asked. */
@@ -225,6 +242,7 @@ export class InodeCache {
   /** A command of ours changed its xattrs, or may have (clearing setuid drops capabilities). */
   dropXattrs(node: Inode): void {
     node.changed = ++this.#mark
+    node.plain = false
     node.xattrs = undefined
     node.xattrNames = undefined
   }
@@ -238,6 +256,7 @@ export class InodeCache {
     node.xattrs = undefined
     node.xattrNames = undefined
     node.pagesValid = false
+    node.plain = false
     node.changed = ++this.#mark
   }
 
@@ -317,4 +336,10 @@ export class InodeCache {
     this.#names -= node.listing?.entries.length ?? 0
     node.listing = undefined
   }
+}
+
+/** A directory's attributes, with the times that programs were shown already. */
+function notBefore(attr: Attr, shown: Attr): Attr {
+  const later = (a: bigint, b: bigint): bigint => (a > b ? a : b)
+  return { ...attr, mtime: later(attr.mtime, shown.mtime), ctime: later(attr.ctime, shown.ctime) }
 }

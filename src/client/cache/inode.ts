@@ -40,6 +40,8 @@ export class Inode {
   target: Name | undefined
   xattrs: Map<Name, Uint8Array | null> | undefined
   xattrNames: readonly Name[] | undefined
+  /** A directory without a default ACL. */
+  plain = false
   /** Pages that the kernel may still have from earlier opens are those of the file. */
   pagesValid = false
 
@@ -52,6 +54,10 @@ export class Inode {
   removed = false
   /** The master keeps it for us until CloseOrphan. */
   orphaned = false
+  /** The master has yet to make it. Rejects, for ever, if that failed. */
+  creation: Promise<void> | undefined
+  /** Files in this directory that the master has yet to make: `attr` is ahead of what it says. */
+  promised = 0
   /** An access time that programs see and the master will be told of soon. */
   atime: bigint | undefined
   /** Written data of a dead session, which nobody has been told of. */

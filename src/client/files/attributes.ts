@@ -30,6 +30,10 @@ export class Attributes implements AttrPort {
     return this.#context.cache.attr(ino) ?? this.#ask(ino)
   }
 
+  creation(ino: Ino): Promise<void> | undefined {
+    return this.#context.cache.get(ino)?.creation
+  }
+
   noteCommitted(attr: Attr): void {
     this.#context.cache.noteCommand(attr)
   }

@@ -2,7 +2,7 @@ import type { Env } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import type { InodeCache } from '../cache/inode-cache.ts'
-import type { DataPath, MasterPort } from '../ports.ts'
+import type { DataPath, MasterPort, Op, Result, ResultOf } from '../ports.ts'
 
 export interface FilesOptions {
   readonly readOnly: boolean
@@ -24,6 +24,8 @@ export interface SessionPort extends MasterPort {
   readonly incarnation: number
   leaseLeftMs(): number
   release(inos: readonly Ino[]): void
+  /** As call, for what nobody waits for: it may be sent a little later, but before any call after it. */
+  post<Case extends Result['$case']>(op: Op, expect: Case): Promise<ResultOf<Case>>
 }
 
 /** What the parts of the file system share. */

@@ -7,7 +7,8 @@ import type { Locks } from '../locks/locks.ts'
 import type { AccessTimes } from './access-times.ts'
 import type { Attributes } from './attributes.ts'
 import { type FilesContext, mustBeWritable, throwLoss } from './context.ts'
-import { looksNew, type Names, type NewFile } from './names.ts'
+import { looksNew, type Names } from './names.ts'
+import type { NewFile } from './new-file.ts'
 import type { Removals } from './removals.ts'
 
 /** What open(2) asked for, as src/fuse passes it. */
@@ -136,9 +137,14 @@ export class Handles {
     return this.#locks.closePosix(node.ino, lockOwner).then(() => throwLoss(this.#context, node.ino))
   }
 
-  /** No RPC when nothing is dirty, since names and attributes are durable when they are answered. */
+  /** No RPC when nothing is dirty, since all but new files are durable when they are answered. */
   async fsync(handle: bigint): Promise<void> {
     const { node } = this.get(handle)
+    if (node.creation !== undefined) {
+      // If it failed, that is a loss.
+      await node.creation.catch(() => undefined)
+      throwLoss(this.#context, node.ino)
+    }
     await this.#context.data.known(node.ino)?.flush()
     throwLoss(this.#context, node.ino)
   }

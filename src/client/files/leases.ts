@@ -206,6 +206,8 @@ export class Leases implements LeaseHolder {
       node.atime === undefined &&
       node.lost === undefined &&
       node.removal === undefined &&
+      node.creation === undefined &&
+      node.promised === 0 &&
       !this.#locks.holdsAny(node.ino)
     )
   }

@@ -1,4 +1,4 @@
-import { type Attr, isDirectory, S_IFLNK } from '../../core/attr.ts'
+import { type Attr, isDirectory, isRegular, S_IFLNK } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import { nameBytesMax, symlinkBytesMax } from '../../core/limits.ts'
@@ -11,17 +11,10 @@ import type { Inode } from '../cache/inode.ts'
 import type { AccessTimes } from './access-times.ts'
 import type { Attributes } from './attributes.ts'
 import { chain, type FilesContext, mustBeWritable, throwLoss } from './context.ts'
+import type { Creations } from './creations.ts'
 import type { Listings } from './listings.ts'
+import type { NewFile } from './new-file.ts'
 import type { Removals } from './removals.ts'
-
-export interface NewFile {
-  /** Type and permission bits. */
-  readonly mode: number
-  readonly umask: number
-  readonly rdev: number
-  readonly uid: number
-  readonly gid: number
-}
 
 export type RenameMode = 'replace' | 'noreplace' | 'exchange'
 
@@ -42,6 +35,7 @@ export class Names {
   readonly #atimes: AccessTimes
   readonly #removals: Removals
   readonly #listings: Listings
+  readonly #creations: Creations
 
   constructor(
     context: FilesContext,
@@ -49,9 +43,11 @@ export class Names {
     atimes: AccessTimes,
     removals: Removals,
     listings: Listings,
+    creations: Creations,
   ) {
     this.#context = context
     this.#listings = listings
+    this.#creations = creations
     this.#attributes = attributes
     this.#atimes = atimes
     this.#removals = removals
@@ -96,6 +92,10 @@ export class Names {
   ): Promise<Attr> {
     mustBeWritable(this.#context.options)
     checkName(name)
+    if (isRegular(how.mode)) {
+      const promised = this.#creations.promise(parent, name, how)
+      if (promised !== undefined) return promised
+    }
     const attr = await this.#create({
       parent,
       name: nameToBytes(name),
@@ -103,6 +103,7 @@ export class Names {
       exclusive: more.exclusive,
       tmpfile: false,
       writeLease: more.writeLease,
+      ino: 0n,
       ...how,
     })
     const { cache } = this.#context
@@ -123,6 +124,7 @@ export class Names {
       exclusive: false,
       tmpfile: true,
       writeLease: true,
+      ino: 0n,
       ...how,
     })
   }
@@ -262,7 +264,13 @@ export class Names {
     const attr = attrFromWire(reply.attr)
     cache.noteCommand(attr)
     cache.noteCommand(attrFromWireIfPresent(reply.parent, 'parent'))
-    if (isDirectory(attr.mode)) cache.noteEmpty(attr.ino)
+    cache.notePlain(how.parent as Ino, reply.plainParent)
+    if (isDirectory(attr.mode)) {
+      cache.noteEmpty(attr.ino)
+      // It inherits the default ACL.
+      cache.notePlain(attr.ino, reply.plainParent)
+    }
+    this.#creations.prepare()
     return attr
   }
 

@@ -35,12 +35,20 @@ export class Outbox {
     this.#calls = []
   }
 
-  /** Everything as messages. Calls that were given up meanwhile are not sent. */
+  get callCount(): number {
+    return this.#calls.length
+  }
+
+  /**
+   * Everything as messages. Calls that were given up meanwhile are not sent. What a recall's answer gives back
+   * was used by calls before it: they go first.
+   */
   *take(): Generator<SessionUp> {
-    let items = this.#control
+    const control = this.#control
     this.#control = []
     const calls = this.#calls
     this.#calls = []
+    let items: SessionUpItem[] = []
     let bytes = 0
     for (const call of calls) {
       if (call.sent || !this.#pending.waits(call)) continue
@@ -51,6 +59,7 @@ export class Outbox {
       items = []
       bytes = 0
     }
+    items.push(...control)
     if (items.length > 0) yield { items, acked: this.#pending.acked }
   }
 }

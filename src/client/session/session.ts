@@ -32,6 +32,10 @@ const tickMs = 500
 /** The master ends the link after a goodbye; if it does not, we do. */
 const goodbyeMs = 1000
 
+/** Calls that nobody waits for gather for so long, or until there are so many. */
+const postedMs = 10
+const postedMax = 64
+
 const noBytes = new Uint8Array(0)
 
 /**
@@ -63,6 +67,7 @@ export class Session implements MasterPort {
   #attached = false
   #failed: FsError | undefined
   #flushing = false
+  #posting: Timer | undefined
   #heartbeatAt = 0
   #awaySince = 0
   #timer: Timer | undefined
@@ -126,6 +131,23 @@ export class Session implements MasterPort {
   }
 
   call<Case extends Result['$case']>(op: Op, expect: Case, signal?: AbortSignal): Promise<ResultOf<Case>> {
+    return this.#call(op, expect, () => this.#flushSoon(), signal)
+  }
+
+  /** As call, for what nobody waits for: it may be sent a little later, with others, but before any call after it. */
+  post<Case extends Result['$case']>(op: Op, expect: Case): Promise<ResultOf<Case>> {
+    return this.#call(op, expect, () => {
+      if (this.#outbox.callCount >= postedMax) this.#flushSoon()
+      else this.#posting ??= this.#env.timers.after(postedMs, () => this.#flush())
+    })
+  }
+
+  #call<Case extends Result['$case']>(
+    op: Op,
+    expect: Case,
+    schedule: () => void,
+    signal?: AbortSignal,
+  ): Promise<ResultOf<Case>> {
     if (this.#failed !== undefined) return Promise.reject(this.#failed)
     const answer = new Promise<Result['value']>((resolve, reject) => {
       const call = this.#pending.add(op, this.#env.clock.now(), outcome => {
@@ -139,7 +161,7 @@ export class Session implements MasterPort {
       else signal?.addEventListener('abort', abort)
       if (this.#attached) {
         this.#outbox.addCall(call)
-        this.#flushSoon()
+        schedule()
       }
     })
     return answer as Promise<ResultOf<Case>>
@@ -156,6 +178,7 @@ export class Session implements MasterPort {
     const closed = new FsError('EIO', 'The session is closed')
     this.#failed = closed
     this.#timer?.cancel()
+    this.#posting?.cancel()
     if (this.#attached) {
       this.#sendControl({ $case: 'goodbye', value: {} })
       this.#flush()
@@ -184,6 +207,8 @@ export class Session implements MasterPort {
   }
 
   #flush(): void {
+    this.#posting?.cancel()
+    this.#posting = undefined
     if (!this.#attached) return
     for (const frame of this.#outbox.take()) this.#link.send(frame)
   }
@@ -394,6 +419,7 @@ export class Session implements MasterPort {
     this.#failed = error
     this.#attached = false
     this.#timer?.cancel()
+    this.#posting?.cancel()
     this.#link.stop()
     this.#pending.failAll(error)
   }

@@ -262,6 +262,7 @@ export class FileWriter {
         range.data.length <= hashGroupBytes
           ? sealSmall(range.data, checksums)
           : await sealBlock(range.data, checksums, env.timers)
+      await this.#created()
       const unwanted = (): boolean => batch.cancelled || range.end === range.offset
       if (unwanted()) return
       const { data, chunk } = range
@@ -270,6 +271,15 @@ export class FileWriter {
       if (range.end > range.offset) batch.error ??= FsError.from(thrown)
     } finally {
       range.chunk.release()
+    }
+  }
+
+  /** Nothing is stored for a file that the master may yet fail to make. ESTALE if it did. */
+  async #created(): Promise<void> {
+    try {
+      await this.#context.attrs.creation(this.ino)
+    } catch (thrown) {
+      throw new FsError('ESTALE', messageOf(thrown), { cause: thrown })
     }
   }
 

@@ -21,8 +21,9 @@ export interface WriteBackOptions {
   readonly ageMs: number
 }
 
-/** Closed files wait this long for others to share a plan, a put and a sync with. */
-const closedDelayMs = 40
+/** Closed files wait this long, or until there are so many, to share a plan, a put and a sync. */
+const closedDelayMs = 400
+const closedMax = 256
 /** What is due within this is done together. */
 const togetherMs = 20
 const retryFirstMs = 1 * second
@@ -45,6 +46,8 @@ export class WriteBack implements WriteSchedule<FileWriter> {
   readonly #due = new Map<FileWriter, number>()
   /** Files with dirty bytes, sealed or not. */
   readonly #dirty = new Set<FileWriter>()
+  /** Closed files that are not sealed. */
+  readonly #closed = new Set<FileWriter>()
   /** Files whose last write-back failed, and the pause before the next try. */
   readonly #failing = new Map<FileWriter, number>()
   /** Files that may hold clean bytes for appends. */
@@ -92,12 +95,18 @@ export class WriteBack implements WriteSchedule<FileWriter> {
 
   closed(file: FileWriter): void {
     if (this.#failing.has(file)) return
+    this.#closed.add(file)
+    if (this.#closed.size >= closedMax) {
+      for (const one of [...this.#closed]) one.writeBack()
+      return
+    }
     const at = this.#clock.now() + closedDelayMs
     if (at < (this.#due.get(file) ?? Number.POSITIVE_INFINITY)) this.#setDue(file, at)
   }
 
   sealed(file: FileWriter): void {
     this.#due.delete(file)
+    this.#closed.delete(file)
     this.#withTail.add(file)
   }
 
@@ -108,6 +117,7 @@ export class WriteBack implements WriteSchedule<FileWriter> {
       return
     }
     this.#dirty.delete(file)
+    this.#closed.delete(file)
     this.#failing.delete(file)
     this.#due.delete(file)
     if (this.#dirty.size === 0) this.#arm(this.#clock.now() + trimAfterMs)
@@ -137,6 +147,7 @@ export class WriteBack implements WriteSchedule<FileWriter> {
   /** A file's state goes away. */
   forget(file: FileWriter): void {
     this.#withTail.delete(file)
+    this.#closed.delete(file)
     this.#due.delete(file)
     this.#failing.delete(file)
   }

@@ -72,6 +72,7 @@ export function needsOf(store: Store, op: Op): Need[] {
     case 'setLock':
     case 'reportDamage':
     case 'reserveSpace':
+    case 'reserveInos':
     case 'barrier':
     case 'closeOrphan':
       return []
@@ -111,8 +112,13 @@ export function grantsOf(op: Op, result: Result): Grant[] {
       ]
     case 'create': {
       const attr = result.$case === 'entry' ? result.value.attr : undefined
-      const lease = op.value.writeLease && attr !== undefined && isRegular(attr.mode) ? 'write' : 'read'
-      return [...(op.value.tmpfile ? [] : [read(op.value.parent)]), ...ofAttr(attr, lease)]
+      // A new directory is nobody else's yet either.
+      const writes =
+        attr !== undefined && (isRegular(attr.mode) ? op.value.writeLease : isDirectory(attr.mode))
+      const lease = writes ? 'write' : 'read'
+      // Who makes one file in a directory makes more, and need not wait for each (docs/design.md).
+      const parent: Grant = { ino: op.value.parent as Ino, lease: 'write' }
+      return [...(op.value.tmpfile ? [] : [parent]), ...ofAttr(attr, lease)]
     }
     case 'link':
       return [read(op.value.parent), read(op.value.ino)]
@@ -134,6 +140,7 @@ export function grantsOf(op: Op, result: Result): Grant[] {
     case 'setLock':
     case 'reportDamage':
     case 'reserveSpace':
+    case 'reserveInos':
     case 'barrier':
     case 'closeOrphan':
       return []

@@ -16,7 +16,7 @@ import { FsError } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import { symlinkBytesMax } from '../../core/limits.ts'
 import type { Create } from '../../wire/gen/cairn/v1/session.ts'
-import { type Inode, inodeFlag, wireAttr } from '../store/inodes.ts'
+import { type Inode, inodeFlag, isPlain, wireAttr } from '../store/inodes.ts'
 import type { Store } from '../store/store.ts'
 import { accessAclName, defaultAclName, encodeAcl, inheritAcl, parseAcl } from './acl.ts'
 import { checkName, existing, liveDirectory } from './checks.ts'
@@ -33,7 +33,7 @@ export function create(store: Store, op: Create, ctx: CommandContext): ResultOf<
   const entry = op.tmpfile ? undefined : store.dirents.find(parent.ino, op.name)
   if (entry !== undefined) return reply(reuse(existing(store, entry.ino), op), parent)
 
-  const inode = addInode(store, parent, op, ctx.time)
+  const inode = addInode(store, parent, op, ctx)
   if (op.tmpfile) {
     store.orphans.add(inode.ino, ctx.session)
     return reply(inode, parent)
@@ -47,7 +47,11 @@ export function create(store: Store, op: Create, ctx: CommandContext): ResultOf<
 
 const reply = (inode: Inode, parent: Inode): ResultOf<'entry'> => ({
   $case: 'entry',
-  value: { attr: wireAttr(inode), parent: wireAttr(parent) },
+  value: {
+    attr: wireAttr(inode),
+    parent: wireAttr(parent),
+    plainParent: isPlain(parent),
+  },
 })
 
 function checkForm(op: Create): void {
@@ -63,18 +67,18 @@ function checkForm(op: Create): void {
 
 /** open(2) with O_CREAT and without O_EXCL takes a file that somebody made meanwhile. */
 function reuse(found: Inode, op: Create): Inode {
-  if (op.exclusive || !isRegular(op.mode)) throw new FsError('EEXIST')
+  if (op.exclusive || op.ino !== 0n || !isRegular(op.mode)) throw new FsError('EEXIST')
   if (isDirectory(found.mode)) throw new FsError('EISDIR')
   if (!isRegular(found.mode)) throw new FsError('EEXIST')
   return found
 }
 
-function addInode(store: Store, parent: Inode, op: Create, time: bigint): Inode {
+function addInode(store: Store, parent: Inode, op: Create, { session, time }: CommandContext): Inode {
   const isDir = isDirectory(op.mode)
   const inherits = (parent.mode & S_ISGID) !== 0
   const type = op.mode & S_IFMT
   const inode: Inode = {
-    ino: store.inodes.issueIno(),
+    ino: op.ino === 0n ? store.inodes.issueIno() : store.inoRanges.take(session, op.ino),
     mode: type | (op.mode & 0o7777) | (inherits && isDir ? S_ISGID : 0),
     nlink: firstLinks(op),
     uid: op.uid,

@@ -4,7 +4,7 @@ import { FsError } from '../../core/errors.ts'
 import { nameBytesMax } from '../../core/limits.ts'
 import { getExtents, locate } from '../extents/get-extents.ts'
 import type { GetXattr, Lookup, ReadDir, ReadLink } from '../../wire/gen/cairn/v1/session.ts'
-import { wireAttr } from '../store/inodes.ts'
+import { isPlain, wireAttr } from '../store/inodes.ts'
 import type { Store } from '../store/store.ts'
 import { directory, existing } from './checks.ts'
 import { kindOf } from './xattr.ts'
@@ -46,7 +46,7 @@ function lookup(store: Store, op: Lookup): ResultOf<'entry'> {
   const parent = directory(store, op.parent)
   const entry = store.dirents.find(parent.ino, op.name)
   const attr = entry === undefined ? undefined : wireAttr(existing(store, entry.ino))
-  return { $case: 'entry', value: { attr, parent: wireAttr(parent) } }
+  return { $case: 'entry', value: { attr, parent: wireAttr(parent), plainParent: isPlain(parent) } }
 }
 
 function readDir(store: Store, op: ReadDir): ResultOf<'readDir'> {

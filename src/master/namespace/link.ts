@@ -2,7 +2,7 @@ import { isDirectory } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import { linksMax } from '../../core/limits.ts'
 import type { Link } from '../../wire/gen/cairn/v1/session.ts'
-import { type Inode, inodeFlag, wireAttr } from '../store/inodes.ts'
+import { type Inode, inodeFlag, isPlain, wireAttr } from '../store/inodes.ts'
 import type { Store } from '../store/store.ts'
 import { checkName, existing, liveDirectory } from './checks.ts'
 import type { CommandContext, ResultOf } from './context.ts'
@@ -23,7 +23,10 @@ export function link(store: Store, op: Link, ctx: CommandContext): ResultOf<'ent
   store.dirents.add(parent.ino, op.name, inode.ino, inode.mode)
   touchContent(parent, ctx.time)
   store.inodes.save(parent)
-  return { $case: 'entry', value: { attr: wireAttr(inode), parent: wireAttr(parent) } }
+  return {
+    $case: 'entry',
+    value: { attr: wireAttr(inode), parent: wireAttr(parent), plainParent: isPlain(parent) },
+  }
 }
 
 /** An inode without a name gets one only if it never had one and was not made with O_EXCL. */

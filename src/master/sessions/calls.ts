@@ -15,7 +15,7 @@ import type { Ino, NodeId } from '../../core/ids.ts'
 import { minute } from '../../core/units.ts'
 import { attrFromWireIfPresent, errorToWire, leaseFromWire, leaseToWire } from '../../wire/attr.ts'
 import { type Acquire, type Call, type LeaseKind, Reply } from '../../wire/gen/cairn/v1/session.ts'
-import { toIno, u64 } from '../../wire/validate.ts'
+import { toIno, u32, u64 } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
 import { type Grant, grantsOf, needsOf } from '../leases/needs.ts'
 import type { LeaseTable } from '../leases/lease-table.ts'
@@ -31,6 +31,8 @@ import type { ParkedCall, Session, SessionRegistry } from './session-registry.ts
 
 /** A client's time may lie behind ours by what a call can have waited, never ahead. */
 const timeBehindMs = 10 * minute
+/** Most inode numbers that a session is given at once. */
+const inosMax = 10_000
 
 export interface CallParts {
   readonly turn: Turn
@@ -356,6 +358,13 @@ export class Calls {
         const freeing = this.#parts.isFreeing()
         const bytes = space.reserve(session, u64(op.value.bytes, 'reserve_space.bytes'), freeing)
         return { $case: 'reserveSpace', value: { bytes: BigInt(bytes), freeing } }
+      }
+      case 'reserveInos': {
+        const count = u32(op.value.count, 'reserve_inos.count', inosMax, 1)
+        return {
+          $case: 'reserveInos',
+          value: { first: turn.store.inoRanges.reserve(session.id, count), count },
+        }
       }
       case 'barrier':
         return done

@@ -141,6 +141,7 @@ export class SessionRegistry {
     if (session.connection !== undefined) this.#byConnection.delete(session.connection)
     store.sessions.ended(session.id)
     store.replies.sessionEnded(session.id)
+    store.inoRanges.sessionEnded(session.id)
   }
 
   /** Sessions that have been silent for longer than their lease. */

@@ -53,10 +53,10 @@ export class Counters {
     this.#totals = Object.fromEntries(totals.map(name => [name, stored.get(name) ?? 0n])) as Totals
   }
 
-  /** Issues the next id of a kind. */
-  issue(name: IdCounter): bigint {
+  /** Issues the next id of a kind, or the first of `count` in sequence. */
+  issue(name: IdCounter, count = 1): bigint {
     const value = must(this.#ids.get(name), name)
-    this.#ids.set(name, value + 1n)
+    this.#ids.set(name, value + BigInt(count))
     this.#dirty.add(name)
     return value
   }

@@ -87,6 +87,9 @@ function fromRow(row: Row): Inode {
   }
 }
 
+/** What is made in the directory gets its mode less the umask. */
+export const isPlain = (directory: Inode): boolean => (directory.flags & inodeFlag.defaultAcl) === 0
+
 /** As the wire shows it. Beyond ext4's limit a directory's count is 1, "not known", as ext4 has it. */
 export function wireAttr(inode: Inode): Attr {
   return {

@@ -19,6 +19,7 @@ import { Extents } from './extents.ts'
 import { applicationId, type Format, FormatTable } from './format.ts'
 import { Goals } from './goals.ts'
 import { Inodes } from './inodes.ts'
+import { InoRanges } from './ino-ranges.ts'
 import { Nodes } from './nodes.ts'
 import { Orphans } from './orphans.ts'
 import { Replicas } from './replicas.ts'
@@ -32,6 +33,7 @@ const schema = [
   FormatTable,
   Counters,
   Inodes,
+  InoRanges,
   Dirents,
   Symlinks,
   Xattrs,
@@ -71,6 +73,7 @@ export class Store implements Disposable {
   readonly format: FormatTable
   readonly counters: Counters
   readonly inodes: Inodes
+  readonly inoRanges: InoRanges
   readonly dirents: Dirents
   readonly symlinks: Symlinks
   readonly xattrs: Xattrs
@@ -143,6 +146,7 @@ export class Store implements Disposable {
     this.format = new FormatTable(db)
     this.counters = new Counters(db)
     this.inodes = new Inodes(db, this.counters)
+    this.inoRanges = new InoRanges(db, this.counters)
     this.dirents = new Dirents(db, this.counters)
     this.symlinks = new Symlinks(db)
     this.xattrs = new Xattrs(db)
@@ -173,6 +177,7 @@ export class Store implements Disposable {
 
   /** Everything since `begin` is on the disk when this returns. After a throw: `rollback`. */
   commit(): void {
+    this.inoRanges.write()
     this.counters.write()
     this.#commit.run()
     this.counters.written()

@@ -65,6 +65,7 @@ export class Run {
       directory: `/p${index}`,
       tree: new Tree(),
       unanswered: undefined,
+      promised: [],
       made: false,
       files: 0,
       changes: 0,
@@ -195,6 +196,7 @@ export class Run {
   }
 
   async #unmount(): Promise<boolean> {
+    for (const program of this.#programs) program?.noteSession()
     for (const [index, mount] of this.#cluster.mounts.entries()) {
       if (this.#prng.chance(0.5)) {
         this.#crashMount(index)
@@ -210,6 +212,7 @@ export class Run {
         this.#world.fail('an unmount ends', mount.name)
         return false
       }
+      if (!this.#disturbed) for (const at of this.#memoriesOf(index)) this.#memories[at]?.promised.splice(0)
     }
     return true
   }

@@ -2,6 +2,7 @@ import { FsError } from '../../core/errors.ts'
 import type { OpenedFile, OpenHow } from '../kernel/file-io.ts'
 import { FileModel, punched, truncated, written } from '../model/file-model.ts'
 import { bytesOf } from './contents.ts'
+import { keepPromises } from './memory.ts'
 import type { NameWork } from './name-work.ts'
 import { dataErrors, type OpenFile, type ProgramState, sessionErrors } from './program-state.ts'
 
@@ -68,6 +69,9 @@ export class FileWork {
     if (how.create !== true) return
     const file = new FileModel(this.#state.memory.files++)
     let opened: OpenedFile | undefined
+    const { memory, session } = this.#state
+    const promised = { session, file, before: memory.tree.clone() }
+    const earlier = [...memory.promised]
     const made = await this.#names.change(
       'create',
       path,
@@ -76,8 +80,15 @@ export class FileWork {
         opened = await this.#state.mount.io.open(this.#state.at(path), how, this.#state.pid)
       },
     )
-    if (!made || opened === undefined) return
+    if (opened === undefined) return
+    if (!made) {
+      // Under a session that died meanwhile.
+      await this.#state.mount.io.close(opened).catch(() => undefined)
+      return
+    }
     file.ino = opened.inode.ino
+    // It may be a promise yet, like those before it.
+    memory.promised = [...earlier, promised]
     this.#state.open.push({ file, opened, how })
   }
 
@@ -89,7 +100,9 @@ export class FileWork {
     if (how.truncate === true) await this.#data(file, `open ${path} O_TRUNC`, () => Buffer.alloc(0), call)
     else {
       const error = await this.#state.call(`open ${path}`, call)
-      if (error !== undefined) this.#state.checkFailure(`open ${path}`, error, sessionErrors)
+      this.#state.noteSession()
+      if (error !== undefined && !this.#state.namesUncertain)
+        this.#state.checkFailure(`open ${path}`, error, sessionErrors)
     }
     if (opened === undefined) return
     if (file.ino !== opened.inode.ino)
@@ -148,7 +161,7 @@ export class FileWork {
     const done = await this.#data(file, what, change, () =>
       this.#state.mount.io.write(opened, offset, Buffer.from(data)),
     )
-    if (done && how.sync === true) file.synced()
+    if (done && how.sync === true) this.#synced(file)
   }
 
   async #fsync({ file, opened }: OpenFile): Promise<void> {
@@ -157,13 +170,18 @@ export class FileWork {
       this.#state.mount.io.fsync(opened, this.#state.prng.chance(0.5)),
     )
     if (error === undefined) {
-      this.#state.noteSession()
-      file.synced()
+      if (!this.#state.noteSession()) this.#synced(file)
+      else file.synced()
       return
     }
     this.#state.noteSession()
     this.#state.checkFailure(what, error, dataErrors)
     file.lostUnsynced()
+  }
+
+  #synced(file: FileModel): void {
+    file.synced()
+    keepPromises(this.#state.memory, file)
   }
 
   async #truncate({ file, opened }: OpenFile): Promise<void> {

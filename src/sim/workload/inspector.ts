@@ -3,7 +3,7 @@ import { FsError } from '../../core/errors.ts'
 import type { Mounted } from '../cluster/mount-machine.ts'
 import type { FileModel } from '../model/file-model.ts'
 import type { Tree } from '../model/tree.ts'
-import { agrees, type Found, type Memory, outline, outlineFound } from './memory.ts'
+import { agrees, type Found, type Memory, outline, outlineFound, possibleTrees } from './memory.ts'
 
 /** Compares what a mount shows with what is known. Each finding is a line; system calls that fail throw. */
 export class Inspector {
@@ -20,7 +20,6 @@ export class Inspector {
    * names are neither those before nor those after it.
    */
   async settleNames(memory: Memory): Promise<string | undefined> {
-    const { unanswered } = memory
     memory.changes += 1
     if (!memory.made) {
       memory.made = await this.#exists(memory.directory)
@@ -28,17 +27,14 @@ export class Inspector {
       return undefined
     }
     const found = await this.walk(memory.directory)
-    const changed = memory.tree.clone()
-    unanswered?.names?.(changed)
+    const trees = [...possibleTrees(memory, this.#mount.session.identity.session)]
     memory.unanswered = undefined
-    if (agrees(memory.tree, found)) return undefined
-    const expected = outline(memory.tree)
-    if (unanswered?.names !== undefined && agrees(changed, found)) {
-      memory.tree = changed
-      return undefined
-    }
-    const or = unanswered?.names === undefined ? '' : `; or ${outline(changed)}`
-    return `${memory.directory} has ${outlineFound(found)}; expected ${expected}${or}`
+    memory.promised = []
+    const tree = trees.find(possible => agrees(possible, found))
+    if (tree === undefined)
+      return `${memory.directory} has ${outlineFound(found)}; expected ${trees.map(outline).join('; or ')}`
+    memory.tree = tree
+    return undefined
   }
 
   /** Reads every file; what it finds is what they contain from now on. */

@@ -1,6 +1,6 @@
 import type { Ino } from '../../core/ids.ts'
 import type { FileModel } from '../model/file-model.ts'
-import type { Tree, TreeChange, TreeNode } from '../model/tree.ts'
+import { errnoOf, type Tree, type TreeChange, type TreeNode } from '../model/tree.ts'
 
 /** What was asked and not yet answered when the machine stopped: it may have happened. */
 export interface Unanswered {
@@ -9,12 +9,21 @@ export interface Unanswered {
   readonly data?: { readonly file: FileModel; readonly change: (content: Buffer) => Buffer }
 }
 
+/** A file that was made and not yet stored for sure: its session's death may take it, and those after it. */
+export interface Promised {
+  readonly session: bigint
+  readonly file: FileModel
+  readonly before: Tree
+}
+
 /** What is known of one directory that one program works in. It outlives the program. */
 export interface Memory {
   /** Path of the directory. */
   readonly directory: string
   tree: Tree
   unanswered: Unanswered | undefined
+  /** Oldest first. */
+  promised: Promised[]
   /** Its directory was made for sure. */
   made: boolean
   files: number
@@ -28,6 +37,26 @@ export interface Found {
   readonly path: string
   readonly kind: TreeNode['kind']
   readonly ino: Ino
+}
+
+/** What the names may be, the likeliest first, as seen in a session. */
+export function* possibleTrees(memory: Memory, session: bigint): Generator<Tree> {
+  const lost = memory.promised.filter(promised => promised.session !== session).map(({ before }) => before)
+  for (const tree of [memory.tree, ...lost.reverse()]) {
+    yield tree
+    const { names } = memory.unanswered ?? {}
+    if (names === undefined || errnoOf(tree, names) !== undefined) continue
+    const changed = tree.clone()
+    names(changed)
+    yield changed
+  }
+}
+
+/** The file is stored, and so is all that was made before it. */
+export function keepPromises(memory: Memory, upTo?: FileModel): void {
+  const at =
+    upTo === undefined ? memory.promised.length : memory.promised.findIndex(({ file }) => file === upTo) + 1
+  memory.promised.splice(0, at)
 }
 
 /** Whether names lead where a tree says; what inodes its files have is remembered then. */

@@ -1,5 +1,6 @@
 import type { Mounted } from '../cluster/mount-machine.ts'
 import { errnoOf, type TreeChange } from '../model/tree.ts'
+import { keepPromises } from './memory.ts'
 import { Observer } from './observer.ts'
 import { dataErrors, type ProgramState, sessionErrors } from './program-state.ts'
 
@@ -55,31 +56,38 @@ export class NameWork {
     const applied: TreeChange = tree => change(tree, path)
     const expected = errnoOf(memory.tree, applied)
     const before = this.#state.sessionNow
-    if (expected === undefined) memory.unanswered = { session: this.#state.session, names: applied }
+    memory.unanswered = { session: this.#state.session, names: applied }
     memory.changes += 1
     const error = await this.#state.call(`${what} ${path}`, () =>
       call(this.#state.mount.names, this.#state.at(path)),
     )
     this.#state.noteSession()
+    if (this.#state.namesUncertain) {
+      await this.#state.settleNames('names survive the end of a session', `${what} ${path}`)
+      return false
+    }
     if (error === undefined) {
       memory.unanswered = undefined
       if (expected !== undefined)
         this.#state.wrong('answers are right', `${what} ${path} succeeded, expected ${expected}`)
-      else applied(memory.tree)
+      else {
+        // Whatever was made before it is stored, since all is done in order.
+        keepPromises(memory)
+        applied(memory.tree)
+      }
       return expected === undefined
     }
-    if (error.code === expected) return false
+    if (error.code === expected) {
+      memory.unanswered = undefined
+      return false
+    }
     const lost = this.#state.sessionNow !== before && sessionErrors.has(error.code)
     if (!lost && !(dataErrors.has(error.code) && this.#state.rules.dataMayFail() && mayStoreData(what)))
       this.#state.wrong(
         'answers are right',
         `${what} ${path}: ${error.code} (${error.message}), expected ${expected ?? 'success'}`,
       )
-    await this.#state.insist(`settle after ${what}`, async () => {
-      const wrong = await this.#state.inspector.settleNames(memory)
-      if (wrong !== undefined)
-        this.#state.wrong('a command happens once or not at all', `${what} ${path}: ${wrong}`)
-    })
+    await this.#state.settleNames('a command happens once or not at all', `${what} ${path}`)
     return false
   }
 
@@ -99,6 +107,8 @@ export class NameWork {
         ({ name }) => name,
       )
     })
+    this.#state.noteSession()
+    if (this.#state.namesUncertain) return
     if (error !== undefined) this.#state.checkFailure(`readdir ${path}`, error, sessionErrors)
     else if (found.sort().join() !== [...node.names.keys()].sort().join())
       this.#state.wrong(
@@ -130,6 +140,7 @@ export class NameWork {
       links = attr.nlink
     })
     this.#state.noteSession()
+    if (this.#state.namesUncertain) return
     if (error !== undefined) {
       const gone = error.code === 'ENOENT' || error.code === 'ENOTDIR'
       if (!gone || node !== undefined) this.#state.checkFailure(`stat ${path}`, error, sessionErrors)

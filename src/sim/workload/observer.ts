@@ -38,8 +38,9 @@ export class Observer {
     return node.kind === 'file' ? this.#lookAtFile(neighbour, path, node.file) : undefined
   }
 
-  async #lookAtNames({ memory }: Neighbour): Promise<string | undefined> {
+  async #lookAtNames({ memory, uncertain }: Neighbour): Promise<string | undefined> {
     if (!memory.made || memory.unanswered?.names !== undefined) return undefined
+    if (uncertain && memory.promised.length > 0) return undefined
     const { changes } = memory
     const found = await this.#inspector.walk(memory.directory).catch((error: unknown) => {
       if (error instanceof FsError && memory.changes !== changes) return undefined
@@ -55,6 +56,7 @@ export class Observer {
     file: FileModel,
   ): Promise<string | undefined> {
     if (memory.unanswered?.names !== undefined) return undefined
+    if (uncertain && memory.promised.length > 0) return undefined
     const { changes } = memory
     const watch = file.watch(uncertain)
     const underWay = memory.unanswered?.data

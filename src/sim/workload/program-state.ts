@@ -76,6 +76,19 @@ export class ProgramState {
     return identity.session === 0n ? incarnation + 0.5 : incarnation
   }
 
+  /** A session died with files that were promised under it: which names there are must be looked up. */
+  get namesUncertain(): boolean {
+    return this.memory.promised.some(({ session }) => session !== this.session)
+  }
+
+  /** Looks which of the names that are possible there are. */
+  async settleNames(invariant: string, after: string): Promise<void> {
+    await this.insist(`settle after ${after}`, async () => {
+      const wrong = await this.inspector.settleNames(this.memory)
+      if (wrong !== undefined) this.wrong(invariant, `${after}: ${wrong}`)
+    })
+  }
+
   /** The session that our data was written under is dead: what was not synced may be lost. */
   noteSession(): boolean {
     const now = this.sessionNow

@@ -31,6 +31,11 @@ export class Program {
     this.#stopping = true
   }
 
+  /** If the session died, what was not synced under it may be lost; also after the program has ended. */
+  noteSession(): void {
+    this.#state.noteSession()
+  }
+
   async run(): Promise<void> {
     await this.#settle()
     while (!this.#stopping) {
@@ -44,16 +49,12 @@ export class Program {
   /** After a start: the names must be those before or after what was not answered; so must the files. */
   async #settle(): Promise<void> {
     const memory = this.#state.memory
-    const { unanswered } = memory
     // Until its session is dead, what was asked before the crash may still happen.
     this.#state.doing = 'wait for the end of the old session'
-    if (unanswered !== undefined)
-      while (this.#state.rules.sessionLives(unanswered.session))
+    for (const old of [memory.unanswered, ...memory.promised])
+      while (old !== undefined && this.#state.rules.sessionLives(old.session))
         await this.#state.mount.env.delay(0.5 * second)
-    await this.#state.insist('settle', async () => {
-      const wrong = await this.#state.inspector.settleNames(memory)
-      if (wrong !== undefined) this.#state.wrong('names survive a crash', wrong)
-    })
+    await this.#state.settleNames('names survive a crash', 'the start')
     if (!memory.made) {
       await this.#state.insist('begin', async () => {
         await this.#state.mount.names.mkdir(memory.directory, this.#state.pid).catch((error: unknown) => {
@@ -77,6 +78,8 @@ export class Program {
 
   async #step(): Promise<void> {
     this.#state.noteSession()
+    if (this.#state.namesUncertain)
+      await this.#state.settleNames('names survive the end of a session', 'the end of a session')
     const prng = this.#state.prng
     const roll = prng.unit()
     if (roll < 0.05)

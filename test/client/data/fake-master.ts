@@ -160,6 +160,10 @@ export class FakeMaster implements MasterPort, AttrPort {
     return this.#known.get(number) ?? this.attrOf(number)
   }
 
+  creation(): undefined {
+    return undefined
+  }
+
   noteCommitted(attr: Attr): void {
     this.#known.set(attr.ino, attr)
   }

@@ -209,6 +209,7 @@ export interface Call {
     | { $case: "reportDamage"; value: ReportDamage }
     | { $case: "reserveSpace"; value: ReserveSpace }
     | { $case: "barrier"; value: Barrier }
+    | { $case: "reserveInos"; value: ReserveInos }
     | //
     /** Commands. */
     { $case: "create"; value: Create }
@@ -250,6 +251,7 @@ export interface Reply {
     | { $case: "reserveSpace"; value: ReserveSpaceReply }
     | { $case: "acquire"; value: AcquireReply }
     | { $case: "clone"; value: CloneReply }
+    | { $case: "reserveInos"; value: ReserveInosReply }
     | undefined;
 }
 
@@ -267,7 +269,11 @@ export interface Lookup {
  */
 export interface EntryReply {
   attr: Attr | undefined;
-  parent: Attr | undefined;
+  parent:
+    | Attr
+    | undefined;
+  /** Of Create: the directory has no default ACL, so what is made in it gets its mode less the umask. */
+  plainParent: boolean;
 }
 
 export interface GetAttr {
@@ -331,6 +337,21 @@ export interface Create {
   time: bigint;
   /** Grant a write lease on the new file. */
   writeLease: boolean;
+  /**
+   * A number that was reserved for this session: the file was promised to a program already, under a write
+   * lease on the directory. EEXIST if the name exists, `exclusive` or not. 0: the master chooses.
+   */
+  ino: bigint;
+}
+
+/** Inode numbers that only this session may use, each once and in rising order. */
+export interface ReserveInos {
+  count: number;
+}
+
+export interface ReserveInosReply {
+  first: bigint;
+  count: number;
 }
 
 export interface Link {
@@ -2275,6 +2296,9 @@ export const Call: MessageFns<Call> = {
       case "barrier":
         Barrier.encode(message.op.value, writer.uint32(210).fork()).join();
         break;
+      case "reserveInos":
+        ReserveInos.encode(message.op.value, writer.uint32(218).fork()).join();
+        break;
       case "create":
         Create.encode(message.op.value, writer.uint32(322).fork()).join();
         break;
@@ -2467,6 +2491,14 @@ export const Call: MessageFns<Call> = {
             }
 
             message.op = { $case: "barrier", value: Barrier.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 27: {
+            if (tag !== 218) {
+              break;
+            }
+
+            message.op = { $case: "reserveInos", value: ReserveInos.decode(reader, reader.uint32()) };
             continue;
           }
           case 40: {
@@ -2678,6 +2710,12 @@ export const Call: MessageFns<Call> = {
         }
         break;
       }
+      case "reserveInos": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "reserveInos", value: ReserveInos.fromPartial(object.op.value) };
+        }
+        break;
+      }
       case "create": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "create", value: Create.fromPartial(object.op.value) };
@@ -2821,6 +2859,9 @@ export const Reply: MessageFns<Reply> = {
         break;
       case "clone":
         CloneReply.encode(message.result.value, writer.uint32(170).fork()).join();
+        break;
+      case "reserveInos":
+        ReserveInosReply.encode(message.result.value, writer.uint32(178).fork()).join();
         break;
     }
     return writer;
@@ -3007,6 +3048,14 @@ export const Reply: MessageFns<Reply> = {
             message.result = { $case: "clone", value: CloneReply.decode(reader, reader.uint32()) };
             continue;
           }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.result = { $case: "reserveInos", value: ReserveInosReply.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3141,6 +3190,12 @@ export const Reply: MessageFns<Reply> = {
         }
         break;
       }
+      case "reserveInos": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "reserveInos", value: ReserveInosReply.fromPartial(object.result.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -3260,7 +3315,7 @@ export const Lookup: MessageFns<Lookup> = {
 };
 
 function createBaseEntryReply(): EntryReply {
-  return { attr: undefined, parent: undefined };
+  return { attr: undefined, parent: undefined, plainParent: false };
 }
 
 export const EntryReply: MessageFns<EntryReply> = {
@@ -3270,6 +3325,9 @@ export const EntryReply: MessageFns<EntryReply> = {
     }
     if (message.parent !== undefined) {
       Attr.encode(message.parent, writer.uint32(18).fork()).join();
+    }
+    if (message.plainParent !== false) {
+      writer.uint32(24).bool(message.plainParent);
     }
     return writer;
   },
@@ -3303,6 +3361,14 @@ export const EntryReply: MessageFns<EntryReply> = {
             message.parent = Attr.decode(reader, reader.uint32());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.plainParent = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3324,6 +3390,7 @@ export const EntryReply: MessageFns<EntryReply> = {
     message.parent = (object.parent !== undefined && object.parent !== null)
       ? Attr.fromPartial(object.parent)
       : undefined;
+    message.plainParent = object.plainParent ?? false;
     return message;
   },
 };
@@ -3856,6 +3923,7 @@ function createBaseCreate(): Create {
     tmpfile: false,
     time: 0n,
     writeLease: false,
+    ino: 0n,
   };
 }
 
@@ -3902,6 +3970,12 @@ export const Create: MessageFns<Create> = {
     }
     if (message.writeLease !== false) {
       writer.uint32(96).bool(message.writeLease);
+    }
+    if (message.ino !== 0n) {
+      if (BigInt.asUintN(64, message.ino) !== message.ino) {
+        throw new globalThis.Error("value provided for field message.ino of type uint64 too large");
+      }
+      writer.uint32(104).uint64(message.ino);
     }
     return writer;
   },
@@ -4015,6 +4089,14 @@ export const Create: MessageFns<Create> = {
             message.writeLease = reader.bool();
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.ino = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4044,6 +4126,132 @@ export const Create: MessageFns<Create> = {
     message.tmpfile = object.tmpfile ?? false;
     message.time = (object.time !== undefined && object.time !== null) ? BigInt(object.time) : 0n;
     message.writeLease = object.writeLease ?? false;
+    message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
+    return message;
+  },
+};
+
+function createBaseReserveInos(): ReserveInos {
+  return { count: 0 };
+}
+
+export const ReserveInos: MessageFns<ReserveInos> = {
+  encode(message: ReserveInos, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.count !== 0) {
+      writer.uint32(8).uint32(message.count);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReserveInos {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReserveInos();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.count = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReserveInos>, I>>(base?: I): ReserveInos {
+    return ReserveInos.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReserveInos>, I>>(object: I): ReserveInos {
+    const message = createBaseReserveInos();
+    message.count = object.count ?? 0;
+    return message;
+  },
+};
+
+function createBaseReserveInosReply(): ReserveInosReply {
+  return { first: 0n, count: 0 };
+}
+
+export const ReserveInosReply: MessageFns<ReserveInosReply> = {
+  encode(message: ReserveInosReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.first !== 0n) {
+      if (BigInt.asUintN(64, message.first) !== message.first) {
+        throw new globalThis.Error("value provided for field message.first of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.first);
+    }
+    if (message.count !== 0) {
+      writer.uint32(16).uint32(message.count);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReserveInosReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReserveInosReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.first = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.count = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReserveInosReply>, I>>(base?: I): ReserveInosReply {
+    return ReserveInosReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReserveInosReply>, I>>(object: I): ReserveInosReply {
+    const message = createBaseReserveInosReply();
+    message.first = (object.first !== undefined && object.first !== null) ? BigInt(object.first) : 0n;
+    message.count = object.count ?? 0;
     return message;
   },
 };

@@ -1,0 +1,121 @@
+import test from 'ava'
+import { FsError } from '#src/core/errors.ts'
+import { type Ino, rootIno } from '#src/core/ids.ts'
+import { deferred } from '#src/client/waiting.ts'
+import { directory, file, make, type Mount, Mounts, name, root, writing } from './mounts-fixture.ts'
+
+const codeOf = async (work: () => unknown): Promise<string> => {
+  try {
+    await work()
+    return 'none'
+  } catch (thrown) {
+    return thrown instanceof FsError ? thrown.code : String(thrown)
+  }
+}
+
+/** A directory in which files can be promised: the mount has its write lease, and numbers to give. */
+async function begin(mount: Mount, mode = 0o755, gid = 0): Promise<Ino> {
+  const { attr } = await mount.fs.mkdir(rootIno, name('d'), directory(mode), { ...root, gid })
+  await make(mount, attr.ino, 'first')
+  await mount.session.call({ $case: 'barrier', value: {} }, 'done')
+  mount.calls.length = 0
+  return attr.ino
+}
+
+test('a file is there before the master was asked, and is then as it was shown', async t => {
+  await using mounts = await Mounts.start()
+  const [a, b] = [await mounts.mount(), await mounts.mount()]
+  const parent = await begin(a, 0o2775, 7)
+  // The master hears nothing while this holds.
+  const { promise: held, resolve: letGo } = deferred<undefined>()
+  const post = a.session.post.bind(a.session)
+  const posted: Promise<unknown>[] = []
+  a.session.post = async (op, expect) => {
+    await held
+    const answer = post(op, expect)
+    posted.push(answer)
+    return answer
+  }
+  const before = (await a.fs.getattr(parent)).attr
+  const { entry } = await a.fs.create(parent, name('f'), file(0o666), writing, true, {
+    ...root,
+    uid: 5,
+    gid: 9,
+  })
+  t.deepEqual(a.calls, [])
+  const after = (await a.fs.getattr(parent)).attr
+  t.true(after.mtime > before.mtime && after.ctime === after.mtime)
+  t.is((await a.fs.lookup(parent, name('f'))).attr?.ino, entry.attr.ino)
+  letGo(undefined)
+  await a.files.flushAll()
+  t.is(posted.length, 1)
+  a.session.post = post
+  t.is(await codeOf(() => a.fs.mknod(parent, name('f'), file(), root)), 'EEXIST')
+  const seen = (await b.fs.lookup(parent, name('f'))).attr
+  t.deepEqual(seen, entry.attr)
+  t.is(seen?.mode, 0o100644)
+  t.deepEqual([seen?.uid, seen?.gid], [5, 7])
+  t.deepEqual((await b.fs.getattr(parent)).attr, after)
+})
+
+test('files are promised in order: the last word on the directory is never older than what was shown', async t => {
+  await using mounts = await Mounts.start()
+  const [a, b] = [await mounts.mount(), await mounts.mount()]
+  const parent = await begin(a)
+  let last = 0n
+  for (let n = 0; n < 300; n++) {
+    await a.fs.mknod(parent, name(`n${n}`), file(), root)
+    const { mtime } = (await a.fs.getattr(parent)).attr
+    t.true(mtime >= last)
+    last = mtime
+    if (n % 50 === 0) await new Promise(resolve => setImmediate(resolve))
+  }
+  t.is((await b.fs.getattr(parent)).attr.mtime, last)
+  const found = new Set<string>()
+  const { handle } = b.fs.opendir(parent)
+  await b.fs.readdir(parent, handle, 0n, false, entry => found.add(entry.name) === found)
+  t.is(found.size, 303)
+  t.true(a.calls.filter(call => call === 'create').length === 300)
+})
+
+test('another mount that looks finds what was promised', async t => {
+  await using mounts = await Mounts.start()
+  const [a, b] = [await mounts.mount(), await mounts.mount()]
+  const parent = await begin(a)
+  for (let n = 0; n < 20; n++) {
+    const { attr } = await a.fs.mknod(parent, name(`n${n}`), file(), root)
+    t.is((await b.fs.lookup(parent, name(`n${n}`))).attr?.ino, attr.ino)
+    // Whoever comes second is told so.
+    t.is(await codeOf(() => b.fs.mknod(parent, name(`n${n}`), file(), root)), 'EEXIST')
+  }
+})
+
+test('a default ACL is obeyed from the first file on', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const parent = await begin(a)
+  // user::rw-, group::---, other::---
+  const acl = Buffer.from('0200000001000600ffffffff04000000ffffffff20000000ffffffff', 'hex')
+  await a.fs.setxattr(parent, name('system.posix_acl_default'), acl, 'set', false)
+  const { attr } = await a.fs.mknod(parent, name('f'), file(0o666), root)
+  t.is(attr.mode, 0o100600)
+})
+
+test('a file that the master will not make is EIO to who asks, gone from the directory, and told to fsync of that', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const parent = await begin(a)
+  const post = a.session.post.bind(a.session)
+  a.session.post = async () => {
+    await new Promise(resolve => setImmediate(resolve))
+    throw new FsError('ENOSPC', 'planted')
+  }
+  const { ino, handle } = await make(a, parent, 'f', 'text')
+  a.session.post = post
+  t.is(await codeOf(() => a.fs.fsync(ino, handle)), 'EIO')
+  t.is(await codeOf(() => a.fs.fsyncdir(parent)), 'EIO')
+  t.is(await codeOf(() => a.fs.fsyncdir(parent)), 'none')
+  t.is((await a.fs.lookup(parent, name('f'))).attr, undefined)
+  t.true(a.forgotten.includes('names'))
+  a.fs.release(ino, handle, undefined)
+})
