@@ -73,6 +73,7 @@ export function needsOf(store: Store, op: Op): Need[] {
     case 'reportDamage':
     case 'reserveSpace':
     case 'barrier':
+    case 'endSession':
     case 'closeOrphan':
       return []
   }
@@ -135,6 +136,7 @@ export function grantsOf(op: Op, result: Result): Grant[] {
     case 'reportDamage':
     case 'reserveSpace':
     case 'barrier':
+    case 'endSession':
     case 'closeOrphan':
       return []
   }

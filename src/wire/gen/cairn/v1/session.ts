@@ -209,6 +209,7 @@ export interface Call {
     | { $case: "reportDamage"; value: ReportDamage }
     | { $case: "reserveSpace"; value: ReserveSpace }
     | { $case: "barrier"; value: Barrier }
+    | { $case: "endSession"; value: EndSession }
     | //
     /** Commands. */
     { $case: "create"; value: Create }
@@ -616,6 +617,16 @@ export interface ReportDamage {
 
 /** Answered when everything that this session sent before is on the master's disk (fsync of a directory). */
 export interface Barrier {
+}
+
+/**
+ * The process of that session has died. Who says so has its secret, and so may end it: what it held is free
+ * without waiting for its lease to run out. Done also when there is no such session any more.
+ */
+export interface EndSession {
+  session: bigint;
+  epoch: bigint;
+  secret: Uint8Array;
 }
 
 export interface Acquire {
@@ -2275,6 +2286,9 @@ export const Call: MessageFns<Call> = {
       case "barrier":
         Barrier.encode(message.op.value, writer.uint32(210).fork()).join();
         break;
+      case "endSession":
+        EndSession.encode(message.op.value, writer.uint32(218).fork()).join();
+        break;
       case "create":
         Create.encode(message.op.value, writer.uint32(322).fork()).join();
         break;
@@ -2467,6 +2481,14 @@ export const Call: MessageFns<Call> = {
             }
 
             message.op = { $case: "barrier", value: Barrier.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 27: {
+            if (tag !== 218) {
+              break;
+            }
+
+            message.op = { $case: "endSession", value: EndSession.decode(reader, reader.uint32()) };
             continue;
           }
           case 40: {
@@ -2675,6 +2697,12 @@ export const Call: MessageFns<Call> = {
       case "barrier": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "barrier", value: Barrier.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "endSession": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "endSession", value: EndSession.fromPartial(object.op.value) };
         }
         break;
       }
@@ -7379,6 +7407,91 @@ export const Barrier: MessageFns<Barrier> = {
   },
   fromPartial<I extends Exact<DeepPartial<Barrier>, I>>(_: I): Barrier {
     const message = createBaseBarrier();
+    return message;
+  },
+};
+
+function createBaseEndSession(): EndSession {
+  return { session: 0n, epoch: 0n, secret: new Uint8Array(0) };
+}
+
+export const EndSession: MessageFns<EndSession> = {
+  encode(message: EndSession, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== 0n) {
+      if (BigInt.asUintN(64, message.session) !== message.session) {
+        throw new globalThis.Error("value provided for field message.session of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.session);
+    }
+    if (message.epoch !== 0n) {
+      if (BigInt.asUintN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.epoch);
+    }
+    if (message.secret.length !== 0) {
+      writer.uint32(26).bytes(message.secret);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EndSession {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndSession();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.session = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.epoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.secret = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<EndSession>, I>>(base?: I): EndSession {
+    return EndSession.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EndSession>, I>>(object: I): EndSession {
+    const message = createBaseEndSession();
+    message.session = (object.session !== undefined && object.session !== null) ? BigInt(object.session) : 0n;
+    message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
+    message.secret = object.secret ?? new Uint8Array(0);
     return message;
   },
 };
