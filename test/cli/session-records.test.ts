@@ -21,7 +21,7 @@ async function process(t: ExecutionContext, folder: string, session: number): Pr
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   t.teardown(() => child.kill('SIGKILL'))
-  await new Promise(resolve => child.stdout?.once('data', resolve))
+  await new Promise(resolve => child.stdout.once('data', resolve))
   return child
 }
 
