@@ -18,6 +18,8 @@ const idleMs = 60 * second
 const silentPenaltyMs = 10 * second
 const brokenPenaltyMs = 1 * second
 
+const brokenCodes: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE'])
+
 export class BlockStreams {
   readonly #env: Env
   readonly #network: Network
@@ -69,7 +71,7 @@ export class BlockStreams {
   /** A call to the node failed in a way that says something about the node. */
   noteFailure(node: bigint, error: FsError): void {
     const silent = error.code === 'ETIMEDOUT'
-    const broken = error.code === 'ECONNREFUSED' || error.code === 'EPIPE'
+    const broken = brokenCodes.has(error.code)
     if (!silent && !broken) return
     const until = this.#env.clock.now() + (silent ? silentPenaltyMs : brokenPenaltyMs)
     this.#penalties.set(node, { until, silent })

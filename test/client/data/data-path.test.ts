@@ -291,3 +291,34 @@ test('a write past the largest size is EFBIG and one at a huge offset costs no m
   t.is(await env.run(file.seek(5, 'data')), 8 * 2 ** 40)
   t.is(await env.run(file.seek(5, 'hole')), 5)
 })
+
+test('one node of three that breaks a chain costs neither the others nor the write', async t => {
+  const { env, master, nodes, data } = await harness({ nodes: 3 })
+  const file = data.file(file1)
+  const [, second] = nodes.nodes
+  if (second !== undefined) second.frozen = true
+  await env.run(Promise.resolve(file.write(0, pattern(256 * KiB, 1))))
+  const before = env.nowMs
+  await env.run(file.flush())
+  t.true(env.nowMs - before < 1000, `${env.nowMs - before} ms`)
+  t.deepEqual(master.commits[0]?.blocks[0]?.receipts.map(({ node }) => node).sort(), [1n, 3n])
+})
+
+test('nodes that are just away are waited for; when the master gives them up, the write fails and stays dirty', async t => {
+  const { env, master, nodes, data } = await harness({ nodes: 3 })
+  const file = data.file(file1)
+  for (const node of nodes.nodes.slice(1)) node.down = true
+  master.tooFew = 'EAGAIN'
+  await env.run(Promise.resolve(file.write(0, pattern(5000, 1))))
+  env.timers.after(50_000, () => nodes.nodes.forEach(node => (node.down = false)))
+  await env.run(file.flush())
+  t.is(master.fileOf(file1).size, 5000)
+
+  for (const node of nodes.nodes.slice(1)) node.down = true
+  await env.run(Promise.resolve(file.write(5000, pattern(5000, 2))))
+  env.timers.after(40_000, () => (master.tooFew = 'EIO'))
+  const before = env.nowMs
+  t.is((await t.throwsAsync<FsError>(env.run(file.flush()))).code, 'EIO')
+  t.true(env.nowMs - before > 39_000)
+  t.is(file.dirtyBytes, 5000)
+})

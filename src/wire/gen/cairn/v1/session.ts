@@ -497,8 +497,9 @@ export interface Plan {
   /** The inode whose number of copies counts. */
   ino: bigint;
   blocks: PlanBlock[];
-  /** Node on the writer's own host to prefer is known from Hello. */
   exclude: bigint[];
+  /** Nodes that have stored the blocks already: others are chosen to complete the copies. */
+  have: bigint[];
 }
 
 export interface PlannedBlock {
@@ -6004,7 +6005,7 @@ export const PlanBlock: MessageFns<PlanBlock> = {
 };
 
 function createBasePlan(): Plan {
-  return { ino: 0n, blocks: [], exclude: [] };
+  return { ino: 0n, blocks: [], exclude: [], have: [] };
 }
 
 export const Plan: MessageFns<Plan> = {
@@ -6023,6 +6024,16 @@ export const Plan: MessageFns<Plan> = {
       for (const v of message.exclude) {
         if (BigInt.asUintN(64, v) !== v) {
           throw new globalThis.Error("a value provided in array field exclude of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.have.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.have) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field have of type uint64 is too large");
         }
         writer.uint64(v);
       }
@@ -6078,6 +6089,24 @@ export const Plan: MessageFns<Plan> = {
 
             break;
           }
+          case 4: {
+            if (tag === 32) {
+              message.have.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.have.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6098,6 +6127,7 @@ export const Plan: MessageFns<Plan> = {
     message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
     message.blocks = object.blocks?.map((e) => PlanBlock.fromPartial(e)) || [];
     message.exclude = object.exclude?.map((e) => BigInt(e)) || [];
+    message.have = object.have?.map((e) => BigInt(e)) || [];
     return message;
   },
 };
