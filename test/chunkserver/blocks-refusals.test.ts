@@ -94,6 +94,8 @@ test('a node behind in the chain that fails costs only the copies from it on', a
       [3n, false, false],
     ],
   )
+  t.not(outcomes[1]?.error?.errno, errno.ECANCELED)
+  t.is(outcomes[2]?.error?.errno, errno.ECANCELED, 'it is not to blame')
 })
 
 test('a full node refuses puts, still passes them on, still deletes, and takes puts again', async t => {

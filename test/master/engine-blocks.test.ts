@@ -1,7 +1,7 @@
 import test from 'ava'
 import { errno } from '#src/core/errors.ts'
 import { StatusReply, StatusRequest } from '#src/wire/gen/cairn/v1/admin.ts'
-import { ChunkNode, EngineFixture, Mount, sha } from './engine-fixture.ts'
+import { ChunkNode, EngineFixture, Mount, type Op, sha } from './engine-fixture.ts'
 import { commit, makeFile, plan, unlink, writeFile } from './engine-ops.ts'
 
 const copiesOf = (nodes: readonly ChunkNode[], id: Buffer): number =>
@@ -346,4 +346,49 @@ test('without room it is ENOSPC, without nodes EIO; space is granted once', asyn
     node.beat()
   }
   t.is(third.errno(plan(ino, sha('x'), 1000)), errno.ENOSPC)
+})
+
+test('a plan that completes copies counts those that are there', async t => {
+  const fixture = await EngineFixture.make()
+  const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')
+  const mount = new Mount(fixture)
+  const ino = makeFile(mount, 'f')
+  const [n1, n2, n3] = nodes.map(({ node }) => node)
+  nodes[1]?.lose()
+  const planned = mount.call(plan(ino, sha('x'), 10, { have: [n1 ?? 0n] }), 'plan').blocks[0]
+  t.deepEqual(
+    planned?.targets.map(({ node }) => node),
+    [n3],
+  )
+  const whole = mount.call(
+    plan(ino, sha('x'), 10, { have: [n1 ?? 0n, n3 ?? 0n], exclude: [n2 ?? 0n] }),
+    'plan',
+  )
+  t.deepEqual(whole.blocks[0]?.targets, [])
+  t.is(mount.errno(plan(ino, sha('x'), 10, { exclude: [n3 ?? 0n] })), errno.EAGAIN)
+})
+
+test('too few nodes: EAGAIN while others may be back, EIO when they are given up, ENOSPC when they are full', async t => {
+  const fixture = await EngineFixture.make({ repairDelayMs: 5000 })
+  const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')
+  const mount = new Mount(fixture)
+  const ino = makeFile(mount, 'f')
+  const errorOf = (): number => mount.errno(plan(ino, sha('x'), 10))
+  const reserve: Op = { $case: 'reserveSpace', value: { bytes: 1000n } }
+  for (const node of nodes.slice(1)) node.lose()
+  t.is(errorOf(), errno.EAGAIN)
+  t.is(mount.call(reserve, 'reserveSpace').bytes, 999n, 'their room still counts')
+  fixture.restart()
+  mount.reattach()
+  mount.call({ $case: 'reclaim', value: { leases: [], locks: [], last: true } }, 'done')
+  t.is(errorOf(), errno.EAGAIN, 'nor have they come since the master began')
+  fixture.pass(6000, mount)
+  t.is(errorOf(), errno.EIO)
+  t.is(mount.errno(reserve), errno.EIO)
+  for (const node of nodes) {
+    node.totalBytes = 1n
+    node.reattach()
+  }
+  t.is(errorOf(), errno.ENOSPC)
+  t.is(mount.errno(reserve), errno.ENOSPC)
 })

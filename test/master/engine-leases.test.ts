@@ -296,3 +296,66 @@ test('lock waits are granted, interrupted, refused as a circle, and end with the
   t.is(b.answer(waiting)?.result?.$case, 'done')
   t.is(b.answer(waiting), undefined, 'answered once')
 })
+
+const endSession = (
+  { session, epoch, secret }: Mount,
+  more: { epoch?: bigint; secret?: Uint8Array } = {},
+): Op => ({
+  $case: 'endSession',
+  value: { session, epoch, secret, ...more },
+})
+
+test('a session that is proved to be dead ends at once, and what it held is free', async t => {
+  const fixture = await EngineFixture.make()
+  const dead = new Mount(fixture)
+  const ino = makeFile(dead, 'f')
+  dead.call(acquire(ino, 'write'), 'acquire')
+  const next = new Mount(fixture)
+  const waiting = next.send(getAttr(ino))
+  t.is(next.answer(waiting), undefined, 'the write lease is in the way')
+  next.call(endSession(dead), 'done')
+  t.is(next.answer(waiting)?.result?.$case, 'attr')
+  t.not(dead.closed, undefined)
+  t.like(dead.reattach(), { $case: 'refused', value: { sessionDead: true } })
+  next.call(endSession(dead), 'done')
+})
+
+test('after a restart, sessions that are proved to be dead are not waited for', async t => {
+  const fixture = await EngineFixture.make()
+  const dead = new Mount(fixture)
+  const other = new Mount(fixture)
+  const ino = makeFile(dead, 'f')
+  fixture.restart()
+  const next = new Mount(fixture)
+  const waiting = next.send(getAttr(ino))
+  next.call(endSession(dead), 'done')
+  t.is(next.answer(waiting), undefined, 'the other one may still reclaim')
+  next.call(endSession(other), 'done')
+  t.is(next.answer(waiting)?.result?.$case, 'attr')
+})
+
+test('nobody ends a session without its secret, or its own that way', async t => {
+  const fixture = await EngineFixture.make()
+  const [a, b] = [new Mount(fixture), new Mount(fixture)]
+  for (const wrong of [{ secret: Buffer.alloc(16) }, { secret: Buffer.alloc(0) }, { epoch: a.epoch + 1n }])
+    b.call(endSession(a, wrong), 'done')
+  t.is(b.errno(endSession(a, { secret: Buffer.alloc(65) })), errno.EINVAL)
+  t.is(b.errno(endSession(b)), errno.EINVAL)
+  a.call(getAttr(1n), 'attr')
+  b.call(getAttr(1n), 'attr')
+})
+
+test('what a lost connection left waiting is not executed, unless its session comes back and asks again', async t => {
+  const fixture = await EngineFixture.make()
+  const [a, b] = [new Mount(fixture), new Mount(fixture)]
+  b.call(lookup('x'), 'entry')
+  const id = a.send(create('x'))
+  a.lose()
+  b.yieldAll()
+  t.is(b.call(lookup('x'), 'entry').attr, undefined)
+  b.yieldAll()
+  t.like(a.reattach(), { $case: 'welcome', value: { resumed: true } })
+  a.send(create('x'), id)
+  b.yieldAll()
+  t.is(a.answer(id)?.result?.$case, 'entry')
+})

@@ -47,9 +47,14 @@ export const chmod = (ino: bigint, mode: number): Op => ({
 
 export const getAttr = (ino: bigint): Op => ({ $case: 'getAttr', value: { ino } })
 
-export const plan = (ino: bigint, id: Buffer, length: number, exclude: bigint[] = []): Op => ({
+export const plan = (
+  ino: bigint,
+  id: Buffer,
+  length: number,
+  nodes: { exclude?: bigint[]; have?: bigint[] } = {},
+): Op => ({
   $case: 'plan',
-  value: { ino, blocks: [{ id, length, ino: 0n }], exclude },
+  value: { ino, blocks: [{ id, length, ino: 0n }], exclude: [], have: [], ...nodes },
 })
 
 export const commit = (

@@ -25,7 +25,7 @@ test('a block is planned, stored, committed and found again, and is a dedup hit 
   const block = sha('content')
   const plan: Op = {
     $case: 'plan',
-    value: { ino, blocks: [{ id: block, length: 5000, ino: 0n }], exclude: [] },
+    value: { ino, blocks: [{ id: block, length: 5000, ino: 0n }], exclude: [], have: [] },
   }
   const planned = mount.call(plan, 'plan')
   const targets = planned.blocks[0]?.targets ?? []

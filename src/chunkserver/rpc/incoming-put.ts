@@ -142,9 +142,7 @@ export class IncomingPut {
 
   async #finishChain(): Promise<PutOutcome[]> {
     if (this.#chain.length === 0) return []
-    const failed = (error: FsError): PutOutcome[] => this.#chain.map(({ node }) => failureOf(node, error))
-    if (this.#forward === undefined)
-      return failed(this.#forwardError ?? new FsError('EIO', 'block was not passed on'))
+    if (this.#forward === undefined) return this.#brokenChain(this.#forwardError)
     try {
       const outcomes = await this.#forward.outcomes
       const of = new Map(outcomes.map(outcome => [outcome.node, outcome]))
@@ -152,8 +150,20 @@ export class IncomingPut {
         ({ node }) => of.get(node) ?? failureOf(node, new FsError('EIO', 'the node before it does not tell')),
       )
     } catch (error) {
-      return failed(FsError.from(error))
+      return this.#brokenChain(FsError.from(error))
     }
+  }
+
+  /** Only the node that broke is to blame, if one is: what is behind it was not tried. */
+  #brokenChain(error: FsError | undefined): PutOutcome[] {
+    return this.#chain.map(({ node }, index) =>
+      failureOf(
+        node,
+        index === 0 && error !== undefined
+          ? error
+          : new FsError('ECANCELED', 'block was not passed on to it'),
+      ),
+    )
   }
 }
 

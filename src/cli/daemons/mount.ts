@@ -2,14 +2,17 @@ import os from 'node:os'
 import path from 'node:path'
 import { ClientDataPath, dataPathDefaults } from '../../client/data-path.ts'
 import { cacheDefaults, Files } from '../../client/files.ts'
+import type { SessionKey } from '../../client/session/hello.ts'
 import { Session } from '../../client/session/session.ts'
 import { createChecksums } from '../../core/checksum.ts'
+import type { Log } from '../../core/env.ts'
 import { messageOf } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
 import { FuseDriver } from '../../fuse/driver.ts'
 import { MountedFileSystem } from '../../mount/mounted-file-system.ts'
 import { version } from '../../service/version.ts'
 import { MountRegistry } from '../local/mount-registry.ts'
+import { SessionRecords } from '../local/session-records.ts'
 import { mountAt } from '../mounts.ts'
 import type { Started, World } from './daemon.ts'
 import { hostIdentity } from './this-host.ts'
@@ -29,6 +32,7 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
   const mountpoint = path.resolve(options.path)
   const readOnly = options.mountOptions.includes('ro')
   const checksums = await createChecksums()
+  const records = await openRecords(env.log)
   const session = new Session(env, network, {
     address: options.master,
     host: hostIdentity(),
@@ -39,16 +43,28 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
     readOnly,
     waitMs: options.waitMs,
     startWaitMs,
+    began: key => noteSession(env.log, records, key),
   })
   const place = { host: hostIdentity(), zone: options.zone }
   const cacheBytes = options.cacheBytes ?? dataPathDefaults.cacheBytes
-  const files = await Files.open(
-    env,
-    session,
-    (master, attrs) =>
-      new ClientDataPath(env, network, master, attrs, checksums, { ...dataPathDefaults, cacheBytes, place }),
-    { readOnly, atime: atimeOf(options.mountOptions), cache: cacheDefaults },
-  )
+  let files: Files
+  try {
+    files = await Files.open(
+      env,
+      session,
+      (master, attrs) =>
+        new ClientDataPath(env, network, master, attrs, checksums, {
+          ...dataPathDefaults,
+          cacheBytes,
+          place,
+        }),
+      { readOnly, atime: atimeOf(options.mountOptions), cache: cacheDefaults },
+    )
+  } catch (error) {
+    records?.close()
+    throw error
+  }
+  await endDeadSessions(env.log, session, records)
   let driver: FuseDriver
   try {
     driver = await FuseDriver.serve(
@@ -63,6 +79,7 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
     )
   } catch (error) {
     await files.close()
+    records?.close()
     throw error
   }
   const registry = new MountRegistry()
@@ -77,7 +94,11 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
   const ended = driver.done.finally(async () => {
     over = true
     if (device !== undefined) registry.remove(device)
-    await files.close()
+    try {
+      await files.close()
+    } finally {
+      records?.close()
+    }
   })
   ended.catch(() => undefined)
   return {
@@ -98,6 +119,39 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
       }
       await ended
     },
+  }
+}
+
+async function openRecords(log: Log): Promise<SessionRecords | undefined> {
+  try {
+    return await SessionRecords.open(hostIdentity())
+  } catch (error) {
+    log.warn('If this process is killed, what it held is free only after a while', { why: messageOf(error) })
+    return undefined
+  }
+}
+
+function noteSession(log: Log, records: SessionRecords | undefined, key: SessionKey): void {
+  try {
+    records?.note(key)
+  } catch (error) {
+    log.warn('The session was not written down', { why: messageOf(error) })
+  }
+}
+
+/** What mounts that died on this machine held is free now, not when their leases run out. */
+async function endDeadSessions(
+  log: Log,
+  session: Session,
+  records: SessionRecords | undefined,
+): Promise<void> {
+  try {
+    await records?.endDead(session.facts.cluster, async ({ session: dead, epoch, secret }) => {
+      await session.call({ $case: 'endSession', value: { session: dead, epoch, secret } }, 'done')
+      log.info('A mount of this machine had died: its session is ended', { session: dead })
+    })
+  } catch (error) {
+    log.warn('Sessions of dead mounts end only when their leases run out', { why: messageOf(error) })
   }
 }
 

@@ -82,6 +82,15 @@ export class BlockLink {
     return this.#usedAt
   }
 
+  get peer(): string {
+    return this.#link.peer
+  }
+
+  /** When, on the clock, it last said anything, or had been asked for nothing. */
+  get heardAt(): number {
+    return this.#heardAt
+  }
+
   close(): void {
     this.#link.close()
   }
@@ -105,12 +114,18 @@ export class BlockLink {
 
   /**
    * Reads a range of a block. `onData` gets every frame, in order; what it throws ends the call. Resolves
-   * after the last frame.
+   * after the last frame, rejects with ECANCELED when the signal aborts.
    */
-  get(what: Omit<GetBlock, 'call'>, onData: (data: GetData) => void, stallMs: number): Promise<void> {
+  get(
+    what: Omit<GetBlock, 'call'>,
+    onData: (data: GetData) => void,
+    stallMs: number,
+    signal?: AbortSignal,
+  ): Promise<void> {
     return new Promise((resolve, reject) => {
       const call = this.#begin({ stallMs, onData, onDone: resolve, onError: reject })
       this.#send({ $case: 'get', value: { ...what, call } })
+      signal?.addEventListener('abort', () => this.#cancel(call, new FsError('ECANCELED')), { once: true })
     })
   }
 
@@ -174,8 +189,7 @@ export class BlockLink {
       if (call.onData === undefined) throw new FsError('EPROTO', 'Data came in answer to a put')
       call.onData(data)
     } catch (thrown) {
-      this.#send({ $case: 'cancel', value: { call: data.call } })
-      this.#fail(data.call, FsError.from(thrown))
+      this.#cancel(data.call, FsError.from(thrown))
       return
     }
     if (data.last) this.#finish(data.call)?.onDone?.()
@@ -190,6 +204,12 @@ export class BlockLink {
 
   #fail(id: bigint, error: FsError): void {
     this.#finish(id)?.onError(error)
+  }
+
+  #cancel(id: bigint, error: FsError): void {
+    if (!this.#calls.has(id)) return
+    this.#send({ $case: 'cancel', value: { call: id } })
+    this.#fail(id, error)
   }
 
   #failAll(error: FsError): void {
@@ -210,8 +230,7 @@ export class BlockLink {
         this.#link.close(error)
         return
       }
-      this.#send({ $case: 'cancel', value: { call: id } })
-      this.#fail(id, error)
+      this.#cancel(id, error)
     }
     if (this.#calls.size > 0) this.#ticker = this.#env.timers.after(tickMs, () => this.#tick())
   }

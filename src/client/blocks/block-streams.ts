@@ -14,9 +14,21 @@ import { BlockLink } from './block-link.ts'
 export type Purpose = 'put' | 'get'
 
 const idleMs = 60 * second
-/** A node that did not answer is avoided this long; one that refused the connection may be back sooner. */
-const silentPenaltyMs = 10 * second
+/** A node that did not answer is avoided this long: by then the master knows, too. */
+const silentPenaltyMs = 20 * second
+/** One that refused the connection, or is quiet, may be back sooner; the second time in a row later, and so on. */
 const brokenPenaltyMs = 1 * second
+const brokenPenaltyMaxMs = 30 * second
+
+interface Penalty {
+  /** Until then, on the clock, others are preferred. */
+  readonly until: number
+  readonly silent: boolean
+  /** In a row. */
+  readonly failures: number
+}
+
+const brokenCodes: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE'])
 
 export class BlockStreams {
   readonly #env: Env
@@ -25,8 +37,8 @@ export class BlockStreams {
   readonly #links = new Map<string, BlockLink>()
   /** Of an earlier session, with calls under way. */
   readonly #retired = new Set<BlockLink>()
-  /** By node: until when, on the clock, others are preferred, and whether it was silent. */
-  readonly #penalties = new Map<bigint, { readonly until: number; readonly silent: boolean }>()
+  /** By node; they stay until it answers, for what they count. */
+  readonly #penalties = new Map<bigint, Penalty>()
   #sweeper: Timer | undefined
   #closed = false
 
@@ -69,10 +81,14 @@ export class BlockStreams {
   /** A call to the node failed in a way that says something about the node. */
   noteFailure(node: bigint, error: FsError): void {
     const silent = error.code === 'ETIMEDOUT'
-    const broken = error.code === 'ECONNREFUSED' || error.code === 'EPIPE'
+    const broken = brokenCodes.has(error.code)
     if (!silent && !broken) return
-    const until = this.#env.clock.now() + (silent ? silentPenaltyMs : brokenPenaltyMs)
-    this.#penalties.set(node, { until, silent })
+    this.#punish(node, silent)
+  }
+
+  /** It says nothing for a moment, and perhaps only because its disk is busy. */
+  noteQuiet(node: bigint): void {
+    if (!this.isSuspect(node)) this.#punish(node, false)
   }
 
   noteSuccess(node: bigint): void {
@@ -81,17 +97,29 @@ export class BlockStreams {
 
   /** Whether the node failed lately. */
   isSuspect(node: bigint): boolean {
-    const penalty = this.#penalties.get(node)
-    if (penalty === undefined) return false
-    if (penalty.until > this.#env.clock.now()) return true
-    this.#penalties.delete(node)
-    return false
+    return (this.#penalties.get(node)?.until ?? 0) > this.#env.clock.now()
   }
 
   /** Nodes that lately cost a time-out: a put to them would wait as long again. */
   silentNodes(): bigint[] {
     const silent = [...this.#penalties].filter(([, penalty]) => penalty.silent).map(([node]) => node)
     return silent.filter(node => this.isSuspect(node))
+  }
+
+  #punish(node: bigint, silent: boolean): void {
+    const before = this.#penalties.get(node)
+    const now = this.#env.clock.now()
+    // Calls that were under way together fail together: that is once.
+    const failures = before === undefined ? 1 : before.until > now ? before.failures : before.failures + 1
+    const forMs = silent
+      ? silentPenaltyMs
+      : Math.min(brokenPenaltyMaxMs, brokenPenaltyMs * 2 ** (failures - 1))
+    const until = Math.max(now + forMs, before?.until ?? 0)
+    this.#penalties.set(node, {
+      until,
+      failures,
+      silent: silent || (before?.silent === true && before.until > now),
+    })
   }
 
   close(): void {

@@ -12,12 +12,14 @@ import { second } from '../../core/units.ts'
 import type { GetData } from '../../wire/gen/cairn/v1/blocks.ts'
 import type { Location } from '../../wire/gen/cairn/v1/common.ts'
 import { toBlockId } from '../../wire/validate.ts'
+import type { BlockLink } from '../blocks/block-link.ts'
 import type { BlockStreams } from '../blocks/block-streams.ts'
 import type { BlockCache } from '../cache/block-cache.ts'
 import type { MasterPort } from '../ports.ts'
 import { Gate } from '../waiting.ts'
 import type { BlockRef } from './extent-map.ts'
 import { Fetch } from './fetch.ts'
+import { type Attempt, raceCopies } from './race-copies.ts'
 import { orderReplicas, type Place } from './replicas.ts'
 
 export interface BlockReaderOptions {
@@ -36,6 +38,11 @@ const pauseMaxMs = 1 * second
 /** The bytes of a copy are not those of the block. */
 class DamagedCopy extends Error {
   override readonly name = 'DamagedCopy'
+}
+
+/** How far a copy has sent. */
+interface Position {
+  next: number
 }
 
 const isDamage = (thrown: unknown): boolean =>
@@ -188,16 +195,18 @@ export class BlockReader {
       const usable = copies.filter(copy => damaged.get(copy.node) !== fetch.next)
       // Every copy is bad, and the master knows of no other: waiting does not help.
       if (copies.length > 0 && usable.length === 0 && ++vain > 2) break
-      for (const copy of usable) {
-        try {
-          await this.#fetchFrom(copy, block, fetch)
-          this.#streams.noteSuccess(copy.node)
-          return
-        } catch (thrown) {
+      const done = await raceCopies(timers, {
+        copies: usable,
+        begin: (copy, signal) => this.#begin(copy, block, fetch, signal, damaged),
+        failed: (copy, thrown) => {
           lastError = thrown
-          if (isDamage(thrown)) damaged.set(copy.node, fetch.next)
           this.#noteFailure(block, copy, thrown)
-        }
+        },
+        quiet: copy => this.#streams.noteQuiet(copy.node),
+      })
+      if (done !== undefined) {
+        this.#streams.noteSuccess(done.node)
+        return
       }
       if (clock.now() > deadline) break
       await this.#locateAgain(block)
@@ -207,18 +216,45 @@ export class BlockReader {
     throw new FsError('EIO', `Cannot read block ${block.id}: ${error}`)
   }
 
-  async #fetchFrom(copy: Location, block: BlockRef, fetch: Fetch): Promise<void> {
-    const offset = fetch.next * pieceBytes
-    const length = Math.min(block.length, fetch.end * pieceBytes) - offset
-    const what = { id: blockIdToBytes(block.id), offset, length }
-    const link = this.#streams.to(copy.address, 'get')
-    await link.get(what, data => this.#receive(block, fetch, data), this.#options.stallMs)
-    if (fetch.next < fetch.end) throw new FsError('EPROTO', `${copy.address} ended a get early`)
+  /** Asks a copy for what is left of a fetch. `damaged` learns of the piece that is bad. */
+  #begin(
+    copy: Location,
+    block: BlockRef,
+    fetch: Fetch,
+    signal: AbortSignal,
+    damaged: Map<bigint, number>,
+  ): Attempt {
+    const at = { next: fetch.next }
+    try {
+      const link = this.#streams.to(copy.address, 'get')
+      const done = this.#fetchFrom(link, block, fetch, at, signal)
+      done.catch((thrown: unknown) => {
+        if (isDamage(thrown)) damaged.set(copy.node, at.next)
+      })
+      return { done, heard: () => link.heardAt }
+    } catch (thrown) {
+      return { done: Promise.reject(FsError.from(thrown)), heard: () => 0 }
+    }
   }
 
-  #receive(block: BlockRef, fetch: Fetch, frame: GetData): void {
+  async #fetchFrom(
+    link: BlockLink,
+    block: BlockRef,
+    fetch: Fetch,
+    at: Position,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const offset = at.next * pieceBytes
+    const length = Math.min(block.length, fetch.end * pieceBytes) - offset
+    const what = { id: blockIdToBytes(block.id), offset, length }
+    await link.get(what, data => this.#receive(block, fetch, at, data), this.#options.stallMs, signal)
+    if (at.next < fetch.end) throw new FsError('EPROTO', `${link.peer} ended a get early`)
+  }
+
+  /** Takes what a copy sends. Another copy may be ahead of it: then its pieces are here already. */
+  #receive(block: BlockRef, fetch: Fetch, at: Position, frame: GetData): void {
     const { data } = frame
-    const { next } = fetch
+    const { next } = at
     if (frame.offset !== next * pieceBytes || frame.blockLength !== block.length)
       throw new DamagedCopy(
         `bytes at ${frame.offset} of ${frame.blockLength}, asked for ${next * pieceBytes} of ${block.length}`,
@@ -232,14 +268,18 @@ export class BlockReader {
       )
     const wrong = this.#checksums.mismatch(block.id, data, frame.checksums, next)
     // What comes before the damage is good: another copy goes on from there.
-    const good = wrong < 0 ? data.length : (wrong - next) * pieceBytes
-    if (good > 0) {
+    const goodEnd = wrong < 0 ? pieceEnd : wrong
+    const first = Math.max(next, fetch.next)
+    if (goodEnd > first) {
       const pieces: Uint8Array[] = []
-      const kept = ownBuffer(data.subarray(0, good))
-      for (let at = 0; at < kept.length; at += pieceBytes) pieces.push(kept.subarray(at, at + pieceBytes))
-      this.#cache.add(block.id, next, pieces)
+      const from = (first - next) * pieceBytes
+      const kept = ownBuffer(data.subarray(from, (goodEnd - next) * pieceBytes))
+      for (let offset = 0; offset < kept.length; offset += pieceBytes)
+        pieces.push(kept.subarray(offset, offset + pieceBytes))
+      this.#cache.add(block.id, first, pieces)
       fetch.deliver(pieces)
     }
+    at.next = goodEnd
     if (wrong >= 0) throw new DamagedCopy(`the checksum of piece ${wrong} does not match`)
   }
 

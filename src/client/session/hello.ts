@@ -2,6 +2,14 @@ import { wireVersion, wireVersionMin } from '../../core/limits.ts'
 import type { Hello } from '../../wire/gen/cairn/v1/session.ts'
 import type { Welcomed } from './welcome.ts'
 
+/** What proves to the master that one speaks for a session. */
+export interface SessionKey {
+  readonly cluster: Uint8Array
+  readonly session: bigint
+  readonly epoch: bigint
+  readonly secret: Uint8Array
+}
+
 export interface SessionOptions {
   readonly address: string
   readonly host: string
@@ -10,6 +18,8 @@ export interface SessionOptions {
   readonly program: string
   readonly zone: string
   readonly readOnly: boolean
+  /** Hears of every session that begins, before it holds anything. */
+  readonly began?: (key: SessionKey) => void
   /** How long a call waits for a master that is away, ms; Infinity: for ever (`hard`). */
   readonly waitMs: number
   /** How long `start` waits for it. */
@@ -20,7 +30,7 @@ const noBytes = new Uint8Array(0)
 
 /** Begins a session, or goes on with the one that the master welcomed. */
 export function helloOf(options: SessionOptions, welcome: Welcomed | undefined, wall: bigint): Hello {
-  const { address: _a, waitMs: _w, startWaitMs: _s, ...who } = options
+  const { address: _a, began: _b, waitMs: _w, startWaitMs: _s, ...who } = options
   return {
     versionMin: wireVersionMin,
     versionMax: wireVersion,

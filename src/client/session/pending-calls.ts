@@ -58,6 +58,7 @@ const timeless: ReadonlySet<Op['$case']> = new Set<Op['$case']>([
   'statFs',
   'acquire',
   'getLock',
+  'endSession',
 ])
 
 export const isCommand = (op: Op): boolean => commands.has(op.$case)

@@ -266,8 +266,12 @@ export class Session implements MasterPort {
     const before = this.#known
     const renewed = before !== undefined && before !== welcome.identity.session
     if (renewed) this.#sessionDied('the master began another')
-    if (before !== welcome.identity.session) this.#incarnation += 1
     this.#welcome = welcome
+    if (before !== welcome.identity.session) {
+      this.#incarnation += 1
+      const { facts, identity, secret } = welcome
+      this.#options.began?.({ cluster: facts.cluster, secret, ...identity })
+    }
     this.#link.settled()
     this.#onContact(wire.time, this.#link.dialledAt)
     const reclaim = before !== undefined && !renewed && wire.reclaim

@@ -7,7 +7,8 @@
  *                │
  *                ├─ a target failed: plan again without it, for what is missing
  *                ├─ no more nodes, at least minCopies receipts: stored, degraded (the master repairs it)
- *                └─ fewer: again after a pause, until `giveUpMs` have gone by
+ *                └─ fewer: again after a pause, until `giveUpMs` have gone by, or longer while the master
+ *                   says that nodes are just away
  *
  * A block that several writers store at once is put once. What a failed put may still be sending is
  * never written again (Chunk.taint).
@@ -22,7 +23,7 @@ import type { BlockStreams } from '../blocks/block-streams.ts'
 import type { MasterPort } from '../ports.ts'
 import { Gate } from '../waiting.ts'
 import type { Chunk } from './chunk-pool.ts'
-import { type BlockPlan, Planner } from './planner.ts'
+import { type BlockPlan, Planner, type PlanNodes, type PlanRequest } from './planner.ts'
 import type { SealedBlock, Stored } from './sealed.ts'
 import { SmallPuts } from './small-puts.ts'
 
@@ -30,6 +31,8 @@ import { SmallPuts } from './small-puts.ts'
 const smallBytesMax = 64 * KiB
 const pauseFirstMs = 100
 const pauseMaxMs = 2 * second
+/** Nodes that are just away are waited for so much longer. */
+const awayFactor = 3
 
 export interface BlockToStore extends SealedBlock {
   readonly ino: Ino
@@ -120,11 +123,14 @@ export class BlockStore {
       failed: new Set(),
       lastError: undefined,
     }
-    const deadline = clock.now() + this.#options.giveUpMs
+    const { giveUpMs } = this.#options
+    const startedAt = clock.now()
     for (let pauseMs = pauseFirstMs; ; pauseMs = Math.min(pauseMaxMs, pauseMs * 2)) {
       const stored = await this.#round(block, progress)
       if (stored !== undefined) return stored
-      if (clock.now() + pauseMs > deadline) throw this.#giveUp(block, progress)
+      // The master says how long nodes that are away are waited for; this is for one that never says.
+      const patienceMs = progress.lastError?.code === 'EAGAIN' ? awayFactor * giveUpMs : giveUpMs
+      if (clock.now() + pauseMs > startedAt + patienceMs) throw this.#giveUp(block, progress)
       await timers.sleep(pauseMs)
       progress.failed.clear()
     }
@@ -152,16 +158,20 @@ export class BlockStore {
   /** The plan, or undefined when the master had nothing better than an error that may pass. */
   async #plan(block: BlockToStore, progress: Progress): Promise<BlockPlan | undefined> {
     const request = { ino: block.ino, id: block.id, length: block.data.length }
-    const avoid = [...progress.failed, ...progress.receipts.keys()]
-    const silent = this.#streams.silentNodes().filter(node => !avoid.includes(node))
+    const have = [...progress.receipts.keys()]
+    const exclude = [...progress.failed]
+    const silent = this.#streams.silentNodes().filter(node => !progress.receipts.has(node))
     try {
       if (silent.length > 0) {
-        const plan = await this.#planner.planWithout(request, [...avoid, ...silent])
-        if (plan.key !== 0n || plan.targets.length + progress.receipts.size >= plan.minCopies) return plan
+        const plan = await this.#planAvoiding(request, {
+          exclude: [...new Set([...exclude, ...silent])],
+          have,
+        })
+        if (plan !== undefined) return plan
       }
       // Where only nodes are left that lately did not answer, trying them is better than failing.
-      if (avoid.length === 0) return await this.#planner.plan(request)
-      return await this.#planner.planWithout(request, avoid)
+      if (have.length + exclude.length === 0) return await this.#planner.plan(request)
+      return await this.#planner.planWith(request, { exclude, have })
     } catch (thrown) {
       const error = FsError.from(thrown)
       const enough = progress.receipts.size >= this.#master.facts.minCopies
@@ -171,6 +181,19 @@ export class BlockStore {
       // Full for everybody: waiting makes no space.
       if (error.code === 'ENOSPC' && progress.failed.size === 0) throw error
       return undefined
+    }
+  }
+
+  /** Undefined when that leaves too few nodes. */
+  async #planAvoiding(request: PlanRequest, nodes: PlanNodes): Promise<BlockPlan | undefined> {
+    try {
+      const plan = await this.#planner.planWith(request, nodes)
+      const enough = plan.targets.length + nodes.have.length >= plan.minCopies
+      return plan.key !== 0n || enough ? plan : undefined
+    } catch (thrown) {
+      const { code } = FsError.from(thrown)
+      if (code === 'EIO' || code === 'EAGAIN' || code === 'ENOSPC') return undefined
+      throw thrown
     }
   }
 
@@ -201,13 +224,18 @@ export class BlockStore {
       const link = this.#streams.to(first.address, 'put')
       const begin = { block: metaOf(block), grant: first.grant, chain, verifyId: true }
       const outcomes = await link.putLarge(begin, block.data, this.#options.stallMs)
-      for (const { node, receipt, error } of outcomes) {
+      const untried = new Set<bigint>()
+      for (const { node, receipt, error: wire } of outcomes) {
         if (!targets.some(target => target.node === node)) continue
+        const error = wire === undefined ? noReceipt(node) : errorFromWire(wire)
         if (receipt?.node === node) this.#succeeded(progress, receipt)
-        else this.#failed(block, progress, node, error === undefined ? noReceipt(node) : errorFromWire(error))
+        else if (error.code === 'ECANCELED') untried.add(node)
+        else this.#failed(block, progress, node, error)
       }
+      // The next plan may name again those behind one that failed, but somebody must have failed.
+      const blamed = targets.some(({ node }) => progress.failed.has(node))
       for (const { node } of targets)
-        if (!progress.receipts.has(node) && !progress.failed.has(node))
+        if (!progress.receipts.has(node) && !progress.failed.has(node) && !(blamed && untried.has(node)))
           this.#failed(block, progress, node, noReceipt(node))
     } catch (thrown) {
       // The others of the chain are not to blame; the next plan may name them again.

@@ -18,6 +18,13 @@ export interface PlanRequest {
   readonly length: number
 }
 
+export interface PlanNodes {
+  /** Nodes that just failed. */
+  readonly exclude: readonly bigint[]
+  /** Nodes that have stored the block already. */
+  readonly have: readonly bigint[]
+}
+
 /** Where a block goes, or that it exists (`key` is not 0): it is then pinned for this session. */
 export interface BlockPlan {
   readonly key: bigint
@@ -43,7 +50,7 @@ export class Planner {
     this.#timers = timers
   }
 
-  /** As `planWithout` no nodes, together with what else is asked this turn. */
+  /** As `planWith` no nodes, together with what else is asked this turn. */
   plan(request: PlanRequest): Promise<BlockPlan> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ ...request, resolve, reject })
@@ -51,9 +58,9 @@ export class Planner {
     })
   }
 
-  /** The plan for a block that avoids nodes. Rejects with what the master answers. */
-  async planWithout(request: PlanRequest, exclude: readonly bigint[]): Promise<BlockPlan> {
-    const [plan] = await this.#ask([request], exclude)
+  /** The plan for a block that avoids nodes, or completes copies. Rejects with what the master answers. */
+  async planWith(request: PlanRequest, nodes: PlanNodes): Promise<BlockPlan> {
+    const [plan] = await this.#ask([request], nodes)
     if (plan === undefined) throw new FsError('EPROTO', 'The master planned no block')
     return plan
   }
@@ -71,7 +78,7 @@ export class Planner {
   async #send(batch: Waiting[]): Promise<void> {
     this.#underWay++
     try {
-      const plans = await this.#ask(batch, [])
+      const plans = await this.#ask(batch, { exclude: [], have: [] })
       for (const [index, { resolve }] of batch.entries()) {
         const plan = plans[index]
         if (plan !== undefined) resolve(plan)
@@ -86,11 +93,11 @@ export class Planner {
     }
   }
 
-  async #ask(requests: readonly PlanRequest[], exclude: readonly bigint[]): Promise<BlockPlan[]> {
+  async #ask(requests: readonly PlanRequest[], { exclude, have }: PlanNodes): Promise<BlockPlan[]> {
     const [first] = requests
     if (first === undefined) return []
     const blocks = requests.map(({ ino, id, length }) => ({ id: blockIdToBytes(id), length, ino }))
-    const value = { ino: first.ino, blocks, exclude: [...exclude] }
+    const value = { ino: first.ino, blocks, exclude: [...exclude], have: [...have] }
     return checkedPlans(await this.#master.call({ $case: 'plan', value }, 'plan'), requests.length)
   }
 }

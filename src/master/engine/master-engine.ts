@@ -133,6 +133,10 @@ export class MasterEngine {
       damaged: (id, node, what) => this.#repair.reported(id, node, what),
       committed: proofs => planner.committed(proofs),
       isFreeing: () => this.#removal.isFreeing,
+      died: (by, who) => {
+        const dead = this.#sessions.proven(by, who)
+        if (dead !== undefined) this.#endSession(dead, 'Its process has died')
+      },
     })
     this.#admin = new Admin(turn, {
       startedMs: clock.now,
@@ -242,7 +246,8 @@ export class MasterEngine {
 
   #closed(connection: number): void {
     this.#connections.delete(connection)
-    this.#sessions.disconnected(connection)
+    const session = this.#sessions.disconnected(connection)
+    if (session !== undefined) this.#calls.forget(session)
     const node = this.#nodes.disconnected(connection)
     if (node !== undefined) this.#nodeDown(node)
   }
@@ -266,7 +271,11 @@ export class MasterEngine {
       if (session !== undefined) throw new FsError('EPROTO', 'A second Hello on a connection')
       const welcomed = this.#sessions.hello(connection, item.value)
       if (welcomed === undefined) this.#connections.delete(connection)
-      else this.#recalls.resend(welcomed)
+      else {
+        // A connection that this one replaced may have left some.
+        this.#calls.forget(welcomed)
+        this.#recalls.resend(welcomed)
+      }
       return
     }
     if (session === undefined) throw new FsError('EPROTO', `${item.$case} before Hello`)
@@ -370,7 +379,7 @@ export class MasterEngine {
       this.#connections.delete(session.connection)
     }
     this.#sessions.remove(session)
-    this.#calls.sessionEnded(session)
+    this.#calls.forget(session)
     this.#recalls.releaseSession(session.id)
     this.#pins.releaseSession(session.id)
     this.#locks.sessionEnded(session)

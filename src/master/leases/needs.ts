@@ -74,6 +74,7 @@ export function needsOf(store: Store, op: Op): Need[] {
     case 'reserveSpace':
     case 'reserveInos':
     case 'barrier':
+    case 'endSession':
     case 'closeOrphan':
       return []
   }
@@ -142,6 +143,7 @@ export function grantsOf(op: Op, result: Result): Grant[] {
     case 'reserveSpace':
     case 'reserveInos':
     case 'barrier':
+    case 'endSession':
     case 'closeOrphan':
       return []
   }

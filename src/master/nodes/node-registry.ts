@@ -111,6 +111,11 @@ export class NodeRegistry {
     return [...this.#byId.values()].filter(node => node.accepts)
   }
 
+  /** It is down, but not for so long that it is given up; after a start of the master that is all nodes. */
+  isBrieflyAway(node: Node): boolean {
+    return !node.isUp && this.#turn.now - node.downSinceMs < this.#turn.settings.repairDelayMs
+  }
+
   /** Admits a node, or answers NodeRefused and ends the connection. */
   register(connection: number, wire: Register): Node | undefined {
     try {

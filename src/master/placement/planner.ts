@@ -12,6 +12,7 @@ import {
   type NodeId,
   type SessionId,
 } from '../../core/ids.ts'
+import { copiesMax } from '../../core/limits.ts'
 import type { Grant, Location, Receipt, Target } from '../../wire/gen/cairn/v1/common.ts'
 import type { Plan, PlannedBlock, PlanReply, StoredBlock } from '../../wire/gen/cairn/v1/session.ts'
 import { grantMac, isReceiptMac } from '../../wire/mac.ts'
@@ -21,11 +22,12 @@ import type { VerifiedReplica } from '../namespace/context.ts'
 import { ns, type Node, type NodeRegistry } from '../nodes/node-registry.ts'
 import type { Pins } from '../removal/pins.ts'
 import type { Block } from '../store/blocks.ts'
-import { chooseNodes } from './choose-nodes.ts'
+import { chooseNodes, type PlacementWish } from './choose-nodes.ts'
 import type { Unconfirmed } from '../nodes/unconfirmed.ts'
 
-/** Most blocks of one Plan. */
+/** Most blocks of one Plan, and most nodes that it may exclude. */
 const planBlocksMax = 4096
+const nodesMax = 100_000
 
 /** Who plans: what grants name, and where it runs. */
 export interface Planning {
@@ -59,7 +61,9 @@ export class Planner {
 
   plan(who: Planning, wire: Plan): PlanReply {
     const { store } = this.#turn
-    const exclude = new Set(wire.exclude.map(id => toNodeId(id, 'exclude')))
+    const exclude = new Set(listOf(wire.exclude, nodesMax, 'plan.exclude').map(id => toNodeId(id, 'exclude')))
+    const have = new Set(listOf(wire.have, copiesMax, 'plan.have').map(id => toNodeId(id, 'have')))
+    const present = [...have].map(id => this.#nodes.find(id)).filter(node => node !== undefined)
     const goals = new Map<bigint, number>()
     const goalOf = (wireIno: bigint): number => {
       const known = goals.get(wireIno)
@@ -79,7 +83,7 @@ export class Planner {
       const key = `${id}/${copies}`
       let result = planned.get(key)
       if (result === undefined) {
-        result = this.#planOne(who, Buffer.from(id, 'hex'), length, copies, exclude)
+        result = this.#planOne(who, Buffer.from(id, 'hex'), length, copies, { exclude, present })
         planned.set(key, result)
       }
       return result
@@ -198,7 +202,7 @@ export class Planner {
     id: Buffer,
     length: number,
     copies: number,
-    exclude: ReadonlySet<NodeId>,
+    nodes: { readonly exclude: ReadonlySet<NodeId>; readonly present: readonly Node[] },
   ): PlannedBlock {
     const { store } = this.#turn
     const minCopies = this.minCopies(copies)
@@ -212,9 +216,11 @@ export class Planner {
       this.#pins.pin(who.session, owner.key)
       return { key: owner.key, targets: [], copies, minCopies }
     }
-    const wish = { length, copies, present: [], exclude, host: who.host }
+    const missing = Math.max(0, copies - nodes.present.length)
+    const wish = { length, copies: missing, ...nodes, host: who.host }
     const chosen = chooseNodes(this.#nodes.accepting(), wish, this.#turn.entropy.below)
-    if (chosen.length < minCopies) throw this.#tooFew(chosen.length, minCopies, exclude)
+    const least = minCopies - nodes.present.length
+    if (chosen.length < least) throw this.#tooFew(chosen, least, wish)
     const generation = store.counters.issue('generation') as Generation
     const targets = chosen.map(
       (node): Target => ({
@@ -231,11 +237,23 @@ export class Planner {
     return this.#turn.store.replicas.of(block.key).some(({ node }) => this.#nodes.find(node)?.isUp === true)
   }
 
-  #tooFew(found: number, wanted: number, exclude: ReadonlySet<NodeId>): FsError {
-    const up = [...this.#nodes.all()].filter(node => node.isUp && !exclude.has(node.id)).length
-    return up >= wanted
-      ? new FsError('ENOSPC', `Only ${found} of ${up} chunkservers have room, ${wanted} needed`)
-      : new FsError('EIO', `Only ${up} chunkservers are up, ${wanted} needed`)
+  /** Why only `chosen` were found: EAGAIN if that may pass, ENOSPC if those that are there are full. */
+  #tooFew(chosen: readonly Node[], least: number, wish: PlacementWish): FsError {
+    const others = [...this.#nodes.all()].filter(
+      node =>
+        !node.row.draining && !wish.exclude.has(node.id) && !wish.present.some(({ id }) => id === node.id),
+    )
+    const up = others.filter(node => node.isUp).length
+    const away = others.filter(node => this.#nodes.isBrieflyAway(node))
+    const returning = away.filter(node => node.freeBytes >= wish.length).length
+    if (chosen.length + returning >= least)
+      return new FsError(
+        'EAGAIN',
+        `Only ${up} chunkservers are up, ${least} needed; ${returning} may be back`,
+      )
+    return up + away.length >= least
+      ? new FsError('ENOSPC', `Only ${chosen.length} of ${up} chunkservers have room, ${least} needed`)
+      : new FsError('EIO', `Only ${up} chunkservers are up, ${least} needed`)
   }
 }
 

@@ -74,20 +74,29 @@ export class Space {
 
   /**
    * Sets the session's grant, counted with all copies. Returns what it may accept before it is stored.
-   * Throws ENOSPC when it can have nothing, and nothing is being freed.
+   * Throws ENOSPC when it can have nothing, and nothing is being freed; EIO when too few nodes are there.
    */
   reserve(session: Session, bytes: number, freeing: boolean): number {
     const { copies } = this.#turn.store.format.facts
     const free = this.writable(copies) - this.#reservedByOthers(session)
     const granted = Math.max(0, Math.min(Math.floor(bytes / copies), free))
     session.reservedBytes = granted
-    if (granted === 0 && bytes > 0 && !freeing) throw new FsError('ENOSPC', 'No room on the chunkservers')
+    if (granted === 0 && bytes > 0) this.#checkNodes(freeing)
     return granted * copies
+  }
+
+  /** Throws why nothing can be had, unless that is about to change. */
+  #checkNodes(freeing: boolean): void {
+    const { copies, minCopies } = this.#turn.store.format.facts
+    const nodes = [...this.#nodes.all()].filter(node => this.#counts(node)).length
+    const needed = Math.min(minCopies, copies)
+    if (nodes < needed) throw new FsError('EIO', `Only ${nodes} chunkservers are up, ${needed} needed`)
+    if (!freeing) throw new FsError('ENOSPC', 'No room on the chunkservers')
   }
 
   #counts(node: Node): boolean {
     if (node.row.draining) return false
-    return node.isUp || this.#turn.now - node.downSinceMs < this.#turn.settings.repairDelayMs
+    return node.isUp || this.#nodes.isBrieflyAway(node)
   }
 
   #reservedByOthers(session: Session | undefined): number {

@@ -14,7 +14,13 @@ import { FsError } from '../../core/errors.ts'
 import type { Ino, NodeId } from '../../core/ids.ts'
 import { minute } from '../../core/units.ts'
 import { attrFromWireIfPresent, errorToWire, leaseFromWire, leaseToWire } from '../../wire/attr.ts'
-import { type Acquire, type Call, type LeaseKind, Reply } from '../../wire/gen/cairn/v1/session.ts'
+import {
+  type Acquire,
+  type Call,
+  type EndSession,
+  type LeaseKind,
+  Reply,
+} from '../../wire/gen/cairn/v1/session.ts'
 import { toIno, u32, u64 } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
 import { type Grant, grantsOf, needsOf } from '../leases/needs.ts'
@@ -46,6 +52,8 @@ export interface CallParts {
   readonly damaged: (id: Uint8Array, node: NodeId, what: string) => void
   /** What was removed is being deleted. */
   readonly isFreeing: () => boolean
+  /** A session says that another one's process has died. */
+  readonly died: (by: Session, who: EndSession) => void
   /** A block may have fewer copies than wanted now. */
   readonly committed: (proofs: readonly Proof[]) => void
 }
@@ -125,8 +133,12 @@ export class Calls {
     }
   }
 
-  /** The calls of a session that ended will not be executed. */
-  sessionEnded(session: Session): void {
+  /**
+   * Forgets what waits for a session that ended, or whose connection did: if it comes back, it sends again all
+   * that is unanswered, as after a restart of the master. Else a command of a process that is long dead could
+   * still happen, up to the end of its lease.
+   */
+  forget(session: Session): void {
     for (const parked of [...session.parked.values()]) this.#unpark(parked)
   }
 
@@ -367,6 +379,9 @@ export class Calls {
         }
       }
       case 'barrier':
+        return done
+      case 'endSession':
+        this.#parts.died(session, op.value)
         return done
     }
   }

@@ -15,8 +15,8 @@ import { timingSafeEqual } from 'node:crypto'
 import { FsError } from '../../core/errors.ts'
 import { rootIno, type SessionId } from '../../core/ids.ts'
 import { errorToWire } from '../../wire/attr.ts'
-import type { Call, Hello } from '../../wire/gen/cairn/v1/session.ts'
-import { text, toSessionIdOrNone, u32 } from '../../wire/validate.ts'
+import type { Call, EndSession, Hello } from '../../wire/gen/cairn/v1/session.ts'
+import { bytesUpTo, text, toSessionIdOrNone, u32, u63 } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
 import { agreedVersion, hex } from '../nodes/node-registry.ts'
 import type { SessionRow } from '../store/sessions.ts'
@@ -131,6 +131,20 @@ export class SessionRegistry {
     if (session === undefined) return undefined
     this.#byConnection.delete(connection)
     session.connection = undefined
+    return session
+  }
+
+  /**
+   * The other session that `by` names with its secret. Undefined if there is none: it has ended, or the
+   * database is of before it began.
+   */
+  proven(by: Session, wire: EndSession): Session | undefined {
+    const id = toSessionIdOrNone(wire.session)
+    const epoch = u63(wire.epoch, 'end_session.epoch')
+    const secret = bytesUpTo(wire.secret, 64, 'end_session.secret')
+    if (id === by.id) throw new FsError('EINVAL', 'end_session.session: a session ends itself by Goodbye')
+    const session = id === undefined ? undefined : this.#byId.get(id)
+    if (session?.row.epoch !== epoch || !isSecret(session.row.secret, secret)) return undefined
     return session
   }
 

@@ -1,5 +1,6 @@
 import { ClientDataPath } from '../../client/data-path.ts'
 import { Files } from '../../client/files.ts'
+import type { SessionKey } from '../../client/session/hello.ts'
 import { Session } from '../../client/session/session.ts'
 import { FsError } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
@@ -35,6 +36,8 @@ export class MountMachine {
   readonly #skewNs: bigint
   readonly #knowsEpochs: boolean
   #env: HostEnv | undefined
+  /** Of its last process: what a real one finds on its disk (see SessionRecords). */
+  #last: SessionKey | undefined
   #mounted: Mounted | undefined
 
   constructor(world: World, name: string, bugs: PlantedBugs) {
@@ -96,6 +99,7 @@ export class MountMachine {
     const world = this.#world
     const network = world.network.of(env)
     const place = { host: this.name, zone: '' }
+    const dead = this.#prng.chance(0.5) ? this.#last : undefined
     const session = new Session(env, network, {
       address: masterAddress,
       host: this.name,
@@ -106,6 +110,9 @@ export class MountMachine {
       readOnly: false,
       waitMs: Number.POSITIVE_INFINITY,
       startWaitMs: 10 * second,
+      began: key => {
+        this.#last = key
+      },
     })
     const files = await Files.open(
       env,
@@ -114,6 +121,10 @@ export class MountMachine {
         new ClientDataPath(env, network, master, attrs, world.checksums, { ...simDataPath, place }),
       { readOnly: false, atime: 'relatime', cache: { inodes: 12, names: 40 } },
     )
+    if (dead !== undefined) {
+      const { session: id, epoch, secret } = dead
+      await session.call({ $case: 'endSession', value: { session: id, epoch, secret } }, 'done')
+    }
     const kernel = new Kernel(env, world.fork(), error => world.bug(error))
     const names = new Names(kernel)
     const io = new FileIo(kernel, names)

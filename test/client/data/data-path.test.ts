@@ -291,3 +291,68 @@ test('a write past the largest size is EFBIG and one at a huge offset costs no m
   t.is(await env.run(file.seek(5, 'data')), 8 * 2 ** 40)
   t.is(await env.run(file.seek(5, 'hole')), 5)
 })
+
+test('one node of three that breaks a chain costs neither the others nor the write', async t => {
+  const { env, master, nodes, data } = await harness({ nodes: 3 })
+  const file = data.file(file1)
+  const [, second] = nodes.nodes
+  if (second !== undefined) second.frozen = true
+  await env.run(Promise.resolve(file.write(0, pattern(256 * KiB, 1))))
+  const before = env.nowMs
+  await env.run(file.flush())
+  t.true(env.nowMs - before < 1000, `${env.nowMs - before} ms`)
+  t.deepEqual(master.commits[0]?.blocks[0]?.receipts.map(({ node }) => node).sort(), [1n, 3n])
+})
+
+test('nodes that are just away are waited for; when the master gives them up, the write fails and stays dirty', async t => {
+  const { env, master, nodes, data } = await harness({ nodes: 3 })
+  const file = data.file(file1)
+  for (const node of nodes.nodes.slice(1)) node.down = true
+  master.tooFew = 'EAGAIN'
+  await env.run(Promise.resolve(file.write(0, pattern(5000, 1))))
+  env.timers.after(50_000, () => nodes.nodes.forEach(node => (node.down = false)))
+  await env.run(file.flush())
+  t.is(master.fileOf(file1).size, 5000)
+
+  for (const node of nodes.nodes.slice(1)) node.down = true
+  await env.run(Promise.resolve(file.write(5000, pattern(5000, 2))))
+  env.timers.after(40_000, () => (master.tooFew = 'EIO'))
+  const before = env.nowMs
+  t.is((await t.throwsAsync<FsError>(env.run(file.flush()))).code, 'EIO')
+  t.true(env.nowMs - before > 39_000)
+  t.is(file.dirtyBytes, 5000)
+})
+
+test('a node that hangs costs its readers a moment, once', async t => {
+  const { env, nodes, data } = await harness({ nodes: 4, blockBytes: 64 * KiB, cacheBytes: 8 * KiB })
+  const file = data.file(file1)
+  const bytes = pattern(40 * 64 * KiB, 1)
+  await env.run(Promise.resolve(file.write(0, bytes)))
+  await env.run(file.flush())
+  for (const hung of nodes.nodes) {
+    hung.frozen = true
+    file.forgetExtents()
+    data.release(file1)
+    const cold = data.file(file1)
+    const before = env.nowMs
+    for (let at = 0; at < bytes.length; at += 64 * KiB)
+      t.true(Buffer.concat(await env.run(cold.read(at, 64 * KiB))).equals(bytes.subarray(at, at + 64 * KiB)))
+    t.true(env.nowMs - before < 3000, `${env.nowMs - before} ms with node ${hung.id} hung`)
+    hung.frozen = false
+    await env.pass(60_000)
+  }
+})
+
+test('copies race: what a slow one sends later is no damage', async t => {
+  const { env, master, nodes, data } = await harness({ blockBytes: 512 * KiB })
+  const file = data.file(file1)
+  const bytes = pattern(512 * KiB, 1)
+  await env.run(Promise.resolve(file.write(0, bytes)))
+  await env.run(file.flush())
+  // Frames come in pieces, each after up to this long: some copies are quiet in the middle.
+  nodes.faults.maxDelayMs = 900
+  t.true(Buffer.concat(await env.run(file.read(0, bytes.length))).equals(bytes))
+  await env.pass(60_000)
+  t.deepEqual(master.damage, [])
+  t.true(nodes.nodes.filter(({ gets }) => gets > 0).length > 1, 'more than one was asked')
+})

@@ -1,5 +1,5 @@
 import type { Attr } from '#src/core/attr.ts'
-import { FsError } from '#src/core/errors.ts'
+import { type ErrnoName, FsError } from '#src/core/errors.ts'
 import { blockIdToBytes, type BlockId, ino, type Ino } from '#src/core/ids.ts'
 import type { AttrPort, ClusterFacts, MasterPort, Op, Result, ResultOf } from '#src/client/ports.ts'
 import type { Commit, Extent, BlockInfo } from '#src/wire/gen/cairn/v1/session.ts'
@@ -106,6 +106,8 @@ export class FakeMaster implements MasterPort, AttrPort {
   readonly damage: bigint[] = []
   spaceBytes = Number.MAX_SAFE_INTEGER
   usedBytes = 0
+  /** Answered to a plan when too few nodes are up. */
+  tooFew: ErrnoName = 'EIO'
   /** Thrown by the next commits. */
   commitError: FsError | undefined
   readonly #env: VirtualEnv
@@ -239,8 +241,11 @@ export class FakeMaster implements MasterPort, AttrPort {
     switch (op.$case) {
       case 'plan': {
         if (this.#random() < this.faults.planFails) throw new FsError('EAGAIN', 'no plan now')
-        const up = this.#nodes.nodes.filter(node => !op.value.exclude.includes(node.id) && !node.down)
-        const targets = up.slice(0, this.facts.copies).map(node => ({
+        const { exclude, have } = op.value
+        const others = [...exclude, ...have]
+        const up = this.#nodes.nodes.filter(node => !others.includes(node.id) && !node.down)
+        if (up.length + have.length < this.facts.minCopies) throw new FsError(this.tooFew, 'too few nodes')
+        const targets = up.slice(0, this.facts.copies - have.length).map(node => ({
           node: node.id,
           address: node.address,
           grant: {

@@ -228,16 +228,14 @@ class FakeLink implements Link<BlocksUp, BlocksDown> {
     if (all.length < put.meta.length) return
     this.#puts.delete(call)
     const outcomes = [this.#outcome(node, 0, put.meta, put.grant, all)]
+    let broken = false
     for (const target of put.chain) {
       const next = this.#net.at(target.address)
-      if (next === undefined || next.down || next.frozen)
-        outcomes.push({
-          node: target.node,
-          index: 0,
-          receipt: undefined,
-          error: errorToWire(new FsError('EPIPE')),
-        })
-      else outcomes.push(this.#outcome(next, 0, put.meta, target.grant, all))
+      if (broken || next === undefined || next.down || next.frozen) {
+        const error = errorToWire(new FsError(broken ? 'ECANCELED' : 'EPIPE'))
+        outcomes.push({ node: target.node, index: 0, receipt: undefined, error })
+        broken = true
+      } else outcomes.push(this.#outcome(next, 0, put.meta, target.grant, all))
     }
     this.#down({ $case: 'put', value: { call, outcomes } })
   }

@@ -210,6 +210,7 @@ export interface Call {
     | { $case: "reserveSpace"; value: ReserveSpace }
     | { $case: "barrier"; value: Barrier }
     | { $case: "reserveInos"; value: ReserveInos }
+    | { $case: "endSession"; value: EndSession }
     | //
     /** Commands. */
     { $case: "create"; value: Create }
@@ -517,8 +518,9 @@ export interface Plan {
   /** The inode whose number of copies counts. */
   ino: bigint;
   blocks: PlanBlock[];
-  /** Node on the writer's own host to prefer is known from Hello. */
   exclude: bigint[];
+  /** Nodes that have stored the blocks already: others are chosen to complete the copies. */
+  have: bigint[];
 }
 
 export interface PlannedBlock {
@@ -637,6 +639,16 @@ export interface ReportDamage {
 
 /** Answered when everything that this session sent before is on the master's disk (fsync of a directory). */
 export interface Barrier {
+}
+
+/**
+ * The process of that session has died. Who says so has its secret, and so may end it: what it held is free
+ * without waiting for its lease to run out. Done also when there is no such session any more.
+ */
+export interface EndSession {
+  session: bigint;
+  epoch: bigint;
+  secret: Uint8Array;
 }
 
 export interface Acquire {
@@ -2299,6 +2311,9 @@ export const Call: MessageFns<Call> = {
       case "reserveInos":
         ReserveInos.encode(message.op.value, writer.uint32(218).fork()).join();
         break;
+      case "endSession":
+        EndSession.encode(message.op.value, writer.uint32(226).fork()).join();
+        break;
       case "create":
         Create.encode(message.op.value, writer.uint32(322).fork()).join();
         break;
@@ -2499,6 +2514,14 @@ export const Call: MessageFns<Call> = {
             }
 
             message.op = { $case: "reserveInos", value: ReserveInos.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 28: {
+            if (tag !== 226) {
+              break;
+            }
+
+            message.op = { $case: "endSession", value: EndSession.decode(reader, reader.uint32()) };
             continue;
           }
           case 40: {
@@ -2713,6 +2736,12 @@ export const Call: MessageFns<Call> = {
       case "reserveInos": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "reserveInos", value: ReserveInos.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "endSession": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "endSession", value: EndSession.fromPartial(object.op.value) };
         }
         break;
       }
@@ -6184,7 +6213,7 @@ export const PlanBlock: MessageFns<PlanBlock> = {
 };
 
 function createBasePlan(): Plan {
-  return { ino: 0n, blocks: [], exclude: [] };
+  return { ino: 0n, blocks: [], exclude: [], have: [] };
 }
 
 export const Plan: MessageFns<Plan> = {
@@ -6203,6 +6232,16 @@ export const Plan: MessageFns<Plan> = {
       for (const v of message.exclude) {
         if (BigInt.asUintN(64, v) !== v) {
           throw new globalThis.Error("a value provided in array field exclude of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.have.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.have) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field have of type uint64 is too large");
         }
         writer.uint64(v);
       }
@@ -6258,6 +6297,24 @@ export const Plan: MessageFns<Plan> = {
 
             break;
           }
+          case 4: {
+            if (tag === 32) {
+              message.have.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.have.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6278,6 +6335,7 @@ export const Plan: MessageFns<Plan> = {
     message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
     message.blocks = object.blocks?.map((e) => PlanBlock.fromPartial(e)) || [];
     message.exclude = object.exclude?.map((e) => BigInt(e)) || [];
+    message.have = object.have?.map((e) => BigInt(e)) || [];
     return message;
   },
 };
@@ -7587,6 +7645,91 @@ export const Barrier: MessageFns<Barrier> = {
   },
   fromPartial<I extends Exact<DeepPartial<Barrier>, I>>(_: I): Barrier {
     const message = createBaseBarrier();
+    return message;
+  },
+};
+
+function createBaseEndSession(): EndSession {
+  return { session: 0n, epoch: 0n, secret: new Uint8Array(0) };
+}
+
+export const EndSession: MessageFns<EndSession> = {
+  encode(message: EndSession, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== 0n) {
+      if (BigInt.asUintN(64, message.session) !== message.session) {
+        throw new globalThis.Error("value provided for field message.session of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.session);
+    }
+    if (message.epoch !== 0n) {
+      if (BigInt.asUintN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.epoch);
+    }
+    if (message.secret.length !== 0) {
+      writer.uint32(26).bytes(message.secret);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EndSession {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndSession();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.session = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.epoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.secret = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<EndSession>, I>>(base?: I): EndSession {
+    return EndSession.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EndSession>, I>>(object: I): EndSession {
+    const message = createBaseEndSession();
+    message.session = (object.session !== undefined && object.session !== null) ? BigInt(object.session) : 0n;
+    message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
+    message.secret = object.secret ?? new Uint8Array(0);
     return message;
   },
 };
