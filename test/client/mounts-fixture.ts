@@ -121,7 +121,7 @@ export class Mounts {
         return true
       },
     }
-    const fs = new MountedFileSystem(env, files, notifier, true)
+    const fs = new MountedFileSystem(env, files, notifier, true, () => [])
     const mount = { fs, files, data, calls, forgotten }
     this.#mounts.push(mount)
     return mount
