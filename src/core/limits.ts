@@ -13,6 +13,13 @@ export const xattrNameBytesMax = 255
 export const linksMax = 65000
 
 /**
+ * Earliest and latest time that a program can set, seconds since 1970: ext4's bound in 1901, and the one in
+ * 2262 where nanoseconds fill 63 bits. What is beyond becomes the bound, as on ext4.
+ */
+export const fileTimeMinSeconds = -(2n ** 31n)
+export const fileTimeMaxSeconds = 9_223_372_036n
+
+/**
  * Largest file, bytes: 4 PiB. Offsets and sizes are plain numbers, checked at the boundary; up to
  * here the sum of two of them is still an exact integer.
  */

@@ -1,5 +1,5 @@
 import {
-  isRegular,
+  isDirectory,
   type Attr,
   type AttrChange,
   type LockRange,
@@ -54,12 +54,23 @@ export class MountedFileSystem implements FileSystem {
   readonly #files: Files
   /** Without a way to have the kernel forget names at once, it is not to remember any. */
   readonly #keepsNames: boolean
+  readonly #groupsOf: (pid: number) => readonly number[]
 
-  /** `keepsNames`: Notifier.invalidateAllNames works on this kernel. */
-  constructor(env: Env, files: Files, notifier: Notifier, keepsNames: boolean) {
+  /**
+   * `keepsNames`: Notifier.invalidateAllNames works on this kernel. `groupsOf`: the supplementary groups of a
+   * process, none if they cannot be known.
+   */
+  constructor(
+    env: Env,
+    files: Files,
+    notifier: Notifier,
+    keepsNames: boolean,
+    groupsOf: (pid: number) => readonly number[],
+  ) {
     this.#env = env
     this.#files = files
     this.#keepsNames = keepsNames
+    this.#groupsOf = groupsOf
     files.attachKernel(new KernelCache(env, notifier))
   }
 
@@ -82,11 +93,21 @@ export class MountedFileSystem implements FileSystem {
   setattr(ino: Ino, change: AttrChange, _handle: Handle | undefined, caller: Caller): Answer<AttrAnswer> {
     if (!mustDropPrivileges(caller)) return this.#setattr(ino, change)
     // A change that names nothing is chown(2) with -1 for both, or what the kernel sends before a write that
-    // takes privileges; they cannot be told apart.
-    const takes =
-      Object.keys(change).length === 0 || (change.killSuidgid === true && change.mode === undefined)
+    // takes privileges. Only the second may come from somebody else than the owner, and needs a writable handle.
+    const nothing = Object.keys(change).length === 0
+    if (nothing && (this.#files.cache.get(ino)?.writers ?? 0) === 0)
+      return chain(this.#files.attributes.committed(ino), attr => this.#chownToSame(attr, caller))
+    const takes = nothing || (change.killSuidgid === true && change.mode === undefined)
     if (!takes) return this.#setattr(ino, change)
     return chain(this.#dropForeignSetgid(ino, caller), () => this.#setattr(ino, change))
+  }
+
+  /** chown(2) with -1 for both takes privileges, too, and where there are some it is for the owner only. */
+  #chownToSame(attr: Attr, caller: Caller): Answer<AttrAnswer> {
+    const privileged = (attr.mode & S_ISUID) !== 0 || this.#losesSetgid(attr, caller)
+    if (privileged && !isDirectory(attr.mode) && caller.uid !== attr.uid)
+      throw new FsError('EPERM', `inode ${attr.ino} is not the caller's`)
+    return chain(this.#dropSetgidOf(attr, caller), () => this.#setattr(attr.ino, {}))
   }
 
   #setattr(ino: Ino, change: AttrChange): Answer<AttrAnswer> {
@@ -311,8 +332,7 @@ export class MountedFileSystem implements FileSystem {
 
   /**
    * Setgid of a file that its group may not execute stays when a member of that group changes the file, and
-   * goes when anybody else does (as setattr_should_drop_sgid in fs/attr.c). Supplementary groups are not told
-   * to us: who is a member by one of these only loses the bit, which is the safe side.
+   * goes when anybody else does (as setattr_should_drop_sgid in fs/attr.c).
    */
   #dropForeignSetgid(ino: Ino, caller: Caller): Promise<unknown> | undefined {
     const attr = this.#files.attributes.committed(ino)
@@ -321,10 +341,17 @@ export class MountedFileSystem implements FileSystem {
   }
 
   #dropSetgidOf(attr: Attr, caller: Caller): Promise<unknown> | undefined {
-    if (!isRegular(attr.mode) || (attr.mode & (S_ISGID | S_IXGRP)) !== S_ISGID || caller.gid === attr.gid)
+    if ((attr.mode & S_IXGRP) !== 0 || isDirectory(attr.mode) || !this.#losesSetgid(attr, caller))
       return undefined
     const mode = attr.mode & 0o7777 & ~(S_ISUID | S_ISGID)
     return Promise.resolve(this.#files.attributes.set(attr.ino, { mode }))
+  }
+
+  /** The kernel tells the group of the caller only; the others, which are seldom needed, are looked up. */
+  #losesSetgid(attr: Attr, caller: Caller): boolean {
+    if ((attr.mode & S_ISGID) === 0) return false
+    if ((attr.mode & S_IXGRP) !== 0) return true
+    return caller.gid !== attr.gid && !this.#groupsOf(caller.pid).includes(attr.gid)
   }
 
   async #make(parent: Ino, name: Name, how: NewInode, { uid, gid }: Caller): Promise<Entry> {

@@ -127,7 +127,7 @@ export class Mounts {
         return true
       },
     }
-    const fs = new MountedFileSystem(env, files, notifier, true)
+    const fs = new MountedFileSystem(env, files, notifier, true, () => [])
     const mount = { fs, files, session, data, calls, forgotten }
     this.#mounts.push(mount)
     return mount

@@ -2,6 +2,7 @@ import test from 'ava'
 import fc from 'fast-check'
 import { errno, type ErrnoName, FsError } from '#src/core/errors.ts'
 import { rootIno } from '#src/core/ids.ts'
+import { fileTimeMaxSeconds, fileTimeMinSeconds } from '#src/core/limits.ts'
 import { nameFromText } from '#src/core/name.ts'
 import { opcode, type OpcodeName } from '#src/fuse/codec/abi.ts'
 import { operations } from '#src/fuse/session/operations.ts'
@@ -90,7 +91,8 @@ const wrong: readonly (readonly [string, OpcodeName | number, Buffer, ErrnoName]
   ['a lock beyond the end', 'SETLK', body(1n, 1n, 0n, 1n << 63n, 1, 0, 0, 0), 'EINVAL'],
   ['an unknown lock type', 'SETLKW', body(1n, 1n, 0n, 1n, 9, 0, 0, 0), 'EINVAL'],
   ['copy_file_range flags', 'COPY_FILE_RANGE_64', body(1n, 0n, 1n, 1n, 0n, 1n, 1n), 'EINVAL'],
-  ['xattr flags', 'SETXATTR', body(0, 3, 0, 0, 'user.a'), 'EINVAL'],
+  ['xattr flags', 'SETXATTR', body(0, 4, 0, 0, 'user.a'), 'EINVAL'],
+  ['an xattr to create and replace', 'SETXATTR', body(0, 3, 0, 0, 'user.a'), 'ENODATA'],
   ['an xattr of less data than it says', 'SETXATTR', body(5, 0, 0, 0, 'user.a', Buffer.alloc(4)), 'EIO'],
   ['a long xattr name', 'GETXATTR', body(0, 0, `user.${'n'.repeat(251)}`), 'ERANGE'],
   [
@@ -108,6 +110,21 @@ for (const [what, operation, bytes, code] of wrong) {
     t.deepEqual([reply.errno, reply.unique, reply.data.length], [errno[code], 12, 0])
   })
 }
+
+test('a time that nanoseconds in 64 bits cannot express becomes the last or first that they can', async t => {
+  const harness = await begun()
+  for (const [seconds, shown] of [
+    [1n << 40n, fileTimeMaxSeconds],
+    [(1n << 63n) - 1n, fileTimeMaxSeconds],
+    [-(1n << 63n), fileTimeMinSeconds],
+    [fileTimeMaxSeconds - 1n, fileTimeMaxSeconds - 1n],
+  ] as const) {
+    const times = body(1 << 4, 0, 0n, 0n, 0n, seconds, 0n, 0n, 0, 0, 0, 0, 0, 0, 0, 0)
+    const reply = await harness.ask(message('SETATTR', { body: times }))
+    t.is(reply.errno, 0)
+    t.is(reply.data.readBigInt64LE(16 + 24), shown)
+  }
+})
 
 test('a read beyond 2^53 is the end of the file', async t => {
   const reply = await (await begun()).ask(message('READ', { body: body(1n, 1n << 60n, 10, 0, 0n, 0, 0) }))

@@ -8,6 +8,7 @@ import { createChecksums } from '../../core/checksum.ts'
 import type { Log } from '../../core/env.ts'
 import { messageOf } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
+import { groupsOfProcess } from '../../fuse/device/process-groups.ts'
 import { FuseDriver } from '../../fuse/driver.ts'
 import { MountedFileSystem } from '../../mount/mounted-file-system.ts'
 import { version } from '../../service/version.ts'
@@ -68,7 +69,8 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
   let driver: FuseDriver
   try {
     driver = await FuseDriver.serve(
-      (notifier, facts) => new MountedFileSystem(env, files, notifier, facts.canInvalidateAllNames),
+      (notifier, facts) =>
+        new MountedFileSystem(env, files, notifier, facts.canInvalidateAllNames, groupsOfProcess),
       {
         path: mountpoint,
         source: options.master,

@@ -16,6 +16,8 @@ const modes = {
 
 const namespaces = /^(?:user|trusted|security)\.[^]|^system\.posix_acl_(?:access|default)$/
 
+const emptyNames = new Set(['user.', 'trusted.', 'security.'])
+
 /** Extended attributes. That there is none is remembered, too: the kernel asks for ACLs and capabilities often. */
 export class Xattrs {
   readonly #context: FilesContext
@@ -112,5 +114,6 @@ function absent(name: Name): FsError {
 
 function checkXattrName(name: Name): void {
   if (name.length > xattrNameBytesMax) throw new FsError('ERANGE', `an xattr name of ${name.length} bytes`)
+  if (emptyNames.has(name)) throw new FsError('EINVAL', `${name} is only the beginning of a name`)
   if (!namespaces.test(name)) throw new FsError('EOPNOTSUPP', `xattrs ${name} are not supported`)
 }

@@ -379,7 +379,9 @@ export class FileWriter {
     this.#count()
     const bytes = batches.reduce((sum, batch) => sum + dirtyOfAll(batch.ranges), 0)
     const fields = { ino: this.ino, bytes, dropped, error: messageOf(error) }
-    if (error.code === 'ENOENT') env.log.info('a removed file was not written back', fields)
+    // Nothing was left of it when the answer came: it was removed, and discarded, meanwhile.
+    if (error.code === 'ENOENT' || (dropped && bytes === 0))
+      env.log.info('a removed file was not written back', fields)
     else env.log.error('a file could not be written back', fields)
     const report = error.code === 'ESTALE' ? new FsError('EIO', error.message, { cause: error }) : error
     const heard = batches.some(batch => batch.awaited)

@@ -1,5 +1,6 @@
 import type { Attr, AttrChange, TimeChange } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
+import { fileTimeMaxSeconds, fileTimeMinSeconds } from '../../core/limits.ts'
 import { KiB, nsPerSecond } from '../../core/units.ts'
 import type { AttrAnswer, Entry, Handle } from '../filesystem.ts'
 import { entryBytes, fattr, statxMask } from './abi.ts'
@@ -133,7 +134,10 @@ function time(r: Request, now: boolean, secondsAt: number, nanosAt: number): Tim
   if (now) return 'now'
   const nanos = r.u32(nanosAt)
   if (nanos > 999_999_999) throw new FsError('EINVAL', `${nanos} nanoseconds in a time to set`)
-  return r.i64(secondsAt) * nsPerSecond + BigInt(nanos)
+  const seconds = r.i64(secondsAt)
+  if (seconds >= fileTimeMaxSeconds) return fileTimeMaxSeconds * nsPerSecond
+  if (seconds <= fileTimeMinSeconds) return fileTimeMinSeconds * nsPerSecond
+  return seconds * nsPerSecond + BigInt(nanos)
 }
 
 function putSize(to: Buffer, at: number, value: number): void {

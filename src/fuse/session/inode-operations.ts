@@ -42,11 +42,11 @@ function joinNames(names: readonly Name[]): Buffer {
   return bytes
 }
 
-/** Creating and replacing at once is what no attribute can satisfy; the kernel never asks for it. */
-function xattrMode(flags: number): 'set' | 'create' | 'replace' {
+function xattrMode(flags: number): 'set' | 'create' | 'replace' | 'neither' {
   if (flags === 0) return 'set'
   if (flags === xattrFlag.CREATE) return 'create'
   if (flags === xattrFlag.REPLACE) return 'replace'
+  if (flags === (xattrFlag.CREATE | xattrFlag.REPLACE)) return 'neither'
   throw new FsError('EINVAL', `setxattr flags ${flags}`)
 }
 
@@ -114,7 +114,11 @@ export const inodeOperations = {
       const mode = xattrMode(r.u32(4))
       const killSgid = extended && (r.u32(8) & setxattrAclKillSgid) !== 0
       const name = xattrName(r)
-      return fs.setxattr(r.node, name, r.data(size), mode, killSgid, r)
+      if (mode !== 'neither') return fs.setxattr(r.node, name, r.data(size), mode, killSgid, r)
+      // To create and to replace at once: no attribute can satisfy that, and what is wrong depends on it.
+      return then(fs.getxattr(r.node, name, r), () => {
+        throw new FsError('EEXIST')
+      })
     },
   }),
   REMOVEXATTR: operation({ inBytes: 0, run: (fs, r) => fs.removexattr(r.node, xattrName(r), r) }),

@@ -129,7 +129,7 @@ export class MountMachine {
     const names = new Names(kernel)
     const io = new FileIo(kernel, names)
     const notifier = this.#bugs.deafKernel === true ? deaf : new KernelNotifier(kernel, io, this.#knowsEpochs)
-    const fs = this.#planted(new MountedFileSystem(env, files, notifier, this.#knowsEpochs))
+    const fs = this.#planted(new MountedFileSystem(env, files, notifier, this.#knowsEpochs, () => []))
     await kernel.attach(fs)
     return { env, kernel, names, io, fs, session, files }
   }
