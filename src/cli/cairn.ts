@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --single-threaded-gc --max-semi-space-size=4
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { FsError, messageOf, UsageError } from '../core/errors.ts'
 import type { Network } from '../core/network.ts'

@@ -28,14 +28,17 @@ export interface CallDef<Request, Response> {
 
 /**
  * One end of a stream. Frames arrive in the order they were sent or the link closes; what was sent
- * before a close may or may not have arrived. Data buffers handed to `send` belong to the link until
- * `drained`.
+ * before a close may or may not have arrived. Data buffers handed to `send` belong to the link until they
+ * are `taken`.
  */
 export interface Link<Out, In> {
   /** Where the other end is, for logs. */
   readonly peer: string
-  /** Queues a frame. Does nothing once closed. */
-  send(frame: Out): void
+  /**
+   * Queues a frame; once closed it goes nowhere. `taken` is called once, when the transport needs the frame's
+   * buffers no longer, for whatever reason.
+   */
+  send(frame: Out, taken?: () => void): void
   /** Bytes queued and not yet taken by the transport. */
   readonly queuedBytes: number
   /** Resolves when `queuedBytes` is below the transport's high-water mark, or the link is closed. */

@@ -98,9 +98,9 @@ async function life(store: BlockStore, answered: Answered): Promise<void> {
 async function has(store: BlockStore, block: TestBlock): Promise<boolean> {
   try {
     const reader = await store.read(block.id)
-    const data = await reader.read(0, block.length)
+    const { bytes } = await reader.read(0, block.length)
     await reader.close()
-    return Buffer.compare(data, block.data) === 0
+    return Buffer.compare(bytes, block.data) === 0
   } catch (error) {
     if (error instanceof FsError && error.code === 'ENOENT') return false
     throw error

@@ -71,11 +71,13 @@ class End implements Link<unknown, unknown> {
     for (const bytes of this.#before.splice(0)) this.#pass(bytes)
   }
 
-  send(frame: unknown): void {
-    if (this.#closed) return
-    const bytes = this.#out.encode(frame)
-    if (this.#other === undefined) this.#before.push(bytes)
-    else this.#pass(bytes)
+  send(frame: unknown, taken?: () => void): void {
+    if (!this.#closed) {
+      const bytes = this.#out.encode(frame)
+      if (this.#other === undefined) this.#before.push(bytes)
+      else this.#pass(bytes)
+    }
+    taken?.()
   }
 
   async drained(): Promise<void> {

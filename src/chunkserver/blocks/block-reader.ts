@@ -1,12 +1,15 @@
 import { FsError } from '../../core/errors.ts'
-import type { DiskFile } from '../disk/disk.ts'
+import { type DiskFile, given, type LentBytes } from '../disk/disk.ts'
 import type { BlockRow } from './index-protocol.ts'
 
 /** An open block. Its bytes are not verified: the reader on the other side does that. */
 export interface BlockReader {
   readonly row: BlockRow
-  /** Exactly these bytes, which lie within the block. Rejects with EIO when they are not there. */
-  read(offset: number, length: number): Promise<Uint8Array>
+  /**
+   * Exactly these bytes, which lie within the block and begin at a piece. Rejects with EIO when they are not
+   * there.
+   */
+  read(offset: number, length: number): Promise<LentBytes>
   close(): Promise<void>
 }
 
@@ -19,8 +22,8 @@ export class RowReader implements BlockReader {
     this.#data = data
   }
 
-  async read(offset: number, length: number): Promise<Uint8Array> {
-    return exactly(this.#data.subarray(offset, offset + length), length, this.row)
+  async read(offset: number, length: number): Promise<LentBytes> {
+    return exactly(given(this.#data.subarray(offset, offset + length)), length, this.row)
   }
 
   async close(): Promise<void> {
@@ -37,7 +40,7 @@ export class FileReader implements BlockReader {
     this.#file = file
   }
 
-  async read(offset: number, length: number): Promise<Uint8Array> {
+  async read(offset: number, length: number): Promise<LentBytes> {
     return exactly(await this.#file.read(offset, length), length, this.row)
   }
 
@@ -46,7 +49,8 @@ export class FileReader implements BlockReader {
   }
 }
 
-function exactly(data: Uint8Array, length: number, row: BlockRow): Uint8Array {
-  if (data.length === length) return data
+function exactly(lent: LentBytes, length: number, row: BlockRow): LentBytes {
+  if (lent.bytes.length === length) return lent
+  lent.release()
   throw new FsError('EIO', `block ${row.id} is shorter than its ${row.length} bytes`)
 }

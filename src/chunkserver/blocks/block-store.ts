@@ -12,6 +12,7 @@ import { IncomingFile } from './incoming-file.ts'
 import { type BlockRow, place, type StoreIdentity, type Totals } from './index-protocol.ts'
 import { KeyedMutex } from './keyed-mutex.ts'
 import { folderOf, pathOf, temporaryFolder } from './layout.ts'
+import { PopularBlocks } from './popular-blocks.ts'
 import { recoverStore } from './recover-store.ts'
 import { Space, type SpaceOptions } from './space.ts'
 
@@ -44,6 +45,7 @@ export class BlockStore {
   readonly #log: Log
   readonly #locks = new KeyedMutex<BlockId>()
   readonly #changed = new Set<() => void>()
+  readonly #popular = new PopularBlocks()
   /** Unlinked, but perhaps not yet on stable storage. */
   #unlinked: BlockId[] = []
   #vacuum = false
@@ -129,13 +131,17 @@ export class BlockStore {
     }
   }
 
-  /** Opens a block. ENOENT if it is not here, EIO if it should be and is not. */
-  async read(id: BlockId): Promise<BlockReader> {
+  /**
+   * Opens a block of which `bytes` are to be read for somebody (0: they go nowhere). ENOENT if it is not
+   * here, EIO if it should be and is not.
+   */
+  async read(id: BlockId, bytes = 0): Promise<BlockReader> {
     const found = await this.#index.ask('get', { id })
     if (found === undefined) throw absent(id)
     if (found.row.place === place.row) return new RowReader(found.row, found.data ?? new Uint8Array(0))
+    const once = !this.#popular.note(id, bytes, found.row.length)
     try {
-      return new FileReader(found.row, await this.#disk.open(pathOf(id)))
+      return new FileReader(found.row, await this.#disk.open(pathOf(id), once))
     } catch (error) {
       return this.#missing(found.row, error)
     }
@@ -151,11 +157,14 @@ export class BlockStore {
   async verify(reader: BlockReader, pace?: (bytes: number) => Promise<void>): Promise<boolean> {
     const { id, length, checksums } = reader.row
     for (let at = 0; at < length; at += verifyBytes) {
-      const data = await reader.read(at, Math.min(verifyBytes, length - at))
+      const { bytes, release } = await reader.read(at, Math.min(verifyBytes, length - at))
+      const count = bytes.length
       const first = at / pieceBytes
-      const expected = checksums.subarray(first * 8, (first + Math.ceil(data.length / pieceBytes)) * 8)
-      if (this.#checksums.mismatch(id, data, expected, first) !== -1) return false
-      await pace?.(data.length)
+      const expected = checksums.subarray(first * 8, (first + Math.ceil(count / pieceBytes)) * 8)
+      const wrong = this.#checksums.mismatch(id, bytes, expected, first)
+      release()
+      if (wrong !== -1) return false
+      await pace?.(count)
     }
     return true
   }
@@ -207,7 +216,7 @@ export class BlockStore {
     const row = await this.#index.ask('lookup', { id })
     if (row?.place !== place.file || Buffer.compare(row.checksums, checksums) !== 0) return false
     try {
-      const reader = new FileReader(row, await this.#disk.open(pathOf(id)))
+      const reader = new FileReader(row, await this.#disk.open(pathOf(id), true))
       try {
         return await this.verify(reader)
       } finally {

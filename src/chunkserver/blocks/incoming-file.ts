@@ -1,5 +1,5 @@
 import { FsError } from '../../core/errors.ts'
-import type { Disk, DiskFile } from '../disk/disk.ts'
+import type { Disk, DiskWriter } from '../disk/disk.ts'
 
 /**
  * A file that is being received under a temporary name. A crash leaves the temporary file, which the
@@ -9,7 +9,7 @@ export class IncomingFile {
   readonly #disk: Disk
   readonly #path: string
   #placed = false
-  #file: DiskFile | undefined
+  #file: DiskWriter | undefined
   /** Ends with the work asked last; rejects with the first error, which fails all that follows. */
   #tail: Promise<void>
 
@@ -21,7 +21,7 @@ export class IncomingFile {
     this.#tail.catch(() => undefined)
   }
 
-  /** Resolves when the data is with the file system and the buffer is free. */
+  /** Resolves when the buffer is free. */
   append(data: Uint8Array): Promise<void> {
     return this.#then(file => file.append(data))
   }
@@ -49,7 +49,7 @@ export class IncomingFile {
     this.#file = await this.#disk.create(this.#path)
   }
 
-  #then(work: (file: DiskFile) => Promise<void>): Promise<void> {
+  #then(work: (file: DiskWriter) => Promise<void>): Promise<void> {
     this.#tail = this.#tail.then(() => {
       if (this.#file === undefined) throw new FsError('EIO', `${this.#path} is closed`)
       return work(this.#file)

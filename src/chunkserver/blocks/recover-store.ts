@@ -122,16 +122,17 @@ async function readWhole(
   { disk, checksums }: Recovery,
   id: BlockId,
 ): Promise<{ length: number; checksums: Uint8Array } | undefined> {
-  const file = await disk.open(pathOf(id))
+  const file = await disk.open(pathOf(id), true)
   try {
     const length = await file.size()
     if (isSmall(length) || length > blockBytesMax) return undefined
     const hash = new BlockIdHasher()
     const pieces = checksums.hasher(id)
     for (let at = 0; at < length; at += dataMessageBytes) {
-      const data = await file.read(at, Math.min(dataMessageBytes, length - at))
-      hash.update(data)
-      pieces.update(data)
+      const { bytes, release } = await file.read(at, Math.min(dataMessageBytes, length - at))
+      hash.update(bytes)
+      pieces.update(bytes)
+      release()
     }
     if (hash.digest() !== id) return undefined
     // It may have been renamed by a process that died before it synced: see BlockStore.

@@ -1,31 +1,59 @@
-import { close, fdatasync, open, read, write } from 'node:fs'
 import { constants, mkdir, open as openHandle, readdir, rename, statfs, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
-import { fstat } from 'node:fs'
+import { assert } from '../../core/assert.ts'
 import { FsError } from '../../core/errors.ts'
-import type { Disk, DiskFile, DiskSpace } from './disk.ts'
+import { AlignedSlots } from './aligned-slots.ts'
+import { DirectWriter } from './direct-writer.ts'
+import {
+  type Disk,
+  type DiskFile,
+  type DiskSpace,
+  type DiskWriter,
+  given,
+  type LentBytes,
+  lentBytesMax,
+  sectorBytes,
+} from './disk.ts'
+import { answer, closeFile, datasyncFile, openFile, readAll, statFile, writeAll } from './system-calls.ts'
 
-// Plain descriptors: a FileHandle costs several objects and a registration for collection at each open.
-const openFile = promisify(open)
-const closeFile = promisify(close)
-const datasyncFile = promisify(fdatasync)
-const statFile = promisify(fstat)
+/** Writes under way, and direct reads that are not released. */
+const writeSlots = 8
+const readSlots = 16
+const direct = constants.O_DIRECT
+const creating = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
+const reading = constants.O_RDONLY | constants.O_NOFOLLOW
 
-/** A folder of this machine. All calls run on libuv's pool, never on the thread that answers heartbeats. */
+/**
+ * A folder of this machine. All calls run on libuv's pool, never on the thread that answers heartbeats. New
+ * files, and those that are read once, go past the page cache where the file system can do that.
+ */
 export class RealDisk implements Disk {
   readonly #root: string
+  readonly #written = new AlignedSlots(writeSlots, lentBytesMax)
+  readonly #read = new AlignedSlots(readSlots, lentBytesMax)
+  /** Until the file system says no. */
+  #direct = true
 
   constructor(root: string) {
     this.#root = root
   }
 
-  async create(path: string): Promise<DiskFile> {
-    return new RealFile(await answer(openFile(this.#at(path), 'wx+', 0o600)))
+  async create(path: string): Promise<DiskWriter> {
+    const at = this.#at(path)
+    const fd = this.#direct ? await this.#tryDirect(at, creating) : undefined
+    if (fd === undefined) return new BufferedWriter(await answer(openFile(at, creating, 0o600)))
+    return new DirectWriter(fd, this.#written, () => {
+      this.#direct = false
+      return answer(openFile(at, constants.O_WRONLY))
+    })
   }
 
-  async open(path: string): Promise<DiskFile> {
-    return new RealFile(await answer(openFile(this.#at(path), constants.O_RDONLY | constants.O_NOFOLLOW)))
+  async open(path: string, once = false): Promise<DiskFile> {
+    const at = this.#at(path)
+    const fd = once && this.#direct ? await this.#tryDirect(at, reading) : undefined
+    return fd === undefined
+      ? new BufferedFile(await answer(openFile(at, reading)))
+      : new DirectFile(fd, this.#read)
   }
 
   rename(from: string, to: string): Promise<void> {
@@ -62,12 +90,24 @@ export class RealDisk implements Disk {
     }
   }
 
+  /** Undefined where the file system has no direct I/O. */
+  async #tryDirect(at: string, flags: number): Promise<number | undefined> {
+    try {
+      return await answer(openFile(at, flags | direct, 0o600))
+    } catch (error) {
+      if (FsError.from(error).code !== 'EINVAL') throw error
+      this.#direct = false
+      return undefined
+    }
+  }
+
   #at(path: string): string {
     return join(this.#root, path)
   }
 }
 
-class RealFile implements DiskFile {
+/** A file written through the page cache. */
+class BufferedWriter implements DiskWriter {
   readonly #fd: number
   #end = 0
 
@@ -76,27 +116,8 @@ class RealFile implements DiskFile {
   }
 
   async append(data: Uint8Array): Promise<void> {
-    for (let at = 0; at < data.length; ) {
-      const written = await answer(writeAt(this.#fd, data, at, this.#end))
-      if (written === 0) throw new FsError('EIO', 'Cannot append to a file: nothing was written')
-      at += written
-      this.#end += written
-    }
-  }
-
-  async read(offset: number, length: number): Promise<Buffer> {
-    const buffer = Buffer.allocUnsafeSlow(length)
-    let filled = 0
-    while (filled < length) {
-      const count = await answer(readAt(this.#fd, buffer, filled, offset + filled))
-      if (count === 0) break
-      filled += count
-    }
-    return buffer.subarray(0, filled)
-  }
-
-  async size(): Promise<number> {
-    return (await answer(statFile(this.#fd))).size
+    await writeAll(this.#fd, data, this.#end)
+    this.#end += data.length
   }
 
   datasync(): Promise<void> {
@@ -108,27 +129,55 @@ class RealFile implements DiskFile {
   }
 }
 
-/** System errors as the one vocabulary of failure, with the system's text, which names call and path. */
-async function answer<T>(call: Promise<T>): Promise<T> {
-  try {
-    return await call
-  } catch (error) {
-    throw FsError.from(error)
+abstract class OpenedFile implements DiskFile {
+  protected readonly fd: number
+
+  constructor(fd: number) {
+    this.fd = fd
+  }
+
+  abstract read(offset: number, length: number): Promise<LentBytes>
+
+  async size(): Promise<number> {
+    return (await answer(statFile(this.fd))).size
+  }
+
+  datasync(): Promise<void> {
+    return answer(datasyncFile(this.fd))
+  }
+
+  close(): Promise<void> {
+    return answer(closeFile(this.fd))
   }
 }
 
-function writeAt(fd: number, data: Uint8Array, from: number, position: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    write(fd, data, from, data.length - from, position, (error, count) =>
-      error === null ? resolve(count) : reject(error),
-    )
-  })
+/** A file read through the page cache. */
+class BufferedFile extends OpenedFile {
+  async read(offset: number, length: number): Promise<LentBytes> {
+    const buffer = Buffer.allocUnsafeSlow(length)
+    return given(buffer.subarray(0, await readAll(this.fd, buffer, offset)))
+  }
 }
 
-function readAt(fd: number, buffer: Buffer, from: number, position: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    read(fd, buffer, from, buffer.length - from, position, (error, count) =>
-      error === null ? resolve(count) : reject(error),
-    )
-  })
+/** A file read past the page cache. */
+class DirectFile extends OpenedFile {
+  readonly #slots: AlignedSlots
+
+  constructor(fd: number, slots: AlignedSlots) {
+    super(fd)
+    this.#slots = slots
+  }
+
+  async read(offset: number, length: number): Promise<LentBytes> {
+    assert(offset % sectorBytes === 0 && length <= lentBytesMax, 'what is read begins at a sector')
+    const slot = await this.#slots.take()
+    try {
+      const whole = slot.bytes.subarray(0, Math.ceil(length / sectorBytes) * sectorBytes)
+      const count = await readAll(this.fd, whole, offset, sectorBytes)
+      return { bytes: whole.subarray(0, Math.min(count, length)), release: slot.release }
+    } catch (error) {
+      slot.release()
+      throw error
+    }
+  }
 }

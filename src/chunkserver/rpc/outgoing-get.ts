@@ -6,6 +6,7 @@ import type { BlocksDown, BlocksUp, GetBlock } from '../../wire/gen/cairn/v1/blo
 import { toBlockId } from '../../wire/validate.ts'
 import type { BlockReader } from '../blocks/block-reader.ts'
 import type { BlockStore } from '../blocks/block-store.ts'
+import type { LentBytes } from '../disk/disk.ts'
 
 /** What `sendBlock` needs of a semaphore over the memory of all reads. */
 export interface ReadPermits {
@@ -23,16 +24,15 @@ export async function sendBlock(
   permits: ReadPermits,
   cancelled: () => boolean,
 ): Promise<void> {
-  const reader = await store.read(toBlockId(get.id, 'get.id'))
+  const reader = await store.read(toBlockId(get.id, 'get.id'), get.length)
   try {
     const { start, end } = widened(get, reader.row.length)
     for (let at = start; at < end && !cancelled(); at += dataMessageBytes) {
       const until = Math.min(end, at + dataMessageBytes)
       await permits.run(async () => {
-        const data = await readOrReport(store, reader, at, until - at)
-        link.send({
-          item: { $case: 'data', value: { ...message(get.call, reader, at, data), last: until === end } },
-        })
+        const { bytes, release } = await readOrReport(store, reader, at, until - at)
+        const value = { ...message(get.call, reader, at, bytes), last: until === end }
+        link.send({ item: { $case: 'data', value } }, release)
         await link.drained()
       })
     }
@@ -62,7 +62,7 @@ async function readOrReport(
   reader: BlockReader,
   at: number,
   length: number,
-): Promise<Uint8Array> {
+): Promise<LentBytes> {
   try {
     return await reader.read(at, length)
   } catch (error) {

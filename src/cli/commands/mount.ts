@@ -9,6 +9,7 @@ import { second } from '../../core/units.ts'
 import type { LogLevel } from '../../service/log.ts'
 import { makeFolder } from '../../service/make-folder.ts'
 import { withDaemonOptions } from '../daemon-options.ts'
+import { daemonNodeOptions } from '../local/daemon-node.ts'
 import { awaitReadiness, readyEnvironment } from '../local/ready.ts'
 import { byteCount, print, printJson } from '../output.ts'
 import { needRoot } from '../need-root.ts'
@@ -87,7 +88,7 @@ async function background(master: string, target: string, options: Options): Pro
   if (options.options !== undefined) args.push('-o', options.options)
   if (options.cache !== undefined) args.push('--cache', String(options.cache))
   args.push('--log-level', options.logLevel)
-  const child = spawn(process.execPath, [...process.execArgv, programFile, ...args], {
+  const child = spawn(process.execPath, [...process.execArgv, ...daemonNodeOptions, programFile, ...args], {
     detached: true,
     stdio: ['ignore', log, log, 'pipe'],
     env: { ...process.env, ...readyEnvironment },

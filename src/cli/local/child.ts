@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { UsageError } from '../../core/errors.ts'
+import { daemonNodeOptions } from './daemon-node.ts'
 import { awaitReadiness, readyEnvironment } from './ready.ts'
 
 /**
@@ -29,7 +30,8 @@ export class Child {
     logFile: string,
   ): Promise<Child> {
     const log = openSync(logFile, 'a')
-    const child = spawn(process.execPath, [...process.execArgv, program, ...args, '--lifeline'], {
+    const node = [...process.execArgv, ...daemonNodeOptions]
+    const child = spawn(process.execPath, [...node, program, ...args, '--lifeline'], {
       detached: true,
       stdio: ['pipe', log, log, 'pipe'],
       env: { ...process.env, ...readyEnvironment },

@@ -3,7 +3,15 @@
  * what was not synced, whatever chance says: each name old or new, of each file's tail any prefix, or
  * blocks of zeros. The death of a process alone loses nothing.
  */
-import type { Disk, DiskFile, DiskSpace } from '../../chunkserver/disk/disk.ts'
+import {
+  type Disk,
+  type DiskFile,
+  type DiskSpace,
+  type DiskWriter,
+  type LentBytes,
+  lentBytesMax,
+  sectorBytes,
+} from '../../chunkserver/disk/disk.ts'
 import { assert, must } from '../../core/assert.ts'
 import { FsError } from '../../core/errors.ts'
 import type { HostEnv } from './host.ts'
@@ -112,7 +120,7 @@ export class SimDisk implements Disk {
     this.#platter = platter
   }
 
-  async create(path: string): Promise<DiskFile> {
+  async create(path: string): Promise<DiskWriter> {
     const { folder, name } = this.#at(path)
     if (folder.names.has(name)) throw new FsError('EEXIST', `${path} exists`)
     this.#mayWrite(0)
@@ -181,7 +189,7 @@ export class SimDisk implements Disk {
   }
 }
 
-class SimFile implements DiskFile {
+class SimFile implements DiskFile, DiskWriter {
   readonly #env: HostEnv
   readonly #platter: DiskPlatter
   readonly #node: Node
@@ -208,10 +216,21 @@ class SimFile implements DiskFile {
     node.length += data.length
   }
 
-  async read(offset: number, length: number): Promise<Buffer> {
+  async read(offset: number, length: number): Promise<LentBytes> {
+    assert(offset % sectorBytes === 0 && length <= lentBytesMax, 'what is read begins at a sector')
     await work(this.#env, this.#platter, 0.02, 0.5)
     const { bytes, length: end } = this.#node
-    return Buffer.from(bytes.subarray(offset, Math.max(offset, Math.min(end, offset + length))))
+    const lent = Buffer.from(bytes.subarray(offset, Math.max(offset, Math.min(end, offset + length))))
+    let held = true
+    return {
+      bytes: lent,
+      // Somebody else's from now on: who still looks sees what is wrong.
+      release: () => {
+        assert(held, 'bytes are released twice')
+        held = false
+        lent.fill(0xa5)
+      },
+    }
   }
 
   async size(): Promise<number> {

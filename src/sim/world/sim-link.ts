@@ -209,7 +209,10 @@ export function typed<Out, In>(link: SimLink, out: Codec<Out>, incoming: Codec<I
     get queuedBytes() {
       return link.queuedBytes
     },
-    send: frame => link.send(out.encode(frame)),
+    send: (frame, taken) => {
+      link.send(out.encode(frame))
+      taken?.()
+    },
     drained: () => link.drained(),
     onFrame: handler => {
       link.onFrame = bytes => handler(incoming.decode(bytes))

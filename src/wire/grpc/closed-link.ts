@@ -12,8 +12,8 @@ export class ClosedLink<Out, In> implements Link<Out, In> {
     this.#error = error
   }
 
-  send(_frame: Out): void {
-    // Closed from the start.
+  send(_frame: Out, taken?: () => void): void {
+    taken?.()
   }
 
   drained(): Promise<void> {

@@ -39,6 +39,8 @@ export class GrpcLink<Out, In> implements Link<Out, In> {
   readonly #options: LinkOptions<Out, In>
   #queuedBytes = 0
   #waiting: (() => void)[] = []
+  /** What is called when buffers are no longer needed: a stream that ends may not call back. */
+  readonly #lent = new Set<() => void>()
   #paused = false
   #onFrame: ((frame: In) => void) | undefined
   #onClose: ((error: FsError | undefined) => void) | undefined
@@ -59,12 +61,19 @@ export class GrpcLink<Out, In> implements Link<Out, In> {
     return this.#closed !== undefined
   }
 
-  send(frame: Out): void {
-    if (this.#closed !== undefined) return
+  send(frame: Out, taken?: () => void): void {
+    if (this.#closed !== undefined) {
+      taken?.()
+      return
+    }
     const message = encodeMessage(this.#options.out, frame)
     const { length } = message
     this.#queuedBytes += length
-    this.#options.stream.write(message, () => this.#written(length))
+    if (taken !== undefined) this.#lent.add(taken)
+    this.#options.stream.write(message, () => {
+      if (taken !== undefined && this.#lent.delete(taken)) taken()
+      this.#written(length)
+    })
   }
 
   drained(): Promise<void> {
@@ -111,6 +120,8 @@ export class GrpcLink<Out, In> implements Link<Out, In> {
     this.#queuedBytes = 0
     for (const wake of this.#waiting) wake()
     this.#waiting = []
+    for (const taken of this.#lent) taken()
+    this.#lent.clear()
     this.#tell()
   }
 

@@ -1,4 +1,11 @@
-import type { Disk, DiskFile, DiskSpace } from '#src/chunkserver/disk/disk.ts'
+import {
+  type Disk,
+  type DiskFile,
+  type DiskSpace,
+  type DiskWriter,
+  given,
+  type LentBytes,
+} from '#src/chunkserver/disk/disk.ts'
 import { FsError } from '#src/core/errors.ts'
 
 /** What a disk does to the machine that uses it. */
@@ -56,7 +63,7 @@ export class MemoryDisk implements Disk {
     return [...this.#names.keys()].sort()
   }
 
-  async create(path: string): Promise<DiskFile> {
+  async create(path: string): Promise<DiskWriter> {
     await this.#weather.before(`create ${path}`)
     this.#checkFolder(path)
     if (this.#names.has(path)) throw new FsError('EEXIST', `create ${path}: it exists`)
@@ -129,7 +136,7 @@ export class MemoryDisk implements Disk {
   }
 }
 
-class MemoryFile implements DiskFile {
+class MemoryFile implements DiskFile, DiskWriter {
   readonly #inode: Inode
   readonly #weather: DiskWeather
   readonly #path: string
@@ -149,9 +156,9 @@ class MemoryFile implements DiskFile {
     this.#inode.data = Buffer.concat([this.#inode.data, copy])
   }
 
-  async read(offset: number, length: number): Promise<Buffer> {
+  async read(offset: number, length: number): Promise<LentBytes> {
     await this.#weather.before(`read ${this.#path}`)
-    return Buffer.from(this.#inode.data.subarray(offset, offset + length))
+    return given(Buffer.from(this.#inode.data.subarray(offset, offset + length)))
   }
 
   async size(): Promise<number> {

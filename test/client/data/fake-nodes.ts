@@ -130,11 +130,13 @@ class FakeLink implements Link<BlocksUp, BlocksDown> {
     return node?.down === true ? undefined : node
   }
 
-  send(frame: BlocksUp): void {
-    if (this.#closed) return
-    // As over a wire: the receiver sees the bytes as they were when they were sent.
-    this.#up.push(blocksUpCodec.decode(Buffer.from(blocksUpCodec.encode(frame))))
-    this.#pump()
+  send(frame: BlocksUp, taken?: () => void): void {
+    if (!this.#closed) {
+      // As over a wire: the receiver sees the bytes as they were when they were sent.
+      this.#up.push(blocksUpCodec.decode(Buffer.from(blocksUpCodec.encode(frame))))
+      this.#pump()
+    }
+    taken?.()
   }
 
   drained(): Promise<void> {

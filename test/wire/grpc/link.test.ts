@@ -237,3 +237,27 @@ test('closing wakes who waits for room', async t => {
   await waiting
   t.is(link.queuedBytes, 0)
 })
+
+test('every buffer is taken once: when it was sent, when the link ends, or when it had ended', async t => {
+  await using net = await cluster(serving =>
+    serving.stream(echo, link => {
+      link.onFrame(() => undefined)
+      link.onClose(() => undefined)
+      link.pause()
+      link.send(bytes(1))
+    }),
+  )
+  const link = net.client.dial(net.listener.address, echo)
+  await new Arrivals(link).until(1)
+  const taken: number[] = []
+  for (let i = 0; i < 32; i++) link.send(new Uint8Array(MiB), () => taken.push(i))
+  while (taken.length === 0) await pause(5)
+  t.true(taken.length < 32, 'what the other end has no room for is not taken')
+  link.close(new FsError('ECANCELED'))
+  link.send(bytes(2), () => taken.push(32))
+  await pause(20)
+  t.deepEqual(
+    taken.sort((a, b) => a - b),
+    Array.from({ length: 33 }, (_, i) => i),
+  )
+})
