@@ -121,7 +121,7 @@ test('a power cut keeps what was synced, and of the rest anything', async t => {
     const look = async () => {
       for (const name of (await after.list('f')).sort()) {
         const file = await after.open(`f/${name}`)
-        found += `${name}=${Buffer.from(await file.read(0, 100)).toString()} `
+        found += `${name}=${Buffer.from((await file.read(0, 100)).bytes).toString()} `
       }
     }
     world.background(look())
