@@ -1,6 +1,6 @@
 #!/usr/bin/env -S node --single-threaded-gc --max-semi-space-size=4
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
-import { FsError, messageOf, UsageError } from '../core/errors.ts'
+import { FsError, messageOf, NotStoredError, UsageError } from '../core/errors.ts'
 import type { Network } from '../core/network.ts'
 import { version } from '../service/version.ts'
 import { registerChunkserver } from './commands/chunkserver.ts'
@@ -17,6 +17,7 @@ import { registerUp } from './commands/up.ts'
 
 /** Exit codes: 0 well, 1 the answer is bad news (damage, degraded), 2 it could not be done. */
 const exitFailure = 2
+const exitBadNews = 1
 
 /** A commander argument parser for whole numbers within bounds. */
 const wholeNumber =
@@ -73,11 +74,12 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : exitFailure
   else {
-    const known = error instanceof UsageError || error instanceof FsError
+    const notStored = error instanceof NotStoredError
+    const known = error instanceof UsageError || error instanceof FsError || notStored
     process.stderr.write(
       `cairn: ${known ? messageOf(error) : error instanceof Error ? (error.stack ?? '') : String(error)}\n`,
     )
-    process.exitCode = exitFailure
+    process.exitCode = notStored ? exitBadNews : exitFailure
   }
 }
 // Sockets that a failed call left half open must not keep a command alive.

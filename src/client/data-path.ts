@@ -48,6 +48,8 @@ export const dataPathDefaults: Omit<DataPathOptions, 'place'> = {
   giveUpMs: 30 * second,
 }
 
+/** How long an unmount tries again to store what cannot be stored. */
+const closeMs = 30 * second
 /** Full-size buffers kept for the next write. */
 const keptShare = 4
 /** Bytes of blocks being put, and being read ahead, at once, as parts of the memory they come from. */
@@ -137,7 +139,7 @@ export class ClientDataPath implements DataPath {
 
   async close(): Promise<void> {
     try {
-      await this.flushAll()
+      await this.#writeBack.storeAll(closeMs)
     } finally {
       for (const [ino, file] of this.#files)
         if (file.dirtyBytes > 0)

@@ -133,9 +133,9 @@ export class Files {
 
   async #close(): Promise<void> {
     try {
-      await this.flushAll()
-    } finally {
+      await this.#atimes.flush()
       await this.#context.data.close()
+    } finally {
       await this.#session.close()
     }
   }

@@ -71,6 +71,7 @@ export interface DataPath {
   /** Everything dirty of the mount. */
   flushAll(): Promise<void>
   readonly dirtyBytes: number
+  /** Stores everything dirty, tried again for a while, and ends. Rejects, having ended, with what is lost. */
   close(): Promise<void>
 }
 

@@ -95,6 +95,11 @@ export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
+/** What was written could not be stored: printed as one line, exit code 1, no stack. */
+export class NotStoredError extends Error {
+  override readonly name = 'NotStoredError'
+}
+
 /** The text of any thrown value, for messages and logs. */
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown)

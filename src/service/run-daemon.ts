@@ -1,10 +1,12 @@
 import { constants } from 'node:os'
 import type { Log } from '../core/env.ts'
-import { UsageError } from '../core/errors.ts'
+import { NotStoredError, UsageError } from '../core/errors.ts'
 
 /** EX_SOFTWARE of sysexits.h: a bug. */
 const exitBug = 70
 const exitUsage = 2
+/** Bad news, as for all of the CLI. */
+const exitNotStored = 1
 const stopSignals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
 /**
@@ -12,7 +14,7 @@ const stopSignals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
  *
  * A first SIGTERM, SIGINT or SIGHUP aborts `signal`, on which `main` stops in order and returns: exit code
  * 0. A second one ends the process at once, which must be safe at any moment. What an operator must mend is
- * a UsageError: one line and exit code 2. Anything else that is thrown, anywhere, leaves the state of the
+ * a UsageError: one line and exit code 2; a NotStoredError is one line and exit code 1. Anything else that is thrown, anywhere, leaves the state of the
  * process unknown: it is logged and ends the process with exit code 70.
  */
 export async function runDaemon(main: (signal: AbortSignal) => Promise<void>, log: Log): Promise<never> {
@@ -38,6 +40,10 @@ export async function runDaemon(main: (signal: AbortSignal) => Promise<void>, lo
 
 /** Tells why the process ends, and the exit code for it. */
 export function reportFatal(thrown: unknown, log: Log): number {
+  if (thrown instanceof NotStoredError) {
+    process.stderr.write(`cairn: ${thrown.message}\n`)
+    return exitNotStored
+  }
   if (thrown instanceof UsageError) {
     process.stderr.write(`cairn: ${thrown.message}\n`)
     return exitUsage

@@ -48,6 +48,7 @@ export class MemoryData implements DataPath {
   }
 
   async close(): Promise<void> {
+    await this.flushAll()
     this.files.clear()
   }
 }

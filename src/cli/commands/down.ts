@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { UsageError } from '../../core/errors.ts'
+import { NotStoredError, UsageError } from '../../core/errors.ts'
 import { minute, second } from '../../core/units.ts'
 import { LocalLayout, processStart } from '../local/layout.ts'
 import { print, printJson } from '../output.ts'
@@ -30,6 +30,8 @@ export function registerDown(program: Command): void {
           )
         await sleep(50)
       }
+      const loss = layout.takeLoss()
+      if (loss !== undefined) throw new NotStoredError(`stopped, but ${loss}`)
       report(options.json, layout.dir, 'stopped')
     })
 }

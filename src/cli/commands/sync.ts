@@ -1,6 +1,6 @@
 import { constants, promises as fs } from 'node:fs'
 import type { Command } from 'commander'
-import { FsError, messageOf } from '../../core/errors.ts'
+import { messageOf, NotStoredError } from '../../core/errors.ts'
 import { mountOf } from '../mounts.ts'
 import { print, printJson } from '../output.ts'
 
@@ -28,10 +28,7 @@ export function registerSync(program: Command): void {
       try {
         await syncMount(mount.path)
       } catch (error) {
-        throw new FsError(
-          FsError.from(error).code,
-          `${mount.path} could not be written back: ${messageOf(error)}`,
-        )
+        throw new NotStoredError(`${mount.path} could not be written back: ${messageOf(error)}`)
       }
       if (options.json === true) printJson({ mount: mount.path, synced: true })
       else print(`${mount.path}: everything is on stable storage`)

@@ -2,13 +2,16 @@ import { spawnSync } from 'node:child_process'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { FsError, messageOf, UsageError } from '../../core/errors.ts'
+import { messageOf, NotStoredError, UsageError } from '../../core/errors.ts'
 import { minute } from '../../core/units.ts'
 import { processStart } from '../local/layout.ts'
 import { mountAt } from '../mounts.ts'
 import { print, printJson } from '../output.ts'
 import { MountRegistry } from '../local/mount-registry.ts'
 import { syncMount } from './sync.ts'
+
+/** More than the mount process tries to store what cannot be stored. */
+const patienceMs = 3 * minute
 
 interface Options {
   readonly lazy?: boolean
@@ -26,16 +29,22 @@ export function registerUmount(program: Command): void {
       const mountpoint = path.resolve(target)
       const mount = mountAt(mountpoint)
       if (mount === undefined) throw new UsageError(`${mountpoint} is not a Cairn mount`)
-      const owner = new MountRegistry().find(mount.device)
+      const registry = new MountRegistry()
+      const owner = registry.find(mount.device)
       if (options.lazy !== true) await writeBack(mountpoint)
       unmount(mountpoint, options.lazy === true)
       if (owner !== undefined && options.lazy !== true) {
         const started = Date.now()
         while (processStart(owner.pid) === owner.started) {
-          if (Date.now() - started > minute)
+          if (Date.now() - started > patienceMs)
             throw new UsageError(`unmounted, but process ${String(owner.pid)} has not ended: see its log`)
           await sleep(20)
         }
+        const loss = registry.takeLoss(owner)
+        if (loss !== undefined)
+          throw new NotStoredError(
+            `unmounted, but not everything written on ${mountpoint} could be stored: ${loss}`,
+          )
       }
       if (options.json === true) printJson({ mount: mountpoint, state: 'unmounted' })
       else print(`${mountpoint}: unmounted`)
@@ -46,11 +55,9 @@ async function writeBack(mountpoint: string): Promise<void> {
   try {
     await syncMount(mountpoint)
   } catch (error) {
-    const failure = FsError.from(error)
     // ENOTCONN: the mount process is dead; there is nothing to write back, only to clear.
     if (error instanceof Error && 'code' in error && error.code === 'ENOTCONN') return
-    throw new FsError(
-      failure.code,
+    throw new NotStoredError(
       `${mountpoint} could not be written back (${messageOf(error)}), so it stays mounted; --lazy gives it up`,
     )
   }

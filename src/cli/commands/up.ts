@@ -75,7 +75,11 @@ async function foreground(options: Options): Promise<void> {
     await stopping
   }
   print(cluster.mount === undefined ? 'Stopping…' : 'Writing back and stopping…')
-  await cluster.stop(print)
+  const loss = await cluster.stop(print)
+  if (loss !== undefined) {
+    process.stderr.write(`cairn: stopped, but ${loss}\n`)
+    process.exit(1)
+  }
   print('Stopped. The files are kept; start again with the same command.')
   process.exit(0)
 }

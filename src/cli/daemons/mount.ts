@@ -6,7 +6,7 @@ import type { SessionKey } from '../../client/session/hello.ts'
 import { Session } from '../../client/session/session.ts'
 import { createChecksums } from '../../core/checksum.ts'
 import type { Log } from '../../core/env.ts'
-import { messageOf } from '../../core/errors.ts'
+import { messageOf, NotStoredError } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
 import { groupsOfProcess } from '../../fuse/device/process-groups.ts'
 import { FuseDriver } from '../../fuse/driver.ts'
@@ -91,17 +91,26 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
   } catch (error) {
     env.log.warn('cairn umount will not be able to wait for this process', { why: messageOf(error) })
   }
-  // The driver writes everything back before it is done; then the session can end.
   let over = false
-  const ended = driver.done.finally(async () => {
-    over = true
-    if (device !== undefined) registry.remove(device)
+  const end = async (): Promise<void> => {
+    try {
+      await driver.done
+    } finally {
+      over = true
+      if (device !== undefined) registry.remove(device)
+    }
     try {
       await files.close()
+    } catch (error) {
+      noteLoss(env.log, registry, messageOf(error))
+      throw new NotStoredError(
+        `not everything written on ${driver.path} could be stored: ${messageOf(error)}`,
+      )
     } finally {
       records?.close()
     }
-  })
+  }
+  const ended = end()
   ended.catch(() => undefined)
   return {
     ended,
@@ -115,12 +124,24 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
           why: messageOf(error),
           user: os.userInfo().username,
         })
-        await files.flushAll()
+        await files.flushAll().catch((failed: unknown) => {
+          // The end tries again.
+          env.log.warn('Not everything could be written back yet', { why: messageOf(failed) })
+        })
         await driver.unmount({ lazy: true }).catch(() => undefined)
         await driver.abort()
       }
       await ended
     },
+  }
+}
+
+/** For the command that waits for this process to end. */
+function noteLoss(log: Log, registry: MountRegistry, why: string): void {
+  try {
+    registry.noteLoss(why)
+  } catch (error) {
+    log.warn('Whoever unmounts will not hear of the loss', { why: messageOf(error) })
   }
 }
 

@@ -59,13 +59,14 @@ export class Child {
   }
 
   /** Asks it to stop and waits; after `patienceMs` it is killed, which its data survives. */
-  async stop(patienceMs: number): Promise<'stopped' | 'killed'> {
+  async stop(patienceMs: number): Promise<'stopped' | 'killed' | 'not stored'> {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return 'stopped'
     this.#process.kill('SIGTERM')
     const timer = setTimeout(() => this.#process.kill('SIGKILL'), patienceMs)
     const how = await this.ended
     clearTimeout(timer)
-    return how === 'signal SIGKILL' ? 'killed' : 'stopped'
+    if (how === 'signal SIGKILL') return 'killed'
+    return how === 'exit code 1' ? 'not stored' : 'stopped'
   }
 }
 

@@ -74,12 +74,28 @@ export class LocalLayout {
     else replaceFile(this.#runningFile, running)
   }
 
+  /** What could not be stored when the cluster was stopped, for `cairn down`; undefined: everything was. */
+  noteLoss(loss: string | undefined): void {
+    if (loss === undefined) rmSync(this.#lossFile, { force: true })
+    else writeFileSync(this.#lossFile, loss)
+  }
+
+  takeLoss(): string | undefined {
+    const loss = readIfThere(this.#lossFile)
+    this.noteLoss(undefined)
+    return loss
+  }
+
   #prepare(): void {
     makeFolder(path.join(this.dir, 'logs'))
   }
 
   get #stateFile(): string {
     return path.join(this.dir, 'cluster.json')
+  }
+
+  get #lossFile(): string {
+    return path.join(this.dir, 'not-stored.txt')
   }
 
   get #runningFile(): string {

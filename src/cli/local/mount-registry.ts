@@ -27,8 +27,27 @@ export class MountRegistry {
     renameSync(`${file}.new`, file)
   }
 
+  /** The device's number may be that of another mount by now. */
   remove(device: string): void {
-    rmSync(this.#file(device), { force: true })
+    if (this.find(device)?.pid === process.pid) rmSync(this.#file(device), { force: true })
+  }
+
+  /** What this process could not store before it ends, for whoever waits for that. */
+  noteLoss(why: string): void {
+    makeFolder(this.#dir)
+    writeFileSync(this.#lossFile(process.pid, processStart(process.pid) ?? ''), why)
+  }
+
+  /** What a mount process that has ended could not store, undefined if it stored everything. Told once. */
+  takeLoss({ pid, started }: MountOwner): string | undefined {
+    const file = this.#lossFile(pid, started)
+    try {
+      const why = readFileSync(file, 'utf8')
+      rmSync(file, { force: true })
+      return why
+    } catch {
+      return undefined
+    }
   }
 
   find(device: string): MountOwner | undefined {
@@ -40,6 +59,10 @@ export class MountRegistry {
     }
     const owner = schema.safeParse(JSON.parse(text))
     return owner.success && processStart(owner.data.pid) === owner.data.started ? owner.data : undefined
+  }
+
+  #lossFile(pid: number, started: string): string {
+    return path.join(this.#dir, `lost-${String(pid)}-${started}.txt`)
   }
 
   #file(device: string): string {

@@ -16,8 +16,8 @@ export interface LocalCluster {
   readonly mount: string | undefined
   /** Resolves with the name and the way of the first part that ends by itself. */
   readonly failed: Promise<string>
-  /** Unmounts (which writes back), then stops the chunkservers and the master. */
-  stop(say: (line: string) => void): Promise<void>
+  /** Unmounts (which writes back), then stops the chunkservers and the master. Tells what was not stored. */
+  stop(say: (line: string) => void): Promise<string | undefined>
 }
 
 export interface UpOptions {
@@ -52,15 +52,20 @@ export async function startLocalCluster(
     const mounts = children.filter(child => child.name === 'mount')
     const nodes = children.filter(child => child.name.startsWith('chunkserver'))
     const masters = children.filter(child => child.name === 'master')
+    let loss: string | undefined
     for (const group of [mounts, nodes, masters])
       await Promise.all(
         group.map(async child => {
           const how = await child.stop(patienceMs)
           if (how === 'killed')
             say(`${child.name} did not stop in ${String(patienceMs / second)} s and was killed`)
+          if (child.name === 'mount' && how !== 'stopped')
+            loss = `not everything written last could be stored: see ${layout.log(child.name)}`
         }),
       )
+    layout.noteLoss(loss)
     layout.setRunning(undefined)
+    return loss
   }
   try {
     const master = await startMaster(layout, program, before, chunkservers)

@@ -144,6 +144,32 @@ export class WriteBack implements WriteSchedule<FileWriter> {
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 
+  /**
+   * The mount ends: everything dirty is stored, tried again for `patienceMs` where it fails. Rejects with what
+   * could not be stored.
+   */
+  async storeAll(patienceMs: number): Promise<void> {
+    const until = this.#clock.now() + patienceMs
+    let lost: unknown
+    for (;;) {
+      const files = [...this.#dirty]
+      const results = await Promise.allSettled(files.map(file => file.flush()))
+      let kept: unknown
+      for (const [index, result] of results.entries()) {
+        if (result.status === 'fulfilled') continue
+        if ((files[index]?.dirtyBytes ?? 0) > 0) kept ??= result.reason
+        // A removed file has nothing to lose.
+        else if (FsError.from(result.reason).code !== 'ENOENT') lost ??= result.reason
+      }
+      if (kept === undefined || this.#clock.now() >= until) {
+        const error = kept ?? lost
+        if (error !== undefined) throw FsError.from(error)
+        return
+      }
+      await this.#timers.sleep(retryFirstMs)
+    }
+  }
+
   /** A file's state goes away. */
   forget(file: FileWriter): void {
     this.#withTail.delete(file)

@@ -356,3 +356,19 @@ test('copies race: what a slow one sends later is no damage', async t => {
   t.deepEqual(master.damage, [])
   t.true(nodes.nodes.filter(({ gets }) => gets > 0).length > 1, 'more than one was asked')
 })
+
+test('an unmount tries for a while to store what is dirty, and says what it could not', async t => {
+  const { env, master, data } = await harness()
+  const file = data.file(file1)
+  await env.run(Promise.resolve(file.write(0, pattern(5000, 1))))
+  master.commitError = new FsError('ENOSPC')
+  env.timers.after(20_000, () => (master.commitError = undefined))
+  await env.run(data.close())
+  t.is(master.fileOf(file1).size, 5000)
+
+  const other = await harness()
+  await other.env.run(Promise.resolve(other.data.file(file1).write(0, pattern(5000, 1))))
+  other.master.commitError = new FsError('ENOSPC')
+  t.is((await t.throwsAsync<FsError>(other.env.run(other.data.close()))).code, 'ENOSPC')
+  t.true(other.env.logged.some(({ level, message }) => level === 'error' && /data is lost/.test(message)))
+})
