@@ -70,6 +70,7 @@ export interface StatFs {
   readonly totalBytes: number
   /** Bytes that can still be written at the default number of copies. */
   readonly availableBytes: number
+  /** In use, and how many more there can be. */
   readonly files: number
   readonly filesFree: number
 }

@@ -101,6 +101,10 @@ export type DirentSink = (dirent: Dirent, entry?: Entry) => boolean
 
 export interface FileSystem {
   lookup(parent: Ino, name: Name, caller: Caller): Answer<Entry | Absent>
+  /** What a file handle that the kernel no longer knows leads to: the inode of this number. ESTALE if it is gone. */
+  lookupSelf(ino: Ino, caller: Caller): Answer<Entry>
+  /** The directory that a directory is in. */
+  lookupParent(ino: Ino, caller: Caller): Answer<Entry>
   /** The kernel drops `count` lookups of the inode. */
   forget(ino: Ino, count: number): void
   getattr(ino: Ino, handle: Handle | undefined, caller: Caller): Answer<AttrAnswer>

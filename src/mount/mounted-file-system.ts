@@ -82,6 +82,14 @@ export class MountedFileSystem implements FileSystem {
     )
   }
 
+  lookupSelf(ino: Ino): Answer<Entry> {
+    return chain(this.#files.names.self(ino), attr => ({ ...this.#attrAnswer(attr), nameTtlMs: 0 }))
+  }
+
+  lookupParent(ino: Ino): Answer<Entry> {
+    return chain(this.#files.listings.parent(ino), parent => this.lookupSelf(parent))
+  }
+
   forget(ino: Ino): void {
     this.#files.removals.forgotten(ino)
   }

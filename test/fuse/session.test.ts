@@ -126,6 +126,19 @@ test('a time that nanoseconds in 64 bits cannot express becomes the last or firs
   }
 })
 
+test('. and .. lead from the number of a directory to itself and to its parent', async t => {
+  const harness = await begun()
+  const made = await harness.ask(message('MKDIR', { body: body(0o755, 0, 'd') }))
+  const node = made.data.readBigUInt64LE(0)
+  for (const [name, leadsTo] of [
+    ['.', node],
+    ['..', rootIno],
+  ] as const) {
+    const reply = await harness.ask(message('LOOKUP', { node, body: body(name) }))
+    t.deepEqual([reply.errno, reply.data.readBigUInt64LE(0)], [0, leadsTo])
+  }
+})
+
 test('a read beyond 2^53 is the end of the file', async t => {
   const reply = await (await begun()).ask(message('READ', { body: body(1n, 1n << 60n, 10, 0, 0n, 0, 0) }))
   t.deepEqual([reply.errno, reply.data.length], [0, 0])

@@ -69,6 +69,15 @@ export class MemoryFileSystem implements FileSystem {
     })
   }
 
+  lookupSelf(number: Ino): Answer<Entry> {
+    return this.#entry(this.#node(number))
+  }
+
+  lookupParent(number: Ino): Answer<Entry> {
+    const holds = (node: MemoryNode) => [...node.children.values()].some(child => child.node.ino === number)
+    return this.#entry([...this.nodes.values()].find(holds) ?? this.#node(rootIno))
+  }
+
   forget(number: Ino, count: number): void {
     const node = this.nodes.get(number)
     if (node === undefined) return

@@ -52,6 +52,8 @@ export class Inode {
   writers = 0
   /** It has no name any more: `attr` is the last word about it, there is nobody to ask. */
   removed = false
+  /** Extended attributes that programs gave it after that. */
+  ownXattrs: Map<Name, Uint8Array> | undefined
   /** The master keeps it for us until CloseOrphan. */
   orphaned = false
   /** The master has yet to make it. Rejects, for ever, if that failed. */

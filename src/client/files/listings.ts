@@ -89,6 +89,14 @@ export class Listings {
     }
   }
 
+  /** The directory that a directory is in. */
+  async parent(ino: Ino): Promise<Ino> {
+    const kept = this.#kept(ino)
+    if (kept !== undefined) return kept.parent
+    const value = { ino, after: 0n, limit: 1, attrs: false }
+    return parentOf(ino, await this.#context.session.call({ $case: 'readDir', value }, 'readDir'))
+  }
+
   /**
    * Reads a directory of few entries into the cache, so that it is known which names are not there. Who
    * makes many files asks for each name first.

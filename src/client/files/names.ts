@@ -63,6 +63,13 @@ export class Names {
     return attr === undefined ? this.#ask(parent, name) : this.#attributes.shown(attr)
   }
 
+  /** The inode of this number, if it can still be reached. */
+  self(ino: Ino): Attr | Promise<Attr> {
+    const node = this.#context.cache.get(ino)
+    if (node?.removed === true && !node.orphaned) throw new FsError('ESTALE', `inode ${ino} is gone`)
+    return this.#attributes.get(ino)
+  }
+
   readlink(ino: Ino): Name | Promise<Name> {
     const { cache } = this.#context
     const node = cache.make(ino)

@@ -28,6 +28,8 @@ export class Xattrs {
 
   get(ino: Ino, name: Name): Uint8Array | Promise<Uint8Array> {
     checkXattrName(name)
+    const own = this.#ownOf(ino)
+    if (own !== undefined) return found(own.get(name), name)
     const node = this.#known(ino)
     const value = node?.xattrs?.get(name)
     if (value === null || (value === undefined && node?.xattrNames?.includes(name) === false))
@@ -36,7 +38,8 @@ export class Xattrs {
   }
 
   list(ino: Ino): readonly Name[] | Promise<readonly Name[]> {
-    return this.#known(ino)?.xattrNames ?? this.#askNames(ino)
+    const own = this.#ownOf(ino)
+    return own !== undefined ? [...own.keys()] : (this.#known(ino)?.xattrNames ?? this.#askNames(ino))
   }
 
   async set(
@@ -51,6 +54,13 @@ export class Xattrs {
     checkXattrName(name)
     if (value.length > xattrBytesMax) throw new FsError('E2BIG', `a value of ${value.length} bytes`)
     const bytes = Uint8Array.from(value)
+    const own = this.#ownOf(ino)
+    if (own !== undefined) {
+      if (mode === 'create' && own.has(name)) throw new FsError('EEXIST')
+      if (mode === 'replace') found(own.get(name), name)
+      own.set(name, bytes)
+      return
+    }
     const time = session.time()
     const op = { ino, name: nameToBytes(name), value: bytes, mode: modes[mode], killSgid, time }
     const reply = await session.call({ $case: 'setXattr', value: op }, 'attr')
@@ -62,10 +72,24 @@ export class Xattrs {
     const { session, cache, options } = this.#context
     mustBeWritable(options)
     checkXattrName(name)
+    const own = this.#ownOf(ino)
+    if (own !== undefined) {
+      found(own.get(name), name)
+      own.delete(name)
+      return
+    }
     const value = { ino, name: nameToBytes(name), time: session.time() }
     const reply = await session.call({ $case: 'removeXattr', value }, 'attr')
     cache.dropXattrs(cache.make(ino))
     cache.noteCommand(attrFromWire(reply.attr))
+  }
+
+  /** Of a removed directory, or of what is open without being readable: only this mount knows it. */
+  #ownOf(ino: Ino): Map<Name, Uint8Array> | undefined {
+    const node = this.#context.cache.get(ino)
+    if (node?.removed !== true || node.orphaned) return undefined
+    node.ownXattrs ??= new Map()
+    return node.ownXattrs
   }
 
   #known(ino: Ino): Inode | undefined {
@@ -106,6 +130,11 @@ export class Xattrs {
     if (node !== undefined) cache.noteXattrNames(node, names, mark)
     return names
   }
+}
+
+function found(value: Uint8Array | undefined, name: Name): Uint8Array {
+  if (value === undefined) throw absent(name)
+  return value
 }
 
 function absent(name: Name): FsError {

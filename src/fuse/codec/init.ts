@@ -23,13 +23,14 @@ const congestionThreshold = 48
  * - HANDLE_KILLPRIV_V2: else the kernel asks for security.capability before each write.
  * - POSIX_ACL and DONT_MASK: a default ACL replaces the umask, which only the file system can know.
  * - Not WRITEBACK_CACHE: the kernel would trust its own idea of a file's size over ours.
- * - Not EXPORT_SUPPORT: the kernel would look up . and .. by number.
+ * - EXPORT_SUPPORT: file handles outlive the kernel's cache; it looks up . and .. of an inode's number.
  * - Not NO_OPEN_SUPPORT: open is where leases are taken.
  */
 const wanted =
   initFlag.ASYNC_READ |
   initFlag.POSIX_LOCKS |
   initFlag.ATOMIC_O_TRUNC |
+  initFlag.EXPORT_SUPPORT |
   initFlag.BIG_WRITES |
   initFlag.DONT_MASK |
   initFlag.FLOCK_LOCKS |

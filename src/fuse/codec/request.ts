@@ -124,10 +124,7 @@ export class Request implements Caller {
 
   /** The next string as the name of a directory entry: ENAMETOOLONG, or EINVAL for what no entry is called. */
   name(): Name {
-    const name = this.text()
-    if (name.length > nameBytesMax) throw new FsError('ENAMETOOLONG')
-    if (name === '' || name === '.' || name === '..' || name.includes('/')) throw new FsError('EINVAL')
-    return name
+    return entryName(this.text())
   }
 
   /** The next `length` bytes, a view of the request. */
@@ -139,4 +136,11 @@ export class Request implements Caller {
     this.#cursor += length
     return this.#bytes.subarray(from, this.#cursor)
   }
+}
+
+/** Throws for what no directory entry is called. */
+export function entryName(name: Name): Name {
+  if (name.length > nameBytesMax) throw new FsError('ENAMETOOLONG')
+  if (name === '' || name === '.' || name === '..' || name.includes('/')) throw new FsError('EINVAL')
+  return name
 }

@@ -78,7 +78,7 @@ export const inodeOperations = {
       reply.size(Math.max(Math.floor(stat.totalBytes / statfsUnit), free))
       reply.size(free)
       reply.size(free)
-      reply.size(stat.files)
+      reply.size(stat.files + stat.filesFree)
       reply.size(stat.filesFree)
       reply.u32(statfsUnit)
       reply.u32(nameBytesMax)

@@ -6,7 +6,7 @@ import { oFlag, renameFlag } from '../codec/abi.ts'
 import { replyAbsent, replyEntry } from '../codec/attr.ts'
 import { readOpenFlags, replyOpened } from '../codec/open-flags.ts'
 import type { Reply } from '../codec/reply.ts'
-import type { Request } from '../codec/request.ts'
+import { entryName, type Request } from '../codec/request.ts'
 import type { Absent, Entry, FileSystem, Opened } from '../filesystem.ts'
 import { operation } from './operation.ts'
 
@@ -48,7 +48,12 @@ function rename(fs: FileSystem, r: Request, flags: number) {
 export const nameOperations = {
   LOOKUP: operation<Entry | Absent>({
     inBytes: 0,
-    run: (fs, r) => fs.lookup(r.node, r.name(), r),
+    run: (fs, r) => {
+      const name = r.text()
+      if (name === '.') return fs.lookupSelf(r.node, r)
+      if (name === '..') return fs.lookupParent(r.node, r)
+      return fs.lookup(r.node, entryName(name), r)
+    },
     reply: (reply, found) => {
       if (found.attr !== undefined) replyEntry(reply, found)
       else if (found.nameTtlMs > 0) replyAbsent(reply, found.nameTtlMs)
