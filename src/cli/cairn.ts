@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --single-threaded-gc --max-semi-space-size=4
+#!/usr/bin/env -S node --single-threaded-gc --max-semi-space-size=4 --heap-growing-percent=200
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { FsError, messageOf, NotStoredError, UsageError } from '../core/errors.ts'
 import type { Network } from '../core/network.ts'

@@ -19,7 +19,7 @@ export interface BlocksServiceParts {
 }
 
 /** What all streams together may hold of received data, so that memory does not grow with the clients. */
-const receiveBytesMax = 24 * MiB
+const receiveBytesMax = 16 * MiB
 /** Messages of up to 1 MiB that all gets together may have read and not yet sent. */
 const readsMax = 16
 /** A node that stores or forwards nothing for this long is given up; a chain's head waits longer than its tail. */

@@ -28,13 +28,14 @@ export class Child {
     program: string,
     args: readonly string[],
     logFile: string,
+    environment: Readonly<Record<string, string>> = {},
   ): Promise<Child> {
     const log = openSync(logFile, 'a')
     const node = [...process.execArgv, ...daemonNodeOptions]
     const child = spawn(process.execPath, [...node, program, ...args, '--lifeline'], {
       detached: true,
       stdio: ['pipe', log, log, 'pipe'],
-      env: { ...process.env, ...readyEnvironment },
+      env: { ...environment, ...process.env, ...readyEnvironment },
     })
     closeSync(log)
     child.stdin?.on('error', () => undefined)

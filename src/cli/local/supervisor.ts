@@ -5,6 +5,7 @@ import { UsageError } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
 import { makeFolder } from '../../service/make-folder.ts'
 import { Child } from './child.ts'
+import { chunkserverEnvironment } from './daemon-node.ts'
 import { type LocalLayout, type LocalState, processStart } from './layout.ts'
 
 /** How long a part may take to write back and stop before it is killed. */
@@ -136,7 +137,7 @@ function startChunkserver(
     '--listen',
     '127.0.0.1:0',
   ]
-  return Child.start(name, program, args, layout.log(name))
+  return Child.start(name, program, args, layout.log(name), chunkserverEnvironment)
 }
 
 function startMount(
