@@ -56,12 +56,19 @@ const keptShare = 4
 const inFlightShare = 2
 const aheadShare = 4
 
+/** Closed files whose extents are kept for the next open: some 2 KB each. */
+const idleMax = 4096
+/** Of those that are too many, so many are looked at when one more is closed. */
+const idleLooks = 4
+
 export class ClientDataPath implements DataPath {
   readonly #env: Env
   readonly #streams: BlockStreams
   readonly #writeBack: WriteBack
   readonly #parts: FileParts
   readonly #files = new Map<Ino, FileState>()
+  /** Of them, those that nobody has open, longest closed first. */
+  readonly #idle = new Set<Ino>()
 
   /** Made when the session is: `master.facts` must be known. */
   constructor(
@@ -118,11 +125,21 @@ export class ClientDataPath implements DataPath {
     let file = this.#files.get(ino)
     if (file === undefined) this.#files.set(ino, (file = new FileState(ino, this.#parts)))
     file.released = false
+    this.#idle.delete(ino)
     return file
   }
 
   known(ino: Ino): FileData | undefined {
     return this.#files.get(ino)
+  }
+
+  closed(ino: Ino): void {
+    const file = this.#files.get(ino)
+    if (file === undefined) return
+    if (file.dirtyBytes > 0) file.flushSoon()
+    this.#idle.delete(ino)
+    this.#idle.add(ino)
+    for (let looks = 0; looks < idleLooks && this.#idle.size > idleMax; looks++) this.#dropIdle()
   }
 
   release(ino: Ino): void {
@@ -149,6 +166,15 @@ export class ClientDataPath implements DataPath {
     }
   }
 
+  #dropIdle(): void {
+    const [ino] = this.#idle
+    const file = ino === undefined ? undefined : this.#files.get(ino)
+    if (ino === undefined || file === undefined) return
+    this.#idle.delete(ino)
+    if (file.isForgettable) this.#drop(ino, file)
+    else this.#idle.add(ino)
+  }
+
   async #dropWhenClean(ino: Ino, file: FileState): Promise<void> {
     try {
       await file.flush()
@@ -162,6 +188,7 @@ export class ClientDataPath implements DataPath {
   #drop(ino: Ino, file: FileState): void {
     file.writer.dropClean()
     this.#writeBack.forget(file.writer)
+    this.#idle.delete(ino)
     if (this.#files.get(ino) === file) this.#files.delete(ino)
   }
 }

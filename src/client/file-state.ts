@@ -42,6 +42,15 @@ export class FileState implements FileData {
     return this.writer.dirtyBytes
   }
 
+  /** Nothing is lost with it but what can be asked again. */
+  get isForgettable(): boolean {
+    return this.writer.idle && !this.writer.hasError
+  }
+
+  flushSoon(): void {
+    this.writer.closed()
+  }
+
   read(offset: number, size: number, signal?: AbortSignal): Promise<readonly Uint8Array[]> {
     return this.#reader.read(offset, size, signal)
   }
@@ -52,10 +61,6 @@ export class FileState implements FileData {
 
   flush(): Promise<void> {
     return this.writer.flush()
-  }
-
-  flushSoon(): void {
-    this.writer.closed()
   }
 
   mtimeSet(): void {

@@ -41,7 +41,7 @@ export interface FileData {
   write(offset: number, data: Uint8Array): Promise<void> | void
   /** Everything accepted so far is stored on all replicas and committed. Rejects with what could not be (once per failure and handle: see takeError). */
   flush(): Promise<void>
-  /** The last handle was closed: nobody waits, but what is dirty is stored soon, with that of other files. */
+  /** Nobody waits, but what is dirty is stored soon, with that of other files. */
   flushSoon(): void
   /**
    * A program sets mtime itself: what was accepted before no longer carries the time of its write. Called
@@ -66,6 +66,10 @@ export interface DataPath {
   file(ino: Ino): FileData
   /** As `file`, but only if it has state already. */
   known(ino: Ino): FileData | undefined
+  /**
+   * The last handle was closed: what is dirty is stored soon, and what is known of the file kept for a while.
+   */
+  closed(ino: Ino): void
   /** The file is closed, clean and not leased: its state may go. */
   release(ino: Ino): void
   /** Everything dirty of the mount. */

@@ -33,6 +33,11 @@ export class MemoryData implements DataPath {
     return this.files.get(ino)
   }
 
+  closed(ino: Ino): void {
+    const file = this.files.get(ino)
+    if ((file?.dirtyBytes ?? 0) > 0) file?.flushSoon()
+  }
+
   release(ino: Ino): void {
     this.files.delete(ino)
   }

@@ -87,7 +87,7 @@ export class Attributes implements AttrPort {
   async #set(node: Inode, change: AttrChange): Promise<Attr> {
     const { session, cache, data } = this.#context
     const resized = change.size !== undefined
-    if (resized) await data.file(node.ino).discardFrom(change.size)
+    if (resized) await data.known(node.ino)?.discardFrom(change.size)
     if (resized || change.mtime !== undefined) data.known(node.ino)?.mtimeSet()
     const value = setAttrToWire(node.ino, change, session.time())
     const reply = await session.call({ $case: 'setAttr', value }, 'attr')
@@ -96,7 +96,7 @@ export class Attributes implements AttrPort {
     if (change.atime !== undefined) node.atime = undefined
     const attr = attrFromWire(reply.attr)
     cache.noteCommand(attr)
-    if (resized) data.file(node.ino).forgetExtents()
+    if (resized) data.known(node.ino)?.forgetExtents()
     return this.shown(attr)
   }
 

@@ -191,8 +191,8 @@ export class Handles {
     const { data } = this.#context
     const contents = data.known(node.ino)
     if (contents === undefined) return
-    if (contents.dirtyBytes > 0) contents.flushSoon()
-    else if (node.lease === 'none') data.release(node.ino)
+    if (contents.dirtyBytes === 0 && node.lease === 'none') data.release(node.ino)
+    else data.closed(node.ino)
   }
 
   #opened(node: Inode, how: OpenHow): OpenedFile {

@@ -79,6 +79,11 @@ export class FileWriter {
     return this.#buffer.dirtyBytes === 0 && this.#batches.length === 0
   }
 
+  /** A write-back failed, and nobody has heard of it. */
+  get hasError(): boolean {
+    return this.#error !== undefined
+  }
+
   /** Time of the last write, if programs see it as the file's mtime though it is not committed. */
   get pendingMtime(): bigint | undefined {
     return this.#carriesMtime && this.dirtyBytes > 0 ? this.#lastWrite : undefined
