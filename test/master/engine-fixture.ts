@@ -23,6 +23,7 @@ export const sha = (text: string | Uint8Array): Buffer => createHash('sha256').u
 /** A master's engine on a database in memory and virtual time, and those who talk with it. */
 export class EngineFixture {
   now = 1000
+  diskFull = false
   /** Added to the wall clock. */
   wallOffset = 0n
   readonly logs: string[] = []
@@ -68,7 +69,14 @@ export class EngineFixture {
   }
 
   #clock(): Extract<EngineInput, { kind: 'clock' }> {
-    return { kind: 'clock', now: this.now, wall: this.wall, random: Buffer.alloc(32, this.now), rssBytes: 1 }
+    return {
+      kind: 'clock',
+      now: this.now,
+      wall: this.wall,
+      random: Buffer.alloc(32, this.now),
+      rssBytes: 1,
+      diskFull: this.diskFull,
+    }
   }
 
   #start(): MasterEngine {

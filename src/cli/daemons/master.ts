@@ -6,6 +6,7 @@ import type { EngineInput, EngineOutput } from '../../master/engine/io.ts'
 import type { EngineData } from '../../master/rpc/open-engine.ts'
 import { MasterServer } from '../../master/rpc/server.ts'
 import { version } from '../../service/version.ts'
+import { DiskRoom } from '../../service/disk-room.ts'
 import { type Started, takeFolder, type World } from './daemon.ts'
 
 export interface MasterOptions {
@@ -44,20 +45,25 @@ export async function startMaster({ env, network }: World, options: MasterOption
       name: 'engine',
       died: fail,
     })
+    const room = await DiskRoom.watch(folder, env)
     try {
       const server = await MasterServer.start(env, network, lane, {
         listen: options.listen,
         rssBytes: () => process.memoryUsage.rss(),
+        diskFull: () => room.full,
+        diskExhausted: () => room.exhausted(),
         fsck: oneAfterTheOther(() => checkDatabase(data.database)),
         failed: error => fail(error instanceof Error ? error : new Error(String(error))),
       })
       env.log.info('Serving', { address: server.address, data: folder })
       const stop = async () => {
         await server.close()
+        room.close()
         lock.release()
       }
       return { address: server.address, ended, stop }
     } catch (error) {
+      room.close()
       await lane.close()
       throw error
     }

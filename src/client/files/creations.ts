@@ -1,6 +1,7 @@
 import { type Attr, S_IFREG, S_ISGID } from '../../core/attr.ts'
 import { FsError, messageOf } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
+import { second } from '../../core/units.ts'
 import { type Name, nameToBytes } from '../../core/name.ts'
 import { attrFromWire, attrFromWireIfPresent } from '../../wire/attr.ts'
 import { toIno, u32 } from '../../wire/validate.ts'
@@ -13,6 +14,8 @@ const pendingMax = 1024
 /** Inode numbers asked for at once, and how many are left when more are asked for. */
 const inosPerCall = 1000
 const inosLeft = 400
+/** After the master had no room for a file: nothing is promised for so long. */
+const noRoomMs = 30 * second
 
 const noBytes = new Uint8Array(0)
 
@@ -20,7 +23,7 @@ const noBytes = new Uint8Array(0)
  * Regular files that programs were told of before the master made them.
  *
  *   promised (attributes by our own rules, a reserved inode number, Create on its way) ──► made
- *                                                                                     └──► lost: EIO
+ *                                                                                     └──► lost: ENOSPC, EIO
  *
  * Only under a write lease on the directory, where nobody else can see or take the name, and Create cannot
  * fail by what others do. All calls of a session are executed in their order, so what comes after it (a
@@ -35,6 +38,8 @@ export class Creations {
   #inos: { next: Ino; readonly end: bigint }[] = []
   #incarnation = -1
   #asking = false
+  /** Before that, on the clock, nothing is promised. */
+  #promisesFrom = 0
 
   constructor(context: FilesContext) {
     this.#context = context
@@ -42,7 +47,8 @@ export class Creations {
 
   /** The new file, or undefined if that must be asked. */
   promise(parent: Ino, name: Name, how: NewFile): Attr | undefined {
-    const { cache, session } = this.#context
+    const { cache, session, env } = this.#context
+    if (env.clock.now() < this.#promisesFrom) return undefined
     const directory = cache.get(parent)
     if (directory?.attr === undefined || !this.#rules(directory)) return undefined
     if (cache.name(parent, name) !== null || this.#pending.size >= pendingMax) return undefined
@@ -121,7 +127,10 @@ export class Creations {
       name,
       why: messageOf(why),
     })
-    const error = new FsError('EIO', `inode ${node.ino} was not made: ${why.message}`, { cause: why })
+    const full = why.code === 'ENOSPC'
+    if (full) this.#promisesFrom = env.clock.now() + noRoomMs
+    const message = `inode ${node.ino} was not made: ${why.message}`
+    const error = new FsError(full ? 'ENOSPC' : 'EIO', message, { cause: why })
     node.lost ??= error
     directory.lost ??= error
     node.lease = 'none'

@@ -20,6 +20,8 @@ export type EngineInput =
       readonly random: Uint8Array
       /** Resident memory of the process, bytes, for status. */
       readonly rssBytes: number
+      /** The database's disk is nearly full: what is left is for removals. */
+      readonly diskFull: boolean
     }
   | {
       readonly kind: 'opened'

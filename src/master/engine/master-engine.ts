@@ -99,6 +99,7 @@ export class MasterEngine {
       // Cluster time goes on where it was, even if this machine's clock was set back.
       time: maximum(clock.wall, newestTime(store)),
       rssBytes: clock.rssBytes,
+      diskFull: clock.diskFull,
     }
     this.#turn = turn
     this.#lastWall = clock.wall
@@ -209,10 +210,16 @@ export class MasterEngine {
     }
   }
 
-  #setClock({ now, wall, random, rssBytes }: Clock): void {
+  #setClock({ now, wall, random, rssBytes, diskFull }: Clock): void {
     const turn = this.#turn
     turn.entropy.mix(random)
     turn.rssBytes = rssBytes
+    if (turn.diskFull !== diskFull)
+      turn.out.log(
+        diskFull ? 'error' : 'info',
+        diskFull ? 'the disk is full: changes are refused' : 'the disk has room',
+      )
+    turn.diskFull = diskFull
     const elapsed = Math.max(0, now - turn.now)
     turn.now = Math.max(turn.now, now)
     if (wall - this.#lastWall > ns(elapsed + jumpMs)) {

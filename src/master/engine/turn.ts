@@ -14,4 +14,6 @@ export interface Turn {
   /** Cluster time, ns: never goes back while the master runs. */
   time: bigint
   rssBytes: number
+  /** Only what makes room is executed. */
+  diskFull: boolean
 }

@@ -1,5 +1,6 @@
-import { assert } from '../../core/assert.ts'
+import { assert, must } from '../../core/assert.ts'
 import type { Checksums } from '../../core/checksum.ts'
+import { FsError } from '../../core/errors.ts'
 import { MasterEngine } from '../engine/master-engine.ts'
 import type { EngineInput, EngineOutput } from '../engine/io.ts'
 import type { EngineSettings } from '../engine/settings.ts'
@@ -31,22 +32,44 @@ export function openEngine(
 ): EngineHandler {
   const db = openDatabase(database)
   const store = Store.isEmpty(db) ? Store.format(db, format) : Store.open(db)
-  return engineHandler(store, program, checksums, settings)
+  return engineHandler(store, program, checksums, settings, () => Store.open(openDatabase(database)))
 }
 
-/** As openEngine, over a store that is open; the handler closes it. */
+/**
+ * As openEngine, over a store that is open; the handler closes it. When the disk is full to the last byte, a step
+ * is undone and rejects with ENOSPC, and the next one begins with a new engine over what `reopen` gives, as after
+ * a restart of the process: it knows no connections.
+ */
 export function engineHandler(
   store: Store,
   program: string,
   checksums: Checksums,
   settings: Partial<EngineSettings> = {},
+  reopen?: () => Store,
 ): EngineHandler {
+  let open: Store | undefined = store
   let engine: MasterEngine | undefined
   const step = (inputs: readonly EngineInput[]): EngineOutput[] => {
     const [clock] = inputs
     assert(clock?.kind === 'clock', 'a batch begins with its time')
-    engine ??= new MasterEngine(store, clock, { program, settings, hash: bytes => checksums.xxh64(bytes) })
-    return engine.step(inputs)
+    try {
+      open ??= must(reopen, 'a way to open the store')()
+      engine ??= new MasterEngine(open, clock, { program, settings, hash: bytes => checksums.xxh64(bytes) })
+      return engine.step(inputs)
+    } catch (thrown) {
+      if (reopen === undefined || !isDiskFull(thrown)) throw thrown
+      engine = undefined
+      open?.close()
+      open = undefined
+      throw new FsError('ENOSPC', 'The disk of the master is full', { cause: thrown })
+    }
   }
-  return { run: batch => batch.map(step), close: () => store.close() }
+  return { run: batch => batch.map(step), close: () => open?.close() }
+}
+
+/** SQLite has no room for its log, its shared memory or its file; `cause`: while it was being opened. */
+function isDiskFull(thrown: unknown): boolean {
+  if (!(thrown instanceof Error)) return false
+  const code = 'code' in thrown ? String(thrown.code) : ''
+  return code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_SHMSIZE' || isDiskFull(thrown.cause)
 }

@@ -2,7 +2,7 @@ import { must } from '../../core/assert.ts'
 import type { Env, Timer } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import type { Lane, Link, Listener, Network } from '../../core/network.ts'
-import { MiB, nsPerMs } from '../../core/units.ts'
+import { MiB, nsPerMs, second } from '../../core/units.ts'
 import { NodeDown } from '../../wire/gen/cairn/v1/nodes.ts'
 import { SessionDown } from '../../wire/gen/cairn/v1/session.ts'
 import type { AdminMethod, ConnectionKind, EngineInput, EngineOutput } from '../engine/io.ts'
@@ -16,6 +16,10 @@ export interface MasterServerOptions {
   readonly listen: string
   /** Resident memory of this process, bytes, for status. */
   readonly rssBytes: () => number
+  /** The database's disk is nearly full. */
+  readonly diskFull?: () => boolean
+  /** It was full to the last byte: whoever keeps something in reserve gives it up now. */
+  readonly diskExhausted?: () => void
   /** Checks the metadata beside the engine, which then is not asked: an encoded FsckReply. */
   readonly fsck?: () => Promise<Uint8Array>
   /** The engine failed: its state is unknown, the process must end. Called at most once. */
@@ -37,6 +41,8 @@ interface AdminCall {
   readonly reject: (error: FsError) => void
 }
 
+/** Until a disk that was full to the last byte is tried again, if nobody attaches earlier. */
+const retryMs = 1 * second
 /** A peer that does not read its answers is not listened to, until it has read up to here. */
 const queuedBytesMax = 8 * MiB
 
@@ -212,13 +218,27 @@ export class MasterServer {
       wall: this.#clusterTime(now),
       random: this.#env.random.bytes(32),
       rssBytes: this.#options.rssBytes(),
+      diskFull: this.#options.diskFull?.() ?? false,
     }
     try {
       const [outputs] = await this.#lane.run([[clock, ...inputs]])
       for (const output of must(outputs, 'what the engine put out')) this.#handle(output)
     } catch (thrown) {
-      this.#fail(thrown)
+      if (thrown instanceof FsError && thrown.code === 'ENOSPC') this.#beginAgain(thrown)
+      else this.#fail(thrown)
     }
+  }
+
+  /** The step is undone and the engine gone: the next step makes a new one, which knows nobody. */
+  #beginAgain(why: FsError): void {
+    this.#env.log.error('the disk is full: everybody has to attach again', { why: why.message })
+    this.#options.diskExhausted?.()
+    this.#queue = []
+    for (const { link } of this.#connections.values()) link.close(why)
+    this.#connections.clear()
+    for (const { reject } of this.#calls.values()) reject(why)
+    this.#calls.clear()
+    this.#tickIn(retryMs)
   }
 
   #fail(thrown: unknown): void {

@@ -61,6 +61,20 @@ export interface CallParts {
 const done: Result = { $case: 'done', value: {} }
 const noLeases = new Uint8Array(0)
 
+/** What needs room in the database, or ends with something that does. */
+const growing: ReadonlySet<Op['$case']> = new Set<Op['$case']>([
+  'create',
+  'link',
+  'rename',
+  'setXattr',
+  'commit',
+  'cloneRange',
+  'punchRange',
+  'plan',
+  'reserveSpace',
+  'reserveInos',
+])
+
 export class Calls {
   readonly #parts: CallParts
   /** Calls that wait for leases on an inode, in the order of their coming. */
@@ -273,7 +287,12 @@ export class Calls {
   }
 
   #execute(session: Session, id: bigint, op: Op): void {
-    const { store } = this.#parts.turn
+    const { store, diskFull } = this.#parts.turn
+    if (diskFull && growing.has(op.$case)) {
+      // Not stored: that would need room as well. Sent again after a lost answer, it is a new question.
+      this.#answer(session, id, failed(new FsError('ENOSPC', 'The disk of the master is full')))
+      return
+    }
     let result: Result | 'waits'
     try {
       result = isCommand(op) ? this.#command(session, op) : this.#question(session, id, op)
