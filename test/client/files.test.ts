@@ -76,6 +76,48 @@ test('in a directory that was made here, or asked in vain some times, absent nam
   for (let i = 0; i < 20; i++) t.truthy((await fs.lookup(rootIno, name(`r${i}`))).attr)
 })
 
+test('who looks at the entries of a listing one by one gets their attributes many at a time', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const names = Array.from({ length: 700 }, (_, i) => name(`n${i}`))
+  const made = new Map<string, bigint>()
+  for (const each of names) {
+    const { attr } = await a.fs.mknod(rootIno, each, file(), root)
+    made.set(each, attr.ino)
+  }
+  for (const order of ['listed', 'backwards'] as const) {
+    const b = await mounts.mount({ cache: { inodes: 5000, names: 5000 } })
+    const { handle } = b.fs.opendir(rootIno)
+    const listed: string[] = []
+    for (let cookie = 0n, more = true; more; ) {
+      more = false
+      await b.fs.readdir(rootIno, handle, cookie, false, entry => {
+        listed.push(entry.name)
+        cookie = entry.cookie
+        more = true
+        return true
+      })
+    }
+    t.is(listed.length, names.length + 2)
+    b.calls.length = 0
+    for (const each of order === 'listed' ? names : [...names].reverse())
+      t.is((await b.fs.lookup(rootIno, each)).attr?.ino, made.get(each) as typeof rootIno)
+    t.true(b.calls.length < 40, `${order}: ${b.calls.length} calls`)
+  }
+})
+
+test('one entry looked at in a large directory costs one question', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  for (let i = 0; i < 300; i++) await a.fs.mknod(rootIno, name(`n${i}`), file(), root)
+  const b = await mounts.mount()
+  const { handle } = b.fs.opendir(rootIno)
+  await b.fs.readdir(rootIno, handle, 0n, false, () => true)
+  b.calls.length = 0
+  t.truthy((await b.fs.lookup(rootIno, name('n7'))).attr)
+  t.deepEqual(b.calls, ['lookup'])
+})
+
 test('another mount sees each change when its call has returned', async t => {
   await using mounts = await Mounts.start()
   const a = await mounts.mount()

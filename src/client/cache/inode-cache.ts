@@ -329,6 +329,7 @@ export class InodeCache {
     node.names = undefined
     node.complete = false
     node.filling = undefined
+    node.attrsAhead = undefined
     node.misses = 0
   }
 

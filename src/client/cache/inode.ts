@@ -16,6 +16,15 @@ export interface Listing {
  * What this mount knows of one inode. Nothing of it is authoritative: what is cached may be used
  * while a lease is held, and is dropped with it; the rest is what programs here have open.
  */
+/** How far the attributes of a directory's entries were asked for many at a time, in the order of cookies. */
+export interface AttrsAhead {
+  /** The master's cookie of the last entry asked for. */
+  after: bigint
+  /** Entries that may be asked for beyond need: earned by use. */
+  credit: number
+  fetching: Promise<void> | undefined
+}
+
 export class Inode {
   readonly ino: Ino
   lease: Lease = 'none'
@@ -37,6 +46,7 @@ export class Inode {
   /** Names that were asked for and are not there. */
   misses = 0
   listing: Listing | undefined
+  attrsAhead: AttrsAhead | undefined
   target: Name | undefined
   xattrs: Map<Name, Uint8Array | null> | undefined
   xattrNames: readonly Name[] | undefined

@@ -5,6 +5,7 @@ import { attrFromWire } from '../../wire/attr.ts'
 import type { DirEntry, ReadDirReply } from '../../wire/gen/cairn/v1/session.ts'
 import { toIno, toName, u63 } from '../../wire/validate.ts'
 import type { Name } from '../../core/name.ts'
+import type { AttrsAhead } from '../cache/inode.ts'
 import { listingKept } from '../cache/inode-cache.ts'
 import type { AccessTimes } from './access-times.ts'
 import type { Attributes } from './attributes.ts'
@@ -15,6 +16,12 @@ export type TakeDirent = (dirent: Dirent, attr: Attr | undefined) => boolean
 
 /** Entries asked for at once: some 100 bytes each. */
 const entriesPerCall = 1000
+
+/** An entry asked for alone costs as much as so many asked for together; one used pays for a few more. */
+const creditPerMiss = 64
+const creditPerUse = 8
+/** Entries looked up alone, times their credit, before a directory is read ahead for a second time. */
+const wholeCost = 100 * creditPerMiss
 
 /** `.` and `..` come first and have cookies of their own; those of the master follow them. */
 const ownCookies = 2n
@@ -116,6 +123,50 @@ export class Listings {
     cache.endFill(ino, begun, entries)
   }
 
+  /** Attributes of an entry were there when they were asked for. */
+  noteUse(ino: Ino): void {
+    const ahead = this.#context.cache.get(ino)?.attrsAhead
+    if (ahead !== undefined) ahead.credit = Math.min(entriesPerCall, ahead.credit + creditPerUse)
+  }
+
+  /**
+   * Attributes of an entry are missing though its name is known. Asks for those of the entries that come
+   * next, if that has been worth its cost in this directory: each entry asked for alone, and each use of what
+   * was asked for ahead, pays for some more. Never rejects.
+   */
+  attributesAhead(ino: Ino): Promise<void> | undefined {
+    const { cache } = this.#context
+    const node = cache.get(ino)
+    if (node === undefined || !cache.trusted(node)) return undefined
+    const ahead = (node.attrsAhead ??= { after: 0n, credit: 0, fetching: undefined })
+    ahead.credit = Math.min(entriesPerCall, ahead.credit + creditPerMiss)
+    if (ahead.fetching === undefined && ahead.credit >= 2 * creditPerMiss)
+      ahead.fetching = this.#fetchAhead(ino, ahead).finally(() => {
+        ahead.fetching = undefined
+      })
+    return ahead.fetching
+  }
+
+  async #fetchAhead(ino: Ino, ahead: AttrsAhead): Promise<void> {
+    const { session, cache, env } = this.#context
+    const { mark } = cache
+    const value = { ino, after: ahead.after, limit: ahead.credit, attrs: true }
+    ahead.credit = 0
+    try {
+      const reply = await session.call({ $case: 'readDir', value }, 'readDir')
+      this.#take(ino, reply, mark)
+      const last = reply.entries.at(-1)
+      if (!reply.end && last !== undefined) ahead.after = u63(last.cookie, 'read_dir.cookie')
+      else {
+        // From the start again, in case they are forgotten; what is asked for alone must pay for all of it.
+        ahead.after = 0n
+        ahead.credit = -wholeCost
+      }
+    } catch (thrown) {
+      env.log.debug('Attributes were not read ahead', { ino, why: messageOf(thrown) })
+    }
+  }
+
   /** Some entries after the cookie; none at the end. */
   async #entries(directory: OpenDirectory, cookie: bigint, plus: boolean): Promise<readonly Dirent[]> {
     if (cookie < ownCookies && directory.after < 0n) await this.#fetch(directory, 0n, plus)
@@ -150,12 +201,22 @@ export class Listings {
     const value = { ino: directory.ino, after, limit: entriesPerCall, attrs: plus }
     const reply = await session.call({ $case: 'readDir', value }, 'readDir')
     const entries = this.#take(directory.ino, reply, mark)
+    if (plus) this.#noteAhead(directory.ino, after, reply)
     directory.parent = parentOf(directory.ino, reply)
     directory.ahead = entries
     directory.after = after + ownCookies
     directory.end = reply.end
     if (!reply.end && entries.length === 0) throw new FsError('EPROTO', 'read_dir: no entries and no end')
     this.#collect(directory, after, entries, mark)
+  }
+
+  /** Attributes that came with a listing need not be asked for ahead. */
+  #noteAhead(ino: Ino, after: bigint, reply: ReadDirReply): void {
+    const node = this.#context.cache.get(ino)
+    const last = reply.entries.at(-1)
+    if (node === undefined || last === undefined || reply.end) return
+    const ahead = (node.attrsAhead ??= { after: 0n, credit: 0, fetching: undefined })
+    if (ahead.after === after) ahead.after = u63(last.cookie, 'read_dir.cookie')
   }
 
   #take(ino: Ino, reply: ReadDirReply, mark: number): Dirent[] {

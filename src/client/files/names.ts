@@ -59,8 +59,11 @@ export class Names {
     const { cache } = this.#context
     const ino = cache.name(parent, name)
     if (ino === null) return undefined
-    const attr = ino === undefined ? undefined : cache.attr(ino)
-    return attr === undefined ? this.#ask(parent, name) : this.#attributes.shown(attr)
+    if (ino === undefined) return this.#ask(parent, name)
+    const attr = cache.attr(ino)
+    if (attr === undefined) return this.#askWithNeighbours(parent, name, ino)
+    this.#listings.noteUse(parent)
+    return this.#attributes.shown(attr)
   }
 
   /** The inode of this number, if it can still be reached. */
@@ -296,6 +299,14 @@ export class Names {
     }
     cache.noteQuery(attr, mark)
     return this.#attributes.shown(cache.attr(attr.ino) ?? attr)
+  }
+
+  /** The name is known from a listing: whoever looks at one entry after the other gets them many at a time. */
+  async #askWithNeighbours(parent: Ino, name: Name, ino: Ino): Promise<Attr | undefined> {
+    const { cache } = this.#context
+    await this.#listings.attributesAhead(parent)
+    const attr = cache.name(parent, name) === ino ? cache.attr(ino) : undefined
+    return attr === undefined ? this.#ask(parent, name) : this.#attributes.shown(attr)
   }
 
   async #askTarget(node: Inode): Promise<Name> {
