@@ -70,6 +70,9 @@ export interface OpenFlags {
   readonly killSuidgid: boolean
 }
 
+/** A whiteout in place of the old name belongs to the caller. */
+export type RenameMode = 'replace' | 'noreplace' | 'exchange' | 'whiteout' | 'noreplace-whiteout'
+
 /** How a new inode is to be made. The umask is not applied yet, since a default ACL replaces it. */
 export interface NewInode {
   /** Type and permission bits. */
@@ -123,7 +126,7 @@ export interface FileSystem {
     name: Name,
     newParent: Ino,
     newName: Name,
-    mode: 'replace' | 'noreplace' | 'exchange' | 'whiteout',
+    mode: RenameMode,
     caller: Caller,
   ): Answer<void>
 

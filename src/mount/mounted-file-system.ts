@@ -32,6 +32,7 @@ import type {
   Notifier,
   Opened,
   OpenFlags,
+  RenameMode,
   WriteFlags,
 } from '../fuse/filesystem.ts'
 import { KernelCache } from './kernel-cache.ts'
@@ -155,10 +156,10 @@ export class MountedFileSystem implements FileSystem {
     name: Name,
     newParent: Ino,
     newName: Name,
-    mode: 'replace' | 'noreplace' | 'exchange' | 'whiteout',
+    mode: RenameMode,
+    { uid, gid }: Caller,
   ): Promise<void> {
-    if (mode === 'whiteout') throw new FsError('EINVAL', 'Whiteouts are not supported')
-    return this.#files.names.rename(parent, name, newParent, newName, mode)
+    return this.#files.names.rename(parent, name, newParent, newName, mode, { uid, gid })
   }
 
   async open(ino: Ino, flags: OpenFlags, caller: Caller): Promise<Opened> {

@@ -136,7 +136,7 @@ test('another mount sees each change when its call has returned', async t => {
   t.is(await contentOf(b, ino), 'one')
   await a.fs.setxattr(ino, name('user.x'), Buffer.from('1'), 'set', false)
   t.is(Buffer.from(await b.fs.getxattr(ino, name('user.x'))).toString(), '1')
-  await a.fs.rename(rootIno, name('f'), rootIno, name('g'), 'replace')
+  await a.fs.rename(rootIno, name('f'), rootIno, name('g'), 'replace', root)
   t.is(await there('f'), undefined)
   t.is((await there('g'))?.ino, ino)
   await a.fs.unlink(rootIno, name('g'))
@@ -199,11 +199,11 @@ test('a rename stores what was written to the file first, and hears of what was 
   const { fs, data, calls } = mount
   const { ino } = await make(mount, rootIno, 'new', 'content')
   calls.length = 0
-  await fs.rename(rootIno, name('new'), rootIno, name('old'), 'replace')
+  await fs.rename(rootIno, name('new'), rootIno, name('old'), 'replace', root)
   t.deepEqual(calls, ['commit', 'lookup', 'rename'])
   data.file(ino).failure = new FsError('ENOSPC')
   data.file(ino).write(0, Buffer.from('x'))
-  t.is(await code(fs.rename(rootIno, name('old'), rootIno, name('older'), 'replace')), 'ENOSPC')
+  t.is(await code(fs.rename(rootIno, name('old'), rootIno, name('older'), 'replace', root)), 'ENOSPC')
   t.truthy((await fs.lookup(rootIno, name('old'))).attr)
   data.file(ino).failure = undefined
 })
@@ -272,7 +272,7 @@ test('a read-only mount changes nothing', async t => {
   const { fs } = await mounts.mount({ readOnly: true, atime: 'relatime' })
   t.is(await code(fs.mkdir(rootIno, name('d'), directory(), root)), 'EROFS')
   t.is(await code(fs.unlink(rootIno, name('f'))), 'EROFS')
-  t.is(await code(fs.rename(rootIno, name('f'), rootIno, name('g'), 'replace')), 'EROFS')
+  t.is(await code(fs.rename(rootIno, name('f'), rootIno, name('g'), 'replace', root)), 'EROFS')
   t.is(await code(() => fs.setattr(ino, { mode: 0 }, undefined, root)), 'EROFS')
   t.is(await code(fs.open(ino, writing, root)), 'EROFS')
   t.is(await code(fs.setxattr(ino, name('user.x'), Buffer.from('1'), 'set', false)), 'EROFS')

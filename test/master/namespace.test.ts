@@ -245,6 +245,22 @@ test('exchanging a directory and a file moves .. and the link counts', t => {
   t.deepEqual(fsck(f.store).problems, [])
 })
 
+test('a rename may leave a whiteout, in a directory too and over another name', t => {
+  using f = new Fixture()
+  const x = f.create(f.root, 'x', S_IFDIR).attr.ino
+  const a = f.create(x, 'a', S_IFREG).attr.ino
+  f.create(f.root, 'b', S_IFREG)
+  const mode = RenameMode.RENAME_MODE_WHITEOUT
+  f.run(f.renameOp([x, 'a'], [f.root, 'b'], { mode, uid: 7, gid: 8 }))
+  t.is(f.lookup(f.root, 'b')?.ino, a)
+  t.like(f.lookup(x, 'a'), { mode: S_IFCHR, rdev: 0, nlink: 1, uid: 7, gid: 8 })
+  f.run(f.renameOp([f.root, 'x'], [f.root, 'y'], { mode }))
+  t.like(f.lookup(f.root, 'x'), { mode: S_IFCHR, rdev: 0 })
+  t.is(f.attr(f.root).nlink, 3)
+  t.is(f.fails(f.renameOp([f.root, 'none'], [f.root, 'z'], { mode })), 'ENOENT')
+  t.deepEqual(fsck(f.store).problems, [])
+})
+
 test('a directory moved over an empty one takes its place in the count', t => {
   using f = new Fixture()
   const from = f.create(f.root, 'from', S_IFDIR).attr.ino

@@ -25,6 +25,7 @@ import type {
   NewInode,
   Opened,
   OpenFlags,
+  RenameMode,
   WriteFlags,
 } from '#src/fuse/filesystem.ts'
 import { MemoryNode } from './memory-node.ts'
@@ -150,18 +151,12 @@ export class MemoryFileSystem implements FileSystem {
     this.#remove(directory, name)
   }
 
-  rename(
-    from: Ino,
-    name: Name,
-    to: Ino,
-    newName: Name,
-    mode: 'replace' | 'noreplace' | 'exchange' | 'whiteout',
-  ): void {
+  rename(from: Ino, name: Name, to: Ino, newName: Name, mode: RenameMode): void {
     const source = this.#directory(from)
     const target = this.#directory(to)
     const node = this.#child(source, name)
     const over = target.children.get(newName)?.node
-    if (mode === 'whiteout') throw new FsError('EINVAL')
+    if (mode.endsWith('whiteout')) throw new FsError('EINVAL')
     if (mode === 'noreplace' && over !== undefined) throw new FsError('EEXIST')
     if (over === node) return
     if (mode === 'exchange') {

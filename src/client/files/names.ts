@@ -16,12 +16,15 @@ import type { Listings } from './listings.ts'
 import type { NewFile } from './new-file.ts'
 import type { Removals } from './removals.ts'
 
-export type RenameMode = 'replace' | 'noreplace' | 'exchange'
+export type RenameMode = 'replace' | 'noreplace' | 'exchange' | 'whiteout' | 'noreplace-whiteout'
 
 const renameModes = {
   replace: WireRenameMode.RENAME_MODE_REPLACE,
   noreplace: WireRenameMode.RENAME_MODE_NOREPLACE,
   exchange: WireRenameMode.RENAME_MODE_EXCHANGE,
+  whiteout: WireRenameMode.RENAME_MODE_WHITEOUT,
+  // That there is nothing to replace is seen to here.
+  'noreplace-whiteout': WireRenameMode.RENAME_MODE_WHITEOUT,
 } as const
 
 const noBytes = new Uint8Array(0)
@@ -168,7 +171,15 @@ export class Names {
     })
   }
 
-  async rename(parent: Ino, name: Name, newParent: Ino, newName: Name, mode: RenameMode): Promise<void> {
+  /** `who` a whiteout belongs to. */
+  async rename(
+    parent: Ino,
+    name: Name,
+    newParent: Ino,
+    newName: Name,
+    mode: RenameMode,
+    who: { readonly uid: number; readonly gid: number },
+  ): Promise<void> {
     mustBeWritable(this.#context.options)
     checkName(name)
     checkName(newName)
@@ -176,10 +187,11 @@ export class Names {
       const source = await this.#resolve(parent, name)
       if (source !== undefined) await this.#settle(source)
       const target = await this.#resolve(newParent, newName)
+      if (mode === 'noreplace-whiteout' && target !== undefined) throw new FsError('EEXIST')
       // An exchange gives both a new name.
       if (mode === 'exchange' && target !== undefined) await this.#settle(target)
       const send = (open: boolean) =>
-        this.#rename(parent, name, newParent, newName, mode, source, target, open)
+        this.#rename(parent, name, newParent, newName, mode, who, source, target, open)
       if (target === undefined || mode === 'exchange') await send(false)
       else await this.#removals.during(target, send)
     })
@@ -191,6 +203,7 @@ export class Names {
     newParent: Ino,
     newName: Name,
     mode: RenameMode,
+    { uid, gid }: { readonly uid: number; readonly gid: number },
     source: Ino | undefined,
     target: Ino | undefined,
     targetOpen: boolean,
@@ -205,6 +218,8 @@ export class Names {
       expectedTarget: target ?? 0n,
       targetOpen,
       time: session.time(),
+      uid,
+      gid,
     }
     const reply = await session.call({ $case: 'rename', value }, 'rename')
     const attr = attrFromWire(reply.attr)
@@ -215,8 +230,11 @@ export class Names {
     cache.dropListing(attr.ino)
     const replaced = attrFromWireIfPresent(reply.target, 'target')
     // Both names of one file: rename does nothing at all.
-    if (source === target && mode === 'replace') return
-    cache.changeName(parent, name, mode === 'exchange' ? (replaced?.ino ?? null) : null)
+    if (source === target) return
+    const whiteout = attrFromWireIfPresent(reply.whiteout, 'whiteout')
+    if (whiteout !== undefined) cache.noteCommand(whiteout)
+    const left = mode === 'exchange' ? replaced : whiteout
+    cache.changeName(parent, name, left?.ino ?? null)
     cache.changeName(newParent, newName, attr.ino)
     if (replaced === undefined) return
     if (mode === 'exchange') cache.noteCommand(replaced)

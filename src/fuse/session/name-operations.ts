@@ -36,10 +36,11 @@ const renameModes = new Map([
   [renameFlag.NOREPLACE, 'noreplace'],
   [renameFlag.EXCHANGE, 'exchange'],
   [renameFlag.WHITEOUT, 'whiteout'],
+  [renameFlag.WHITEOUT | renameFlag.NOREPLACE, 'noreplace-whiteout'],
 ] as const)
 
 function rename(fs: FileSystem, r: Request, flags: number) {
-  const mode = renameModes.get(flags as 0)
+  const mode = renameModes.get(flags)
   if (mode === undefined) throw new FsError('EINVAL', `rename flags ${flags}`)
   return fs.rename(r.node, r.name(), r.inode(0), r.name(), mode, r)
 }

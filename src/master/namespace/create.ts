@@ -73,7 +73,7 @@ function reuse(found: Inode, op: Create): Inode {
   return found
 }
 
-function addInode(store: Store, parent: Inode, op: Create, { session, time }: CommandContext): Inode {
+export function addInode(store: Store, parent: Inode, op: Create, { session, time }: CommandContext): Inode {
   const isDir = isDirectory(op.mode)
   const inherits = (parent.mode & S_ISGID) !== 0
   const type = op.mode & S_IFMT

@@ -1,13 +1,14 @@
 import { must } from '../../core/assert.ts'
-import { isDirectory } from '../../core/attr.ts'
+import { isDirectory, S_IFCHR } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import { type Ino, rootIno } from '../../core/ids.ts'
-import { type Rename, RenameMode } from '../../wire/gen/cairn/v1/session.ts'
+import { Create, type Rename, RenameMode } from '../../wire/gen/cairn/v1/session.ts'
 import type { Entry } from '../store/dirents.ts'
 import { type Inode, wireAttr } from '../store/inodes.ts'
 import type { Store } from '../store/store.ts'
 import { checkName, directory, existing, liveDirectory } from './checks.ts'
 import type { CommandContext, ResultOf } from './context.ts'
+import { addInode } from './create.ts'
 import { loseName } from './lifetime.ts'
 import { touch, touchContent } from './times.ts'
 import { checkRemovable } from './unlink.ts'
@@ -23,7 +24,7 @@ interface Move {
   readonly target: Inode | undefined
 }
 
-/** rename(2), renameat2(2) with NOREPLACE or EXCHANGE. */
+/** rename(2), renameat2(2) with NOREPLACE, EXCHANGE or WHITEOUT. */
 export function rename(store: Store, op: Rename, ctx: CommandContext): ResultOf<'rename'> {
   checkName(op.name)
   checkName(op.newName)
@@ -36,6 +37,7 @@ export function rename(store: Store, op: Rename, ctx: CommandContext): ResultOf<
 
   if (exchange) swap(store, move, must(target, 'target of an exchange'), ctx.time)
   else moveOver(store, move)
+  const whiteout = op.mode === RenameMode.RENAME_MODE_WHITEOUT ? addWhiteout(store, move, op, ctx) : undefined
   touchContent(move.from, ctx.time)
   store.inodes.save(move.from)
   if (move.to !== move.from) {
@@ -45,16 +47,22 @@ export function rename(store: Store, op: Rename, ctx: CommandContext): ResultOf<
   touch(inode, ctx.time)
   store.inodes.save(inode)
   const orphaned = target !== undefined && !exchange && loseName(store, target, op.targetOpen, ctx)
-  return reply(move, target, orphaned)
+  return reply(move, target, orphaned, whiteout)
 }
 
-function reply(move: Move, target: Inode | undefined, orphaned: boolean): ResultOf<'rename'> {
+function reply(
+  move: Move,
+  target: Inode | undefined,
+  orphaned: boolean,
+  whiteout?: Inode,
+): ResultOf<'rename'> {
   const value = {
     attr: wireAttr(move.inode),
     parent: wireAttr(move.from),
     newParent: wireAttr(move.to),
     target: target === undefined ? undefined : wireAttr(target),
     orphaned,
+    whiteout: whiteout === undefined ? undefined : wireAttr(whiteout),
   }
   return { $case: 'rename', value }
 }
@@ -114,6 +122,14 @@ function moveOver(store: Store, { from, name, inode, to, newName, target }: Move
     store.dirents.add(to.ino, newName, inode.ino, inode.mode)
   }
   rehang(inode, from, to)
+}
+
+/** What overlayfs takes for a removed name: a character device of number 0 without permissions. */
+function addWhiteout(store: Store, { from, name }: Move, { uid, gid }: Rename, ctx: CommandContext): Inode {
+  const how = Create.fromPartial({ parent: from.ino, name, mode: S_IFCHR, uid, gid })
+  const inode = addInode(store, from, how, ctx)
+  store.dirents.add(from.ino, name, inode.ino, inode.mode)
+  return inode
 }
 
 function swap(store: Store, { from, name, inode, to, newName }: Move, target: Inode, time: bigint): void {

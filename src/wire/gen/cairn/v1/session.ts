@@ -25,7 +25,13 @@ export namespace LeaseKind {
   export type LEASE_KIND_WRITE = typeof LeaseKind.LEASE_KIND_WRITE;
 }
 
-export const RenameMode = { RENAME_MODE_REPLACE: 0, RENAME_MODE_NOREPLACE: 1, RENAME_MODE_EXCHANGE: 2 } as const;
+export const RenameMode = {
+  RENAME_MODE_REPLACE: 0,
+  RENAME_MODE_NOREPLACE: 1,
+  RENAME_MODE_EXCHANGE: 2,
+  /** RENAME_MODE_WHITEOUT - As REPLACE, and a whiteout, which overlayfs takes for a removed name, stays in place of the old one. */
+  RENAME_MODE_WHITEOUT: 3,
+} as const;
 
 export type RenameMode = typeof RenameMode[keyof typeof RenameMode];
 
@@ -33,6 +39,7 @@ export namespace RenameMode {
   export type RENAME_MODE_REPLACE = typeof RenameMode.RENAME_MODE_REPLACE;
   export type RENAME_MODE_NOREPLACE = typeof RenameMode.RENAME_MODE_NOREPLACE;
   export type RENAME_MODE_EXCHANGE = typeof RenameMode.RENAME_MODE_EXCHANGE;
+  export type RENAME_MODE_WHITEOUT = typeof RenameMode.RENAME_MODE_WHITEOUT;
 }
 
 export const XattrMode = { XATTR_MODE_SET: 0, XATTR_MODE_CREATE: 1, XATTR_MODE_REPLACE: 2 } as const;
@@ -392,6 +399,9 @@ export interface Rename {
   expectedTarget: bigint;
   targetOpen: boolean;
   time: bigint;
+  /** Whose the whiteout is. */
+  uid: number;
+  gid: number;
 }
 
 export interface RenameReply {
@@ -403,6 +413,7 @@ export interface RenameReply {
   /** What was replaced (nlink 0 if that was its last name) or exchanged. */
   target: Attr | undefined;
   orphaned: boolean;
+  whiteout: Attr | undefined;
 }
 
 export interface CloseOrphan {
@@ -4600,6 +4611,8 @@ function createBaseRename(): Rename {
     expectedTarget: 0n,
     targetOpen: false,
     time: 0n,
+    uid: 0,
+    gid: 0,
   };
 }
 
@@ -4640,6 +4653,12 @@ export const Rename: MessageFns<Rename> = {
         throw new globalThis.Error("value provided for field message.time of type sint64 too large");
       }
       writer.uint32(64).sint64(message.time);
+    }
+    if (message.uid !== 0) {
+      writer.uint32(72).uint32(message.uid);
+    }
+    if (message.gid !== 0) {
+      writer.uint32(80).uint32(message.gid);
     }
     return writer;
   },
@@ -4721,6 +4740,22 @@ export const Rename: MessageFns<Rename> = {
             message.time = reader.sint64() as bigint;
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.uid = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.gid = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4748,12 +4783,21 @@ export const Rename: MessageFns<Rename> = {
       : 0n;
     message.targetOpen = object.targetOpen ?? false;
     message.time = (object.time !== undefined && object.time !== null) ? BigInt(object.time) : 0n;
+    message.uid = object.uid ?? 0;
+    message.gid = object.gid ?? 0;
     return message;
   },
 };
 
 function createBaseRenameReply(): RenameReply {
-  return { attr: undefined, parent: undefined, newParent: undefined, target: undefined, orphaned: false };
+  return {
+    attr: undefined,
+    parent: undefined,
+    newParent: undefined,
+    target: undefined,
+    orphaned: false,
+    whiteout: undefined,
+  };
 }
 
 export const RenameReply: MessageFns<RenameReply> = {
@@ -4772,6 +4816,9 @@ export const RenameReply: MessageFns<RenameReply> = {
     }
     if (message.orphaned !== false) {
       writer.uint32(40).bool(message.orphaned);
+    }
+    if (message.whiteout !== undefined) {
+      Attr.encode(message.whiteout, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -4829,6 +4876,14 @@ export const RenameReply: MessageFns<RenameReply> = {
             message.orphaned = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.whiteout = Attr.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4857,6 +4912,9 @@ export const RenameReply: MessageFns<RenameReply> = {
       ? Attr.fromPartial(object.target)
       : undefined;
     message.orphaned = object.orphaned ?? false;
+    message.whiteout = (object.whiteout !== undefined && object.whiteout !== null)
+      ? Attr.fromPartial(object.whiteout)
+      : undefined;
     return message;
   },
 };
