@@ -101,7 +101,7 @@ test('a default ACL is obeyed from the first file on', async t => {
   t.is(attr.mode, 0o100600)
 })
 
-test('a file that the master will not make is EIO to who asks, gone from the directory, and told to fsync of that', async t => {
+test('a file that the master will not make is an error to who asks, gone from the directory, and told to fsync of that', async t => {
   await using mounts = await Mounts.start()
   const a = await mounts.mount()
   const parent = await begin(a)
@@ -112,8 +112,8 @@ test('a file that the master will not make is EIO to who asks, gone from the dir
   }
   const { ino, handle } = await make(a, parent, 'f', 'text')
   a.session.post = post
-  t.is(await codeOf(() => a.fs.fsync(ino, handle)), 'EIO')
-  t.is(await codeOf(() => a.fs.fsyncdir(parent)), 'EIO')
+  t.is(await codeOf(() => a.fs.fsync(ino, handle)), 'ENOSPC')
+  t.is(await codeOf(() => a.fs.fsyncdir(parent)), 'ENOSPC')
   t.is(await codeOf(() => a.fs.fsyncdir(parent)), 'none')
   t.is((await a.fs.lookup(parent, name('f'))).attr, undefined)
   t.true(a.forgotten.includes('names'))

@@ -166,13 +166,22 @@ export class Kernel {
 
   /** Nothing refers to it any more: the file system hears so. */
   release(inode: KernelInode): void {
-    if (inode.opens > 0 || inode.names > 0 || inode.lookups === 0 || !inode.lock.free) return
-    for (const page of inode.pages.values()) if (!page.lock.free || page.dirty) return
-    this.#inodes.delete(inode.ino)
-    this.#dentries.delete(inode)
-    const { lookups } = inode
-    inode.lookups = 0
-    this.fs.forget(inode.ino, lookups)
+    if (!this.#isUnused(inode)) return
+    // Whoever was just led to it takes it before anything else happens.
+    this.env.timers.soon(() => {
+      if (this.#inodes.get(inode.ino) !== inode || !this.#isUnused(inode)) return
+      this.#inodes.delete(inode.ino)
+      this.#dentries.delete(inode)
+      const { lookups } = inode
+      inode.lookups = 0
+      this.fs.forget(inode.ino, lookups)
+    })
+  }
+
+  #isUnused(inode: KernelInode): boolean {
+    if (inode.opens > 0 || inode.names > 0 || inode.lookups === 0 || !inode.lock.free) return false
+    for (const page of inode.pages.values()) if (!page.lock.free || page.dirty) return false
+    return true
   }
 
   // ---- names

@@ -201,9 +201,17 @@ export class Names {
     if (dentry?.inode !== undefined) {
       const { inode } = dentry
       const { version, epoch } = kernel
-      const answer = await kernel.request(`revalidate ${name}`, fs =>
-        fs.lookup(parent.ino, name, kernel.caller(pid)),
-      )
+      // The name that is being asked about keeps its inode.
+      inode.opens += 1
+      let answer
+      try {
+        answer = await kernel.request(`revalidate ${name}`, fs =>
+          fs.lookup(parent.ino, name, kernel.caller(pid)),
+        )
+      } finally {
+        inode.opens -= 1
+        kernel.release(inode)
+      }
       if (answer.attr !== undefined && answer.attr.ino === inode.ino) {
         kernel.instantiate(answer, version)
         dentry.until = kernel.now + answer.nameTtlMs
