@@ -369,7 +369,8 @@ export class FileWriter {
 
   /** Nothing that is sealed will be committed: all of it is dirty again, or dropped if nobody may store it. */
   #fail(error: FsError): void {
-    const { env, schedule } = this.#context
+    const { env, schedule, space } = this.#context
+    if (error.code === 'ENOSPC') space.doubt()
     const batches = this.#batches
     const dropped = error.code === 'ENOENT' || error.code === 'ESTALE'
     this.#batches = []

@@ -72,6 +72,11 @@ export class SpaceGrant {
     this.#left += bytes
   }
 
+  /** What was promised was not there: others use the same disks. The next write asks again. */
+  doubt(): void {
+    this.#left = Math.min(this.#left, 0)
+  }
+
   /** Waits until `bytes` can be taken. Rejects with ENOSPC, or what the master failed with. */
   async ask(bytes: number): Promise<void> {
     await this.#asking?.catch(() => undefined)

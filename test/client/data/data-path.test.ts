@@ -372,3 +372,15 @@ test('an unmount tries for a while to store what is dirty, and says what it coul
   t.is((await t.throwsAsync<FsError>(other.env.run(other.data.close()))).code, 'ENOSPC')
   t.true(other.env.logged.some(({ level, message }) => level === 'error' && /data is lost/.test(message)))
 })
+
+test('when promised space was not there, the next write hears of it, not its close', async t => {
+  const { env, master, data } = await harness()
+  const file = data.file(file1)
+  await env.run(Promise.resolve(file.write(0, pattern(100, 1))))
+  master.commitError = new FsError('ENOSPC')
+  t.is((await t.throwsAsync<FsError>(env.run(file.flush()))).code, 'ENOSPC')
+  master.spaceBytes = 0
+  const write = async (): Promise<void> => file.write(100, pattern(100, 2))
+  t.is((await t.throwsAsync<FsError>(env.run(write()))).code, 'ENOSPC')
+  t.is(file.dirtyBytes, 100)
+})
