@@ -55,6 +55,10 @@ export class FileState implements FileData {
     return this.#reader.read(offset, size, signal)
   }
 
+  prefetch(size: number): void {
+    this.#reader.prefetch(0, size, size)
+  }
+
   write(offset: number, data: Uint8Array): Promise<void> | void {
     return this.writer.write(offset, data)
   }

@@ -65,7 +65,15 @@ export class Files {
       this.listings,
       this.#creations,
     )
-    this.handles = new Handles(context, this.attributes, this.names, this.#atimes, this.removals, this.locks)
+    this.handles = new Handles(
+      context,
+      this.attributes,
+      this.names,
+      this.#atimes,
+      this.removals,
+      this.locks,
+      this.listings.neighbours,
+    )
     this.contents = new Contents(context, this.attributes, this.#atimes)
     this.xattrs = new Xattrs(context)
   }

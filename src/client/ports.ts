@@ -37,6 +37,8 @@ export interface MasterPort {
 export interface FileData {
   /** Up to `size` bytes as pieces, clipped to the file's size, holes as zeros. Sees what was written but not yet stored. */
   read(offset: number, size: number, signal?: AbortSignal): Promise<readonly Uint8Array[]>
+  /** Brings what is committed of the first `size` bytes into the cache, without anybody waiting for it. */
+  prefetch(size: number): void
   /** Accepts bytes into write-behind (copying them); waits when memory or granted space is used up. ENOSPC, EFBIG, EIO. */
   write(offset: number, data: Uint8Array): Promise<void> | void
   /** Everything accepted so far is stored on all replicas and committed. Rejects with what could not be (once per failure and handle: see takeError). */

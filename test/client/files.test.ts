@@ -106,6 +106,50 @@ test('who looks at the entries of a listing one by one gets their attributes man
   }
 })
 
+for (const order of ['listed', 'sorted'] as const)
+  test(`who reads small files as they are ${order} finds the next ones fetched`, async t => {
+    await using mounts = await Mounts.start()
+    const a = await mounts.mount()
+    const files: { readonly ino: bigint; readonly name: string }[] = []
+    for (let i = 0; i < 150; i++) {
+      // The later it is made, the earlier it is sorted.
+      const text = `f${999 - i}`
+      const { ino, handle } = await make(a, rootIno, text, 'content')
+      await a.fs.fsync(ino, handle)
+      a.fs.release(ino, handle, undefined)
+      files.push({ ino, name: text })
+    }
+    if (order === 'sorted') files.reverse()
+    // Whoever wrote them may go on: without a lease nothing is fetched.
+    await a.files.close()
+    const b = await mounts.mount({ cache: { inodes: 5000, names: 5000 } })
+    const { handle } = b.fs.opendir(rootIno)
+    for (let cookie = 0n, more = true; more; ) {
+      more = false
+      await b.fs.readdir(rootIno, handle, cookie, false, entry => {
+        cookie = entry.cookie
+        more = true
+        return true
+      })
+    }
+    const read = async (i: number) => {
+      const found = await b.fs.lookup(rootIno, name(files[i]?.name ?? ''))
+      t.is(await contentOf(b, found.attr?.ino ?? rootIno), 'content')
+    }
+    // In no order, nothing is fetched.
+    const before = [5, 2, 100, 50, 60]
+    for (const i of before) await read(i)
+    t.deepEqual(b.data.prefetched, [])
+    for (let i = 0; i < 3; i++) await read(i)
+    while (b.data.prefetched.length === 0) await new Promise(resolve => setTimeout(resolve, 1))
+    const fetched = b.data.prefetched.map(({ ino }) => ino as bigint)
+    const expected = files.filter((_, i) => i >= 3 && i < 67 && !before.includes(i)).map(({ ino }) => ino)
+    // Attributes are read ahead as they are listed: not those of all that are sorted first.
+    if (order === 'listed') t.deepEqual(fetched, expected)
+    else t.true(fetched.length > 0 && fetched.every(ino => expected.includes(ino)))
+    t.true(b.data.prefetched.every(({ size }) => size === 7))
+  })
+
 test('one entry looked at in a large directory costs one question', async t => {
   await using mounts = await Mounts.start()
   const a = await mounts.mount()

@@ -13,6 +13,7 @@ export class MemoryData implements DataPath {
   readonly master: MasterPort
   readonly attrs: AttrPort
   readonly stored: Contents
+  readonly prefetched: { readonly ino: Ino; readonly size: number }[] = []
 
   constructor(master: MasterPort, attrs: AttrPort, stored: Contents) {
     this.master = master
@@ -99,6 +100,10 @@ export class MemoryFile implements FileData {
     put(0, this.#stored)
     for (const { at, bytes } of this.#dirty) put(at, bytes)
     return [result]
+  }
+
+  prefetch(size: number): void {
+    this.#data.prefetched.push({ ino: this.#ino, size })
   }
 
   write(offset: number, data: Uint8Array): void {

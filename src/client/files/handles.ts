@@ -8,6 +8,7 @@ import type { AccessTimes } from './access-times.ts'
 import type { Attributes } from './attributes.ts'
 import { type FilesContext, mustBeWritable, throwLoss } from './context.ts'
 import { looksNew, type Names } from './names.ts'
+import type { Neighbours } from './neighbours.ts'
 import type { NewFile } from './new-file.ts'
 import type { Removals } from './removals.ts'
 
@@ -49,6 +50,7 @@ export class Handles {
   readonly #atimes: AccessTimes
   readonly #removals: Removals
   readonly #locks: Locks
+  readonly #neighbours: Neighbours
   readonly #files = new Map<bigint, OpenFile>()
   #last = 0n
 
@@ -59,6 +61,7 @@ export class Handles {
     atimes: AccessTimes,
     removals: Removals,
     locks: Locks,
+    neighbours: Neighbours,
   ) {
     this.#context = context
     this.#attributes = attributes
@@ -66,6 +69,7 @@ export class Handles {
     this.#atimes = atimes
     this.#removals = removals
     this.#locks = locks
+    this.#neighbours = neighbours
   }
 
   get(handle: bigint): OpenFile {
@@ -89,6 +93,7 @@ export class Handles {
       const attr = committed instanceof Promise ? await committed : committed
       if (!isRegular(attr.mode)) throw new FsError('EINVAL', `inode ${ino} is no regular file`)
       if (how.truncate) await this.#attributes.set(ino, truncation(how))
+      if (!how.write) this.#neighbours.opened(ino)
       return this.#opened(node, how)
     } catch (thrown) {
       this.#count(node, how, -1)

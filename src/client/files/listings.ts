@@ -7,6 +7,7 @@ import { toIno, toName, u63 } from '../../wire/validate.ts'
 import type { Name } from '../../core/name.ts'
 import type { AttrsAhead } from '../cache/inode.ts'
 import { listingKept } from '../cache/inode-cache.ts'
+import { Neighbours } from './neighbours.ts'
 import type { AccessTimes } from './access-times.ts'
 import type { Attributes } from './attributes.ts'
 import type { FilesContext } from './context.ts'
@@ -42,6 +43,7 @@ interface OpenDirectory {
 
 /** Open directories. */
 export class Listings {
+  readonly neighbours: Neighbours
   readonly #context: FilesContext
   readonly #attributes: Attributes
   readonly #atimes: AccessTimes
@@ -50,6 +52,7 @@ export class Listings {
 
   constructor(context: FilesContext, attributes: Attributes, atimes: AccessTimes) {
     this.#context = context
+    this.neighbours = new Neighbours(context, directory => this.attributesAhead(directory))
     this.#attributes = attributes
     this.#atimes = atimes
   }
@@ -243,6 +246,7 @@ export class Listings {
     if (directory.seen.length > listingKept) directory.seen = undefined
     else if (directory.end) {
       const { cache } = this.#context
+      this.neighbours.listed(directory.ino)
       cache.noteListing(directory.ino, { entries: directory.seen, parent: directory.parent }, directory.mark)
       directory.seen = undefined
     }

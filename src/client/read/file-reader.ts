@@ -145,13 +145,17 @@ export class FileReader {
   #readAhead(offset: number, size: number, committed: number): void {
     const ahead = this.#streams.note(offset, size)
     if (ahead === undefined || ahead.from >= committed) return
-    const to = Math.min(ahead.to, committed)
-    const unknown = this.#extents.firstUnknown(ahead.from, to)
-    if (unknown === undefined) this.#fetch(ahead.from, to)
+    this.prefetch(ahead.from, Math.min(ahead.to, committed), committed)
+  }
+
+  /** Brings what is committed of [from, to) into the cache; `committed` is the file's size. */
+  prefetch(from: number, to: number, committed: number): void {
+    const unknown = this.#extents.firstUnknown(from, to)
+    if (unknown === undefined) this.#fetch(from, to)
     // The reader that gets there asks again if this fails.
     else
       this.#extents.resolve(unknown, committed).then(
-        () => this.#fetch(ahead.from, to),
+        () => this.#fetch(from, to),
         () => undefined,
       )
   }

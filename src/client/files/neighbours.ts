@@ -1,0 +1,125 @@
+import { type Dirent, isRegular } from '../../core/attr.ts'
+import type { Ino } from '../../core/ids.ts'
+import { pieceBytes } from '../../core/limits.ts'
+import type { Inode, Listing } from '../cache/inode.ts'
+import type { FilesContext } from './context.ts'
+
+/** Directories whose listing was kept lately, among which a reader is looked for. */
+const directoriesMax = 4
+/** A reader of files one after the other may leave out some: folders, what it does not care for. */
+const leftOutMax = 4
+/** Files opened in order before the next ones are fetched. */
+const inOrderMin = 3
+/** How many entries are looked at ahead, at once. */
+const aheadMax = 64
+
+interface Reader {
+  readonly directory: Ino
+  /** Of its listing. */
+  readonly order: Order
+  /** The entry opened last. */
+  at: number
+  inOrder: number
+  /** Up to here files were fetched ahead. */
+  ahead: number
+}
+
+/** Programs sort what they list, or take it as it comes. */
+const orders = ['sorted', 'listed'] as const
+type Order = (typeof orders)[number]
+
+/**
+ * Fetches small files ahead for who reads those of a directory in the order of its listing, or of their names:
+ * their extents and bytes come many at a time instead of two round trips for each.
+ */
+export class Neighbours {
+  readonly #context: FilesContext
+  readonly #attributesAhead: (directory: Ino) => Promise<void> | undefined
+  /** Listed last comes last. */
+  #directories: Ino[] = []
+  readonly #sorted = new WeakMap<Listing, readonly Ino[]>()
+  readonly #listed = new WeakMap<Listing, readonly Ino[]>()
+  #reader: Reader | undefined
+
+  constructor(context: FilesContext, attributesAhead: (directory: Ino) => Promise<void> | undefined) {
+    this.#context = context
+    this.#attributesAhead = attributesAhead
+  }
+
+  /** The whole listing of a directory was read. */
+  listed(directory: Ino): void {
+    this.#directories = [...this.#directories.filter(ino => ino !== directory), directory].slice(
+      -directoriesMax,
+    )
+  }
+
+  /** A file was opened for reading. */
+  opened(ino: Ino): void {
+    if (this.#directories.length === 0) return
+    const reader = this.#follow(ino) ?? this.#find(ino)
+    if (reader === undefined || reader.inOrder < inOrderMin) return
+    if (reader.ahead - reader.at > aheadMax / 2) return
+    const from = Math.max(reader.ahead, reader.at + 1)
+    reader.ahead = reader.at + 1 + aheadMax
+    void this.#fetch(reader, from, reader.ahead)
+  }
+
+  /** The reader, if it went on to a later entry. */
+  #follow(ino: Ino): Reader | undefined {
+    const reader = this.#reader
+    if (reader === undefined) return undefined
+    const files = this.#files(reader.directory, reader.order)
+    for (let at = reader.at; at <= reader.at + 1 + leftOutMax; at++) {
+      if (files[at] !== ino) continue
+      if (at > reader.at) reader.inOrder++
+      reader.at = at
+      return reader
+    }
+    return undefined
+  }
+
+  /** Who reads a directory begins with its first files: others are not looked for. */
+  #find(ino: Ino): Reader | undefined {
+    for (const directory of this.#directories)
+      for (const order of orders) {
+        const at = this.#files(directory, order)
+          .slice(0, 1 + leftOutMax)
+          .indexOf(ino)
+        if (at >= 0) return (this.#reader = { directory, order, at, inOrder: 1, ahead: 0 })
+      }
+    return undefined
+  }
+
+  async #fetch({ directory, order }: Reader, from: number, to: number): Promise<void> {
+    const files = this.#files(directory, order).slice(from, to)
+    const { cache } = this.#context
+    if (files.some(ino => cache.attr(ino) === undefined)) await this.#attributesAhead(directory)
+    for (const ino of files) this.#prefetch(cache.get(ino))
+  }
+
+  /** Only what nobody has touched here, and under its lease, with which what is fetched goes. */
+  #prefetch(node: Inode | undefined): void {
+    const { cache, data } = this.#context
+    const attr = node?.attr
+    if (node === undefined || attr === undefined || !cache.trusted(node) || node.removed) return
+    if (!isRegular(attr.mode) || attr.size === 0 || attr.size > pieceBytes) return
+    if (node.opens === 0 && data.known(node.ino) === undefined) data.file(node.ino).prefetch(attr.size)
+  }
+
+  /** Entries in an order; none when the listing went. */
+  #files(directory: Ino, order: Order): readonly Ino[] {
+    const { cache } = this.#context
+    const node = cache.get(directory)
+    if (node?.listing === undefined || !cache.trusted(node)) return []
+    const known = order === 'sorted' ? this.#sorted : this.#listed
+    let files = known.get(node.listing)
+    if (files === undefined) {
+      const entries = order === 'sorted' ? [...node.listing.entries].sort(byName) : node.listing.entries
+      known.set(node.listing, (files = entries.map(({ ino }) => ino)))
+    }
+    return files
+  }
+}
+
+/** As strcmp has it: names are bytes. */
+const byName = (a: Dirent, b: Dirent): number => (a.name < b.name ? -1 : 1)
