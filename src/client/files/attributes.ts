@@ -31,7 +31,10 @@ export class Attributes implements AttrPort {
   }
 
   creation(ino: Ino): Promise<void> | undefined {
-    return this.#context.cache.get(ino)?.creation
+    const { cache, session } = this.#context
+    const creation = cache.get(ino)?.creation
+    if (creation !== undefined) session.hurry()
+    return creation
   }
 
   noteCommitted(attr: Attr): void {

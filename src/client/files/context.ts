@@ -26,6 +26,8 @@ export interface SessionPort extends MasterPort {
   release(inos: readonly Ino[]): void
   /** As call, for what nobody waits for: it may be sent a little later, but before any call after it. */
   post<Case extends Result['$case']>(op: Op, expect: Case): Promise<ResultOf<Case>>
+  /** What was posted is sent now, since somebody waits for it. */
+  hurry(): void
 }
 
 /** What the parts of the file system share. */

@@ -109,6 +109,7 @@ export class Creations {
 
   /** Everything promised so far is made. Rejects with the first that is lost. */
   async settled(): Promise<void> {
+    this.#context.session.hurry()
     const results = await Promise.allSettled([...this.#pending])
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }

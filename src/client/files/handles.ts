@@ -145,9 +145,10 @@ export class Handles {
   /** No RPC when nothing is dirty, since all but new files are durable when they are answered. */
   async fsync(handle: bigint): Promise<void> {
     const { node } = this.get(handle)
-    if (node.creation !== undefined) {
+    const creation = this.#attributes.creation(node.ino)
+    if (creation !== undefined) {
       // If it failed, that is a loss.
-      await node.creation.catch(() => undefined)
+      await creation.catch(() => undefined)
       throwLoss(this.#context, node.ino)
     }
     await this.#context.data.known(node.ino)?.flush()

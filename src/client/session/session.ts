@@ -142,6 +142,11 @@ export class Session implements MasterPort {
     })
   }
 
+  /** Somebody waits for what was posted. */
+  hurry(): void {
+    if (this.#posting !== undefined) this.#flush()
+  }
+
   #call<Case extends Result['$case']>(
     op: Op,
     expect: Case,
