@@ -100,11 +100,11 @@ test('a node registers, joins the cluster for good, reports changes in order and
 test('changes that the master does not know are sent again after a broken connection', async t => {
   const node = await attach(t)
   await node.master.hears('heartbeat')
-  node.master.silent = true
+  node.master.forgetful = true
   await put(node, [testBlock(1000, 1)])
   await node.master.hears('changes')
   const from = node.master.heard.length
-  node.master.silent = false
+  node.master.forgetful = false
   node.master.drop()
   const again = await node.master.hears('changes', from)
   t.is(again.first, 1n)

@@ -204,6 +204,7 @@ export class Attachment {
     const key = new Uint8Array(accepted.key)
     authority.accept({ cluster, node, incarnation, key, blockBytes: accepted.blockBytes })
     const feed = new ChangeFeed(
+      env.timers,
       store,
       accepted.knownSequence,
       item => this.#send(item),

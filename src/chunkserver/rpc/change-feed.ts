@@ -1,6 +1,7 @@
 import { bucketBits } from '../blocks/block-tables.ts'
 import type { BlockStore } from '../blocks/block-store.ts'
 import type { ChangeRow } from '../blocks/index-protocol.ts'
+import type { Timer, Timers } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import { blockIdToBytes } from '../../core/ids.ts'
 import type { BlockChange, NodeUp } from '../../wire/gen/cairn/v1/nodes.ts'
@@ -9,6 +10,13 @@ import type { BlockChange, NodeUp } from '../../wire/gen/cairn/v1/nodes.ts'
 const changesAtOnce = 2000
 /** Changes that are sent ahead of the master's word for them. */
 const changesAhead = 20_000
+/**
+ * Changes wait so long for others. Nobody waits for them (a commit rests on receipts), and each message costs
+ * the master a transaction of its own, as each word of the master's for it costs the index one.
+ */
+const gatherMs = 100
+/** The master's word for changes, which are kept until then, is written down at leisure. */
+const forgetMs = 1000
 /** Blocks in one message of a listing. */
 const listingAtOnce = 5000
 
@@ -17,42 +25,47 @@ const listingAtOnce = 5000
  * thing at a time, so that a digest "as of change s" leaves when exactly the changes up to s have left.
  */
 export class ChangeFeed {
+  readonly #timers: Timers
   readonly #store: BlockStore
   readonly #send: (item: NonNullable<NodeUp['item']>) => void
   readonly #failed: (error: FsError) => void
   #sent: bigint
   #acked: bigint
   #tail: Promise<void> = Promise.resolve()
-  #pumping = false
+  #pump: Timer | undefined
+  #forget: Timer | undefined
   #closed = false
 
   /** The master knows the changes up to `known`. `failed` hears that the index cannot be read. */
   constructor(
+    timers: Timers,
     store: BlockStore,
     known: bigint,
     send: (item: NonNullable<NodeUp['item']>) => void,
     failed: (error: FsError) => void,
   ) {
+    this.#timers = timers
     this.#store = store
     this.#send = send
     this.#failed = failed
     this.#sent = known
     this.#acked = known
     this.#enqueue(() => this.#begin())
-    this.pump()
+    this.#enqueue(() => this.#sendThrough(this.#store.totals.sequence))
   }
 
   close(): void {
     this.#closed = true
+    this.#pump?.cancel()
+    this.#forget?.cancel()
   }
 
   /** There are new changes. */
   pump(): void {
-    if (this.#pumping) return
-    this.#pumping = true
-    this.#enqueue(async () => {
-      this.#pumping = false
-      await this.#sendThrough(this.#store.totals.sequence)
+    if (this.#closed) return
+    this.#pump ??= this.#timers.after(gatherMs, () => {
+      this.#pump = undefined
+      this.#enqueue(() => this.#sendThrough(this.#store.totals.sequence))
     })
   }
 
@@ -60,10 +73,15 @@ export class ChangeFeed {
   acked(sequence: bigint): void {
     if (sequence > this.#sent) throw new FsError('EPROTO', `ack_changes.sequence: ${sequence} was never sent`)
     this.#acked = sequence
-    this.#enqueue(async () => {
-      await this.#store.index.ask('acked', { sequence })
+    if (this.#closed) return
+    this.#forget ??= this.#timers.after(forgetMs, () => {
+      this.#forget = undefined
+      this.#enqueue(async () => {
+        await this.#store.index.ask('acked', { sequence: this.#acked })
+      })
     })
-    this.pump()
+    // Some may have waited for the master's word.
+    if (this.#sent < this.#store.totals.sequence) this.pump()
   }
 
   digest(prefixBits: number): void {

@@ -18,6 +18,8 @@ export class TestMaster {
   knownSequence = 0n
   refusal: { errno: number; message: string } | undefined
   silent = false
+  /** Hears of changes as if it had not. */
+  forgetful = false
   readonly #node: bigint
   #listener: Listener | undefined
   #link: Link<NodeDown, NodeUp> | undefined
@@ -70,7 +72,7 @@ export class TestMaster {
     if (item.$case === 'register') this.#answerRegister()
     if (item.$case === 'heartbeat')
       this.send({ $case: 'heartbeat', value: { sentMs: item.value.sentMs, time: now } })
-    if (item.$case === 'changes') {
+    if (item.$case === 'changes' && !this.forgetful) {
       this.knownSequence = item.value.first + BigInt(item.value.changes.length) - 1n
       this.send({ $case: 'ackChanges', value: { sequence: this.knownSequence } })
     }
