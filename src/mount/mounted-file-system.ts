@@ -13,7 +13,7 @@ import {
 import type { Env } from '../core/env.ts'
 import { FsError, messageOf } from '../core/errors.ts'
 import { type Ino, rootIno } from '../core/ids.ts'
-import type { Name } from '../core/name.ts'
+import { type Name, nameFromText } from '../core/name.ts'
 import { second } from '../core/units.ts'
 import type { Files } from '../client/files.ts'
 import { chain } from '../client/files/context.ts'
@@ -44,6 +44,7 @@ const ttlMaxMs = 30 * second
 const S_IXGRP = 0o010
 
 const trusted = 'trusted.'
+const capability = nameFromText('security.capability')
 
 /**
  * Shows the client's files to a FUSE driver. Keeps nothing: it adds for how long the kernel may
@@ -56,6 +57,8 @@ export class MountedFileSystem implements FileSystem {
   /** Without a way to have the kernel forget names at once, it is not to remember any. */
   readonly #keepsNames: boolean
   readonly #groupsOf: (pid: number) => readonly number[]
+  /** Whose capabilities were removed last, and by whom. */
+  #uncapped: { readonly ino: Ino; readonly pid: number } | undefined
 
   /**
    * `keepsNames`: Notifier.invalidateAllNames works on this kernel. `groupsOf`: the supplementary groups of a
@@ -100,11 +103,20 @@ export class MountedFileSystem implements FileSystem {
   }
 
   setattr(ino: Ino, change: AttrChange, _handle: Handle | undefined, caller: Caller): Answer<AttrAnswer> {
-    if (!mustDropPrivileges(caller)) return this.#setattr(ino, change)
+    const writers = this.#files.cache.get(ino)?.writers ?? 0
     // A change that names nothing is chown(2) with -1 for both, or what the kernel sends before a write that
     // takes privileges. Only the second may come from somebody else than the owner, and needs a writable handle.
     const nothing = Object.keys(change).length === 0
-    if (nothing && (this.#files.cache.get(ino)?.writers ?? 0) === 0)
+    // A write of root's takes only capabilities, which the kernel has just removed.
+    if (nothing && writers > 0 && !mustDropPrivileges(caller) && this.#uncapped?.ino === ino) {
+      const { pid } = this.#uncapped
+      this.#uncapped = undefined
+      if (pid === caller.pid) return this.getattr(ino)
+    }
+    // For a truncation the kernel says it of who has not the right to keep them, whatever the uid.
+    if (!mustDropPrivileges(caller) && (change.size === undefined || change.killSuidgid !== true))
+      return this.#setattr(ino, change)
+    if (nothing && writers === 0)
       return chain(this.#files.attributes.committed(ino), attr => this.#chownToSame(attr, caller))
     const takes = nothing || (change.killSuidgid === true && change.mode === undefined)
     if (!takes) return this.#setattr(ino, change)
@@ -203,8 +215,9 @@ export class MountedFileSystem implements FileSystem {
     flags: WriteFlags,
     caller: Caller,
   ): Answer<number> {
-    // Before a cached write the kernel, which knows all groups of the caller, has sent a change of attributes.
-    if (flags.killSuidgid && this.#files.handles.get(handle).directIo) {
+    // Before a cached write the kernel has sent a change of attributes, which says nothing of a root that lacks
+    // CAP_FSETID; this flag does.
+    if (flags.killSuidgid && (caller.uid === 0 || this.#files.handles.get(handle).directIo)) {
       const dropped = this.#dropForeignSetgid(ino, caller)
       if (dropped !== undefined)
         return dropped.then(() =>
@@ -270,7 +283,8 @@ export class MountedFileSystem implements FileSystem {
     )
   }
 
-  removexattr(ino: Ino, name: Name): Promise<void> {
+  removexattr(ino: Ino, name: Name, { pid }: Caller): Promise<void> {
+    if (name === capability) this.#uncapped = { ino, pid }
     return this.#files.xattrs.remove(ino, name)
   }
 

@@ -37,6 +37,11 @@ async function compare(t: ExecutionContext, script: string, args: readonly strin
     const lines = await Promise.all(folders.map(folder => runPython(script, [folder, ...args], timeoutMs)))
     const [ours = [], theirs = []] = lines.map(side => side.map(line => JSON.parse(line) as Case))
     t.true(theirs.length > 20)
+    t.false(
+      theirs.some(
+        ({ result }) => typeof result === 'object' && JSON.stringify(result).startsWith('{"failed"'),
+      ),
+    )
     t.is(ours.length, theirs.length)
     const shown = ({ case: name, result, changes }: Case) => JSON.stringify([name, result, changes])
     const differ = ours.flatMap((mine, n) => {
@@ -53,6 +58,11 @@ async function compare(t: ExecutionContext, script: string, args: readonly strin
 test.serial('every operation on every kind of object, by whom it may concern', async t => {
   t.timeout(timeoutMs + 10_000)
   await compare(t, 'conformance.py', [share, of])
+})
+
+test.serial('wrong arguments, limits, rights, odd kinds of files', async t => {
+  t.timeout(160_000)
+  await compare(t, 'scenarios_edges.py', [])
 })
 
 test.serial('privileges, unlinked files, races, big directories, holes, locks, mappings', async t => {

@@ -22,6 +22,7 @@ from syscalls_libc import call
 top = os.fsencode(os.path.abspath(sys.argv[1]))
 share, of = int(sys.argv[2]), int(sys.argv[3])
 
+CLOCK_REALTIME_COARSE = 5
 OWNER, OTHER, GROUP = 65534, 65533, 65532
 LONG = b"n" * 255
 TOO_LONG = b"n" * 256
@@ -330,6 +331,12 @@ def is_coarse():
     return len(seen) < 20
 
 
+def wait_for_the_next_tick():
+    began = time.clock_gettime(CLOCK_REALTIME_COARSE)
+    while time.clock_gettime(CLOCK_REALTIME_COARSE) == began:
+        time.sleep(0.002)
+
+
 def cases():
     for context in CONTEXTS:
         for kind in KINDS:
@@ -340,7 +347,9 @@ def cases():
             for kind in ("missing", "file", "dir", "to-file", "to-dir"):
                 if kind in ("file", "missing") or place == "trailing":
                     for op in OPS:
-                        yield context, kind, place, op
+                        # Of the empty path that would be /. and not in the folder.
+                        if (place, op) != ("empty", "rename-dot"):
+                            yield context, kind, place, op
 
 
 def main():
@@ -365,7 +374,7 @@ def main():
                 os.rename(directory + b"/T", path)
         before = snapshot(directory)
         if coarse:
-            time.sleep(0.01)
+            wait_for_the_next_tick()
         began = time.time_ns()
         result = perform_as(CONTEXTS[context][0], op, path, directory)
         after = snapshot(directory)

@@ -702,7 +702,7 @@ def times_survive(d):
     return out + [again.st_ctime_ns == st.st_ctime_ns, again.st_mtime_ns == st.st_mtime_ns]
 
 
-def main():
+def run(stories):
     os.umask(0o022)
     for name, tell in stories.items():
         if sys.argv[2:] and name not in sys.argv[2:]:
@@ -718,4 +718,5 @@ def main():
         print(json.dumps({"case": name, "result": result, "seconds": round(time.monotonic() - began, 2)}), flush=True)
 
 
-main()
+if __name__ == "__main__":
+    run(stories)
