@@ -1,8 +1,10 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import test from 'ava'
-import { Cluster } from '../support/cluster.js'
+import { cairn, Cluster } from '../support/cluster.js'
 import { runPython } from '../support/run-python.js'
 
 const readme = fileURLToPath(new URL('../../../README.md', import.meta.url))
@@ -30,6 +32,9 @@ const found: Readonly<Record<string, unknown>> = {
   '`trusted.*` names': 1,
 }
 
+/** Those that need more than a folder of a mount. */
+const elsewhere = ['`mount -o remount,rw`']
+
 let cluster: Cluster
 test.before(async () => {
   cluster = await Cluster.start()
@@ -44,6 +49,22 @@ test('what the README says to be different from ext4 is so, and nothing of it is
 
   const table = readFileSync(readme, 'utf8').split('## Deviations from ext4')[1]?.split('\n## ')[0] ?? ''
   const titles = [...table.matchAll(/^\| (.*?) \| /gm)].map(match => match[1]).filter(row => row !== 'what')
-  t.deepEqual(titles.sort(), Object.keys(found).sort())
+  t.deepEqual(titles.sort(), [...Object.keys(found), ...elsewhere].sort())
   rmSync(folder, { recursive: true })
+})
+
+test('what was mounted to be read stays so', async t => {
+  const { master } = await cluster.json<{ master: { address: string } }>('status')
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'cairn-ro-'))
+  try {
+    await cairn(['mount', master.address, folder, '-o', 'ro'])
+    try {
+      execFileSync('mount', ['-i', '-o', 'remount,rw', folder])
+      t.throws(() => writeFileSync(path.join(folder, 'new'), ''), { code: 'EROFS' })
+    } finally {
+      await cairn(['umount', folder])
+    }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })
