@@ -16,6 +16,7 @@ for (const [name, mounts, most] of [
   ['hastyFsync', 1, 30],
   ['forgetfulMaster', 1, 100],
   ['deafKernel', 2, 30],
+  ['latePromises', 1, 30],
 ] as const)
   test.serial(`${name} is caught`, async t => {
     const seed = await seedThatCatches({ mounts, bugs: { [name]: true } }, most)

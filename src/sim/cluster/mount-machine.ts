@@ -114,6 +114,11 @@ export class MountMachine {
         this.#last = key
       },
     })
+    if (this.#bugs.latePromises === true)
+      session.post = async (op, expect) => {
+        await env.delay(500)
+        return session.call(op, expect)
+      }
     const files = await Files.open(
       env,
       session,

@@ -42,6 +42,8 @@ export const plantedBugs = [
   'hastyFsync',
   /** The kernel does not forget what it is told to forget. */
   'deafKernel',
+  /** What was promised is sent late, after what rests on it. */
+  'latePromises',
 ] as const
 
 export type PlantedBugs = { readonly [Name in (typeof plantedBugs)[number]]?: boolean }
