@@ -1,6 +1,16 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { closeSync, openSync, promises as fs, readdirSync, readFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  promises as fs,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -194,7 +204,56 @@ test.serial('after kill -9 of everything, whoever watched over the mount include
   for (const each of [...all].reverse()) kill9(each.pid)
   await cluster.up()
   t.is(await fs.readFile(path.join(cluster.mount, 'f'), 'utf8'), 'kept')
+  // The new mount proved that the old one is dead: nobody waited for its lease to run out.
+  t.regex(readFileSync(path.join(cluster.dir, 'logs', 'master.log'), 'utf8'), /Its process has died/)
 })
+
+test.serial(
+  'a master whose disk another program fills refuses changes, serves the rest, and goes on',
+  async t => {
+    const dir = mkdtempSync(path.join(os.tmpdir(), 'cairn-disk-'))
+    const disk = path.join(dir, 'master')
+    const mount = path.join(dir, 'mnt')
+    await fs.mkdir(disk)
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=32m', 'tmpfs', disk])
+    t.teardown(async () => {
+      await cairnFails(['down', '--dir', dir])
+      await run('umount', ['-l', mount]).catch(() => undefined)
+      await run('umount', ['-l', disk])
+      rmSync(dir, { recursive: true, force: true })
+    })
+    await cairn(['up', '--dir', dir, '--mount', mount, '--detach'])
+    const masters = (): number[] => {
+      const { pid } = JSON.parse(readFileSync(path.join(dir, 'running.json'), 'utf8')) as { pid: number }
+      return descendants(pid)
+        .filter(({ command }) => command.includes(' master '))
+        .map(each => each.pid)
+    }
+    const before = masters()
+    await fs.writeFile(path.join(mount, 'f'), 'kept')
+    await cairn(['sync', mount])
+    // To the last byte, and on while the reserve is given up.
+    for (let times = 0; times < 3; times++) {
+      await run('dd', ['if=/dev/zero', `of=${path.join(disk, `filler-${String(times)}`)}`, 'bs=64k']).catch(
+        () => undefined,
+      )
+      await t.throwsAsync(fs.mkdir(path.join(mount, `d${String(times)}`)), { code: 'ENOSPC' })
+      if (times === 0) t.is(await fs.readFile(path.join(mount, 'f'), 'utf8'), 'kept')
+    }
+    for (let times = 0; times < 3; times++) await fs.rm(path.join(disk, `filler-${String(times)}`))
+    await eventually(t, 'changes are taken again', () =>
+      fs.mkdir(path.join(mount, 'again')).then(
+        () => true,
+        () => false,
+      ),
+    )
+    await fs.writeFile(path.join(mount, 'g'), 'also kept')
+    await cairn(['sync', mount])
+    t.is(await fs.readFile(path.join(mount, 'f'), 'utf8'), 'kept')
+    t.deepEqual(masters(), before)
+    await cairn(['fsck', '--data', '--dir', dir])
+  },
+)
 
 test.serial('copies set drops copies and makes them again', async t => {
   const cluster = await Cluster.start()

@@ -301,10 +301,43 @@ test('a damaged copy is replaced, the last one is kept', async t => {
   const generation = bad?.blocks.get(id.toString('hex'))?.generation ?? 0n
   bad?.up({ $case: 'damaged', value: { id, generation, what: 'checksum of piece 3' } })
   good?.up({ $case: 'damaged', value: { id, generation, what: 'checksum of piece 4' } })
-  t.is(fixture.store.blocks.owner(id)?.have, 1)
+  t.is(fixture.store.blocks.owner(id)?.have, 2)
   fixture.pass(15_000, mount, ...nodes)
   t.is(copiesOf(nodes, id), 2)
   t.true((bad?.blocks.get(id.toString('hex'))?.generation ?? 0n) > generation, 'a new instance')
+})
+
+test('a damaged copy stays until the block is whole without it', async t => {
+  const fixture = await EngineFixture.make()
+  const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')
+  const mount = new Mount(fixture)
+  const id = writeFile(mount, nodes, makeFile(mount, 'a'), 'content')
+  for (const node of nodes) node.tell()
+  const [bad, away, good] = nodes
+  if (bad === undefined || away === undefined || good === undefined) return
+  const generationOn = (node: ChunkNode) => node.blocks.get(id.toString('hex'))?.generation ?? 0n
+  const before = generationOn(bad)
+  away.lose()
+  good.obedient = bad.obedient = false
+  bad.up({ $case: 'damaged', value: { id, generation: before, what: 'checksum of piece 3' } })
+  fixture.pass(3000, mount, good, bad)
+  t.deepEqual(
+    bad.items.filter(({ $case }) => $case === 'delete' || $case === 'copy').map(({ $case }) => $case),
+    ['copy'],
+    'it is replaced in its place',
+  )
+  t.is(status(fixture).blocks?.underReplicated, 1n)
+  good.obedient = bad.obedient = true
+  fixture.pass(3000, mount, good, bad)
+  t.true(generationOn(bad) > before)
+  away.reattach()
+  fixture.pass(3000, mount, ...nodes)
+  t.is(status(fixture).blocks?.underReplicated, 0n)
+  const fourth = new ChunkNode(fixture, 'n4')
+  good.up({ $case: 'damaged', value: { id, generation: generationOn(good), what: 'checksum of piece 1' } })
+  fixture.pass(20_000, mount, ...nodes, fourth)
+  t.is(copiesOf([...nodes, fourth], id), 3)
+  t.is(fixture.store.blocks.owner(id)?.have, 3)
 })
 
 test('content whose copies are all damaged is put again by who writes it again', async t => {

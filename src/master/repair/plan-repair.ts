@@ -14,7 +14,7 @@ export interface RepairView<Node extends NodeView> {
   readonly sources: readonly Node[]
   /** Nodes whose copy counts, or is being made: those of `sources`, and those that may be back soon. */
   readonly counted: readonly Node[]
-  /** Nodes that hold any instance, good or not: none of them is a target. */
+  /** Nodes that hold a good instance, or will: none of them is a target. */
   readonly occupied: readonly NodeId[]
 }
 

@@ -28,6 +28,8 @@ const surplusPerStep = 500
 const backoffMs = 10_000
 /** Most blocks remembered as short on nodes that are down; beyond, they are found by later scans. */
 const lackingMax = 500_000
+/** Most blocks with bad copies remembered; others are reported again. */
+const badMax = 100_000
 
 interface CopyOrder {
   readonly id: bigint
@@ -52,6 +54,8 @@ export class Repair {
   /** Nodes whose rows are to be looked at, because they went or came; from which key on. */
   readonly #scans = new Map<Node, bigint>()
   readonly #backoff = new Map<BlockKey, number>()
+  /** Copies that were found bad, by generation: they do not count, but stay until the block is whole without them. */
+  readonly #bad = new Map<BlockKey, Map<NodeId, Generation>>()
   #surplusCursor = 0n
   #nextSurplusMs = 0
   #shortCursor: { have: number; key: bigint } = { have: -1, key: 0n }
@@ -110,7 +114,8 @@ export class Repair {
     this.#end(order)
     const block = this.#turn.store.blocks.byKey(order.key)
     if (block === undefined || block.state === blockState.deleting) return
-    for (const bad of wire.badSources) this.#drop(block, bad as NodeId, 'a copy could not be read for repair')
+    for (const bad of wire.badSources)
+      this.#distrust(block, bad as NodeId, 'a copy could not be read for repair')
     const { receipt } = wire
     if (receipt === undefined) {
       const why = wire.error === undefined ? 'no receipt' : errorFromWire(wire.error).message
@@ -132,37 +137,56 @@ export class Repair {
     const block = this.#turn.store.blocks.owner(wire.id)
     if (block === undefined || this.#turn.store.replicas.generationOn(block.key, node.id) !== wire.generation)
       return
-    this.#drop(block, node.id, wire.what.slice(0, 200))
+    this.#distrust(block, node.id, wire.what.slice(0, 200))
   }
 
   /** A reader says that a node's copy is bad or missing. */
   reported(id: Uint8Array, node: NodeId, what: string): void {
     toBlockId(id, 'report_damage.id')
     const block = this.#turn.store.blocks.owner(id)
-    if (block !== undefined) this.#drop(block, node, what.slice(0, 200))
+    if (block !== undefined) this.#distrust(block, node, what.slice(0, 200))
   }
 
-  /** Lets go of a bad copy, unless it is the last one that can be read: then it is better than nothing. */
-  #drop(block: Block, nodeId: NodeId, what: string): void {
+  /**
+   * A bad copy no longer counts, so that another is made: on another node, or in its own place. It stays until
+   * then, since parts of it may be the only good ones while other copies cannot be reached.
+   */
+  #distrust(block: Block, nodeId: NodeId, what: string): void {
     const node = this.#nodes.find(nodeId)
     const generation = this.#turn.store.replicas.generationOn(block.key, nodeId)
     if (node === undefined || generation === undefined) return
     const fields = { node: nodeId, block: block.id.toString('hex'), what }
-    const others = this.#live(block).filter(other => other !== node)
-    if (others.length === 0) {
+    if (this.#live(block).every(other => other === node)) {
       this.#turn.out.log('error', 'the last readable copy of a block is reported bad', fields)
       this.#planner.distrust(block.key)
       return
     }
-    this.#turn.out.log('warn', 'a bad copy is replaced', fields)
-    this.#turn.store.replicas.forget(block.key, nodeId)
-    this.#removal.removeCopy(node, block.id, generation)
-    this.#backoff.set(block.key, this.#turn.now + 1000)
+    const known = this.#bad.get(block.key)
+    if (known?.get(nodeId) === generation || (known === undefined && this.#bad.size >= badMax)) return
+    this.#turn.out.log('warn', 'a bad copy is to be replaced', fields)
+    this.#bad.set(block.key, new Map(known).set(nodeId, generation))
     this.changed(block.key)
   }
 
+  #isBad(key: BlockKey, node: NodeId): boolean {
+    const generation = this.#bad.get(key)?.get(node)
+    return generation !== undefined && this.#turn.store.replicas.generationOn(key, node) === generation
+  }
+
+  /** The block is whole without its bad copies: they go. */
+  #removeBad(block: Block): void {
+    for (const node of this.#holders(block)) {
+      const generation = this.#turn.store.replicas.generationOn(block.key, node.id)
+      if (generation === undefined || !this.#isBad(block.key, node.id)) continue
+      this.#turn.store.replicas.forget(block.key, node.id)
+      this.#removal.removeCopy(node, block.id, generation)
+    }
+    this.#bad.delete(block.key)
+  }
+
+  /** With a good copy that can be read now. */
   #live(block: Block): Node[] {
-    return this.#holders(block).filter(node => node.isUp)
+    return this.#holders(block).filter(node => node.isUp && !this.#isBad(block.key, node.id))
   }
 
   #holders(block: Block): Node[] {
@@ -212,8 +236,12 @@ export class Repair {
   #look(key: BlockKey): void {
     const block = this.#turn.store.blocks.byKey(key)
     this.#lacking.delete(key)
-    if (block?.state !== blockState.live) return
+    if (block?.state !== blockState.live) {
+      this.#bad.delete(key)
+      return
+    }
     const live = this.#live(block)
+    if (live.length >= block.wanted && this.#bad.has(key)) this.#removeBad(block)
     if (block.have >= block.wanted && live.length < block.wanted && this.#lacking.size < lackingMax)
       this.#lacking.set(key, live.length)
     if (live.length > block.wanted) this.#removeOne(block, live)
@@ -314,14 +342,16 @@ export class Repair {
       .filter(order => order.key === block.key)
       .map(order => order.target)
     const limit = this.#turn.now - this.#turn.settings.repairDelayMs
-    const counted = holders.filter(node => (node.isUp || node.downSinceMs > limit) && !node.row.draining)
+    const good = holders.filter(node => !this.#isBad(block.key, node.id))
+    const counted = good.filter(node => (node.isUp || node.downSinceMs > limit) && !node.row.draining)
     return {
       key: block.key,
       length: block.length,
       wanted: block.wanted,
-      sources: holders.filter(node => node.isUp),
+      sources: good.filter(node => node.isUp),
       counted: [...new Set([...counted, ...underWay])],
-      occupied: [...holders, ...underWay].map(node => node.id),
+      // A bad copy may be replaced in its place.
+      occupied: [...good, ...underWay].map(node => node.id),
     }
   }
 

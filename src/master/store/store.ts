@@ -283,7 +283,8 @@ function check(db: Database): void {
   const bytes =
     Number(db.pragma('page_count', { simple: true })) * Number(db.pragma('page_size', { simple: true }))
   if (bytes > quickCheckBytesMax) return
-  const found = String(db.pragma('quick_check(1)', { simple: true }))
+  // SQLite's words span lines: "*** in database main ***", then what it found.
+  const found = String(db.pragma('quick_check(1)', { simple: true })).replaceAll(/\s+/g, ' ')
   if (found !== 'ok')
     throw new UsageError(`The master database is damaged (${found}): restore it from a backup`)
 }
