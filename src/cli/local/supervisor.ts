@@ -76,9 +76,13 @@ export async function startLocalCluster(
       await sleep(index * staggerMs)
       children.push(await startChunkserver(layout, program, master.address, index + 1))
     })
+    // It can be mounted before the nodes are there: what needs them waits.
+    if (mount !== undefined)
+      starts.push(
+        startMount(layout, program, master.address, mount, options).then(child => void children.push(child)),
+      )
     const failures = (await Promise.allSettled(starts)).filter(start => start.status === 'rejected')
     if (failures[0] !== undefined) throw failures[0].reason
-    if (mount !== undefined) children.push(await startMount(layout, program, master.address, mount, options))
     const state: LocalState = { version: 1, chunkservers, master: master.address }
     layout.write(mount === undefined ? state : { ...state, mount })
     layout.setRunning({

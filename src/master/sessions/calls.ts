@@ -34,6 +34,7 @@ import type { Planner, Planning, Proof } from '../placement/planner.ts'
 import type { Space } from '../placement/space.ts'
 import type { LockCalls } from './lock-calls.ts'
 import type { ParkedCall, Session, SessionRegistry } from './session-registry.ts'
+import { WaitingCalls } from './waiting-calls.ts'
 
 /** A client's time may lie behind ours by what a call can have waited, never ahead. */
 const timeBehindMs = 10 * minute
@@ -77,9 +78,7 @@ const growing: ReadonlySet<Op['$case']> = new Set<Op['$case']>([
 
 export class Calls {
   readonly #parts: CallParts
-  /** Calls that wait for leases on an inode, in the order of their coming. */
-  readonly #waiting = new Map<Ino, Set<ParkedCall>>()
-  #ready: ParkedCall[] = []
+  readonly #waiting = new WaitingCalls()
   #nextOrder = 0
 
   constructor(parts: CallParts) {
@@ -103,11 +102,11 @@ export class Calls {
     const { locks } = this.#parts
     const parked = session.parked.get(id)
     if (parked === undefined && !locks.cancel(session, id)) return
-    if (parked !== undefined) this.#unpark(parked)
+    if (parked !== undefined) this.#waiting.remove(parked)
     const interrupted = failed(new FsError('EINTR'))
     if (parked?.call.op !== undefined && isCommand(parked.call.op)) this.#keep(session, id, interrupted)
     this.#answer(session, id, interrupted)
-    this.#retryBarriers(session)
+    this.#waiting.retryBarriers(session)
   }
 
   /** The holders' side: what a session gave up after a recall. */
@@ -117,7 +116,7 @@ export class Calls {
     if (recall === undefined) return
     const lease = leaseFromWire(kept, 'recall_done.kept')
     leases.reduce(ino, session.id, rank(lease) < rank(recall.to) ? lease : recall.to, open)
-    if (recall.removing) for (const parked of this.#waiting.get(ino) ?? []) parked.asked.add(session.id)
+    if (recall.removing) for (const parked of this.#waiting.of(ino)) parked.asked.add(session.id)
     this.retryInode(ino)
   }
 
@@ -128,22 +127,21 @@ export class Calls {
 
   /** Something about the inode's leases changed: those who wait for it try again (in `drain`). */
   retryInode(ino: Ino): void {
-    for (const parked of this.#waiting.get(ino) ?? []) this.#ready.push(parked)
+    this.#waiting.retryInode(ino)
   }
 
   /** The grace period may have ended: everything that waits tries again. */
   retryAll(): void {
-    for (const session of this.#parts.sessions.all()) this.#ready.push(...session.parked.values())
+    for (const session of this.#parts.sessions.all()) this.#waiting.retrySession(session)
   }
 
   /** Runs what may go on; after every input. */
   drain(): void {
-    for (let parked = this.#ready.shift(); parked !== undefined; parked = this.#ready.shift()) {
+    for (let parked = this.#waiting.next(); parked !== undefined; parked = this.#waiting.next()) {
       const { session, call } = parked
-      // It may have ended, or be in the list twice.
-      if (session.parked.get(call.id) !== parked || call.op === undefined) continue
+      if (call.op === undefined) continue
       this.#attempt(parked, call.op)
-      if (!session.parked.has(call.id)) this.#retryBarriers(session)
+      if (!session.parked.has(call.id)) this.#waiting.retryBarriers(session)
     }
   }
 
@@ -153,7 +151,7 @@ export class Calls {
    * still happen, up to the end of its lease.
    */
   forget(session: Session): void {
-    for (const parked of [...session.parked.values()]) this.#unpark(parked)
+    for (const parked of [...session.parked.values()]) this.#waiting.remove(parked)
   }
 
   /** Answers a lock call that waited. */
@@ -169,15 +167,15 @@ export class Calls {
     try {
       waitsFor = this.#obstacles(parked, op)
     } catch (thrown) {
-      this.#unpark(parked)
+      this.#waiting.remove(parked)
       this.#finish(session, call.id, op, failed(thrown))
       return
     }
     if (waitsFor !== undefined) {
-      this.#park(parked, waitsFor)
+      this.#waiting.add(parked, waitsFor)
       return
     }
-    this.#unpark(parked)
+    this.#waiting.remove(parked)
     this.#execute(session, call.id, op)
   }
 
@@ -185,7 +183,7 @@ export class Calls {
   #obstacles(parked: ParkedCall, op: Op): Ino[] | undefined {
     const { session, call } = parked
     const { sessions, turn, recalls } = this.#parts
-    if (op.$case === 'barrier') return this.#commandsBefore(session, call.id) ? [] : undefined
+    if (op.$case === 'barrier') return this.#waiting.hasCommandBefore(session, call.id) ? [] : undefined
     if (op.$case === 'reclaim') return undefined
     // Alone, nobody is in the way: most clusters, most of the time.
     if (sessions.size < 2) return undefined
@@ -199,7 +197,7 @@ export class Calls {
     for (const { ino, access } of needs) {
       if (this.#askHolders(parked, ino, access)) waitsFor.push(ino)
       // An Acquire queues behind those who wait already: it could take the lease away from them again.
-      else if (op.$case === 'acquire' && this.#isAwaitedBefore(ino, parked)) waitsFor.push(ino)
+      else if (op.$case === 'acquire' && this.#waiting.isAwaitedBefore(ino, parked)) waitsFor.push(ino)
     }
     return waitsFor.length > 0 ? waitsFor : undefined
   }
@@ -223,53 +221,8 @@ export class Calls {
 
   /** A recall was sent: what the session waits for to be granted is answered without (see #obstacles). */
   #hurryAcquires(session: Session, ino: Ino): void {
-    for (const parked of this.#waiting.get(ino) ?? [])
-      if (parked.session === session && parked.call.op?.$case === 'acquire') this.#ready.push(parked)
-  }
-
-  #isAwaitedBefore(ino: Ino, parked: ParkedCall): boolean {
-    for (const other of this.#waiting.get(ino) ?? []) if (other.order < parked.order) return true
-    return false
-  }
-
-  #commandsBefore(session: Session, id: bigint): boolean {
-    for (const [other, { call }] of session.parked)
-      if (other < id && call.op !== undefined && isCommand(call.op)) return true
-    return false
-  }
-
-  /**
-   * Also of a call that waits already: it keeps its place where it still waits, and wakes those behind it
-   * only where it no longer does. Else two calls that wait for one inode would wake each other for ever.
-   */
-  #park(parked: ParkedCall, waitsFor: readonly Ino[]): void {
-    if (parked.session.parked.get(parked.call.id) === parked) this.#leave(parked, waitsFor)
-    parked.session.parked.set(parked.call.id, parked)
-    for (const ino of waitsFor) {
-      const list = this.#waiting.get(ino)
-      if (list === undefined) this.#waiting.set(ino, new Set([parked]))
-      else list.add(parked)
-    }
-  }
-
-  #unpark(parked: ParkedCall): void {
-    if (!parked.session.parked.delete(parked.call.id)) return
-    this.#leave(parked, [])
-  }
-
-  /** No longer waits for any inode but `stays`. */
-  #leave(parked: ParkedCall, stays: readonly Ino[]): void {
-    for (const [ino, list] of this.#waiting) {
-      if (stays.includes(ino) || !list.delete(parked)) continue
-      if (list.size === 0) this.#waiting.delete(ino)
-      // Whoever queued behind this one only for the order may go on.
-      else this.retryInode(ino)
-    }
-  }
-
-  #retryBarriers(session: Session): void {
-    for (const parked of session.parked.values())
-      if (parked.call.op?.$case === 'barrier') this.#ready.push(parked)
+    for (const parked of this.#waiting.of(ino))
+      if (parked.session === session && parked.call.op?.$case === 'acquire') this.#waiting.retry(parked)
   }
 
   // ---- executing
@@ -446,7 +399,7 @@ export class Calls {
     const granted: { ino: Ino; kind: LeaseKind }[] = []
     for (const { ino, lease } of grantsOf(op, result)) {
       if (recalls.isUnderWay(session.id, ino)) continue
-      const held = this.#waiting.has(ino)
+      const held = this.#waiting.isAwaited(ino)
         ? leases.held(ino, session.id)
         : leases.grant(ino, session.id, lease)
       if (held !== 'none') granted.push({ ino, kind: leaseToWire(held) })
