@@ -57,6 +57,8 @@ const fromRow = ([key, id, length, refs, wanted, have, state, since]: Row): Bloc
 
 /** Blocks by short key. At most one row of an id is not in state deleting: that one owns the id. */
 export class Blocks {
+  static readonly surplusIndex =
+    'CREATE INDEX blocks_surplus ON blocks (key) WHERE state = 0 AND have > wanted;'
   static readonly schema = `
     CREATE TABLE blocks (
       key INTEGER PRIMARY KEY,
@@ -70,7 +72,7 @@ export class Blocks {
     ) STRICT;
     CREATE UNIQUE INDEX blocks_by_id ON blocks (id) WHERE state < 2;
     CREATE INDEX blocks_leaving ON blocks (state, since) WHERE state > 0;
-    CREATE INDEX blocks_surplus ON blocks (key) WHERE state = 0 AND have > wanted;
+    ${Blocks.surplusIndex}
     CREATE INDEX blocks_short ON blocks (have) WHERE state = 0 AND have < wanted;`
 
   readonly #counters: Counters

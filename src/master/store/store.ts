@@ -20,6 +20,7 @@ import { applicationId, type Format, FormatTable } from './format.ts'
 import { Goals } from './goals.ts'
 import { Inodes } from './inodes.ts'
 import { InoRanges } from './ino-ranges.ts'
+import { migrate } from './migrate.ts'
 import { Nodes } from './nodes.ts'
 import { Orphans } from './orphans.ts'
 import { Replicas } from './replicas.ts'
@@ -104,6 +105,7 @@ export class Store implements Disposable {
     return refusing(db, () => {
       configure(db)
       check(db)
+      migrate(db)
       return new Store(db, options)
     })
   }

@@ -1,0 +1,22 @@
+import type { Database } from 'better-sqlite3'
+import { must } from '../../core/assert.ts'
+import { InoRanges } from './ino-ranges.ts'
+import { Blocks } from './blocks.ts'
+import { schemaVersion } from './format.ts'
+
+/** What leads from a version of the schema to the next one. */
+const steps: ReadonlyMap<bigint, string> = new Map([[1n, `${InoRanges.schema} ${Blocks.surplusIndex}`]])
+
+/**
+ * Brings a database of an older version up to this one, whole or not at all. An older program refuses it from
+ * then on.
+ */
+export function migrate(db: Database): void {
+  const version = db.prepare<[], bigint>('SELECT version FROM format').safeIntegers().pluck().get()
+  if (version === undefined || version >= BigInt(schemaVersion)) return
+  db.transaction(() => {
+    for (let from = version; from < BigInt(schemaVersion); from++)
+      db.exec(must(steps.get(from), `step from version ${from}`))
+    db.prepare('UPDATE format SET version = ?').run(schemaVersion)
+  })()
+}
