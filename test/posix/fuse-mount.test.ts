@@ -57,7 +57,7 @@ test('shows as fuse.cairn, reads ahead 1 MiB, and leaves nothing when unmounted'
   const mounted = await started(t)
   const [line = ''] = mounts(mounted.path)
   t.regex(line, / - fuse\.cairn memory:1 rw,/)
-  t.is(readFileSync(`/sys/class/bdi/${line.split(' ')[2] ?? ''}/read_ahead_kb`, 'utf8'), '1024\n')
+  t.is(readFileSync(`/sys/class/bdi/${line.split(' ')[2] ?? ''}/read_ahead_kb`, 'utf8'), '4096\n')
   t.not(guardianOf(mounted.path), 0)
   mounted.unmount()
   await mounted.exited

@@ -10,8 +10,11 @@ import { runTool } from './run-tool.ts'
 
 const fileSystemType = 'fuse.cairn'
 
-/** In /sys/class/bdi: larger than the kernel's 128 KiB, so that sequential reads come in full requests. */
-const readAheadKib = 1024
+/**
+ * In /sys/class/bdi: larger than the kernel's 128 KiB, so that sequential reads come in full requests, and several
+ * of them while a program works on what it has.
+ */
+const readAheadKib = 4096
 
 const codeOf = (thrown: unknown): string | undefined => (thrown as NodeJS.ErrnoException).code
 
