@@ -53,7 +53,7 @@ async function started(t: ExecutionContext, path?: string): Promise<MountedMemor
 const refused = (t: ExecutionContext, path: string, reason: RegExp): Promise<Error | undefined> =>
   t.throwsAsync(MountedMemory.start({}, 'epoll', path), { message: reason })
 
-test('shows as fuse.cairn, reads ahead 1 MiB, and leaves nothing when unmounted', async t => {
+test('shows as fuse.cairn, reads ahead 4 MiB, and leaves nothing when unmounted', async t => {
   const mounted = await started(t)
   const [line = ''] = mounts(mounted.path)
   t.regex(line, / - fuse\.cairn memory:1 rw,/)
