@@ -1,5 +1,6 @@
 import type { Env } from '../core/env.ts'
 import type { Ino } from '../core/ids.ts'
+import { second } from '../core/units.ts'
 import { AccessTimes } from './files/access-times.ts'
 import { Attributes } from './files/attributes.ts'
 import { Contents } from './files/contents.ts'
@@ -15,6 +16,10 @@ import { type CacheLimits, InodeCache } from './cache/inode-cache.ts'
 import { Locks } from './locks/locks.ts'
 import type { AttrPort, DataPath, MasterPort } from './ports.ts'
 import type { Session } from './session/session.ts'
+import { within } from './waiting.ts'
+
+/** How long an unmount waits for a master that does not answer. */
+const closeMs = 30 * second
 
 export interface ClientOptions extends FilesOptions {
   readonly cache: CacheLimits
@@ -126,7 +131,7 @@ export class Files {
     await Promise.all([this.#creations.settled(), this.#context.data.flushAll(), this.#atimes.flush()])
   }
 
-  /** The directory's names are stored. EIO if a file that was made in it is lost. */
+  /** The directory's names are stored. ENOSPC or EIO if a file that was made in it is lost. */
   async syncDirectory(ino: Ino): Promise<void> {
     if ((this.#context.cache.get(ino)?.promised ?? 0) > 0)
       await this.#creations.settled().catch(() => undefined)
@@ -140,11 +145,14 @@ export class Files {
   }
 
   async #close(): Promise<void> {
-    try {
-      await this.#atimes.flush()
-      await this.#context.data.close()
-    } finally {
-      await this.#session.close()
-    }
+    const { data, env } = this.#context
+    const bounded = (storing: Promise<void>, what: string) => within(env.timers, closeMs, storing, what)
+    const results = await Promise.allSettled([
+      bounded(this.#creations.settled(), 'the last new files were not made'),
+      bounded(this.#atimes.flush(), 'the last access times were not stored'),
+      data.close(),
+    ])
+    await this.#session.close()
+    for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 }

@@ -37,6 +37,17 @@ export async function interruptible<T>(promise: Promise<T>, signal: AbortSignal 
   }
 }
 
+/** Rejects with ETIMEDOUT when the promise has not settled after `ms`; what was waited for goes on. */
+export async function within<T>(timers: Timers, ms: number, promise: Promise<T>, what: string): Promise<T> {
+  const late = deferred<never>()
+  const timer = timers.after(ms, () => late.reject(new FsError('ETIMEDOUT', what)))
+  try {
+    return await Promise.race([promise, late.promise])
+  } finally {
+    timer.cancel()
+  }
+}
+
 /** Admits up to `capacity` units at once, in order of arrival. One that is larger than that runs alone. */
 export class Gate {
   readonly #capacity: number

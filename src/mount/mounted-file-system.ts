@@ -1,4 +1,5 @@
 import {
+  S_IXGRP,
   isDirectory,
   type Attr,
   type AttrChange,
@@ -39,9 +40,6 @@ import { KernelCache } from './kernel-cache.ts'
 
 /** What the kernel is told is good for at most this long, however long the lease. */
 const ttlMaxMs = 30 * second
-
-/** Execution by the group. */
-const S_IXGRP = 0o010
 
 const trusted = 'trusted.'
 const capability = nameFromText('security.capability')

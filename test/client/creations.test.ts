@@ -119,3 +119,27 @@ test('a file that the master will not make is an error to who asks, gone from th
   t.true(a.forgotten.includes('names'))
   a.fs.release(ino, handle, undefined)
 })
+
+test('an unmount waits for what was promised, and tells of what is lost', async t => {
+  await using mounts = await Mounts.start()
+  const [a, b] = [await mounts.mount(), await mounts.mount()]
+  const parent = await begin(a)
+  const post = a.session.post.bind(a.session)
+  a.session.post = async (op, expect) => {
+    await new Promise(resolve => setTimeout(resolve, 50))
+    return post(op, expect)
+  }
+  await a.fs.mknod(parent, name('made'), file(), root)
+  await a.files.close()
+  t.truthy((await b.fs.lookup(parent, name('made'))).attr)
+
+  const { attr } = await b.fs.mkdir(rootIno, name('e'), directory(), root)
+  await make(b, attr.ino, 'first')
+  await b.session.call({ $case: 'barrier', value: {} }, 'done')
+  b.session.post = async () => {
+    await new Promise(resolve => setImmediate(resolve))
+    throw new FsError('ENOSPC', 'planted')
+  }
+  await b.fs.mknod(attr.ino, name('lost'), file(), root)
+  t.is(await codeOf(() => b.files.close()), 'ENOSPC')
+})

@@ -17,7 +17,8 @@ import stat
 import struct
 import sys
 
-libc = ctypes.CDLL(None, use_errno=True)
+from syscalls_libc import call
+
 root = os.fsencode(os.path.abspath(sys.argv[1]))
 slots = {}
 
@@ -28,18 +29,6 @@ def path(text):
 
 def text(raw):
     return os.fsencode(raw).decode("latin-1")
-
-
-def call(name, *args):
-    """A function of libc that returns -1 and sets errno."""
-    ctypes.set_errno(0)
-    function = getattr(libc, name)
-    function.restype = ctypes.c_int
-    result = function(*args)
-    if result == -1:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return result
 
 
 def pattern(seed, length):

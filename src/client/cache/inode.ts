@@ -12,10 +12,6 @@ export interface Listing {
   readonly parent: Ino
 }
 
-/**
- * What this mount knows of one inode. Nothing of it is authoritative: what is cached may be used
- * while a lease is held, and is dropped with it; the rest is what programs here have open.
- */
 /** How far the attributes of a directory's entries were asked for many at a time, in the order of cookies. */
 export interface AttrsAhead {
   /** The master's cookie of the last entry asked for. */
@@ -25,6 +21,10 @@ export interface AttrsAhead {
   fetching: Promise<void> | undefined
 }
 
+/**
+ * What this mount knows of one inode. Nothing of it is authoritative: what is cached may be used
+ * while a lease is held, and is dropped with it; the rest is what programs here have open.
+ */
 export class Inode {
   readonly ino: Ino
   lease: Lease = 'none'

@@ -1,5 +1,4 @@
-import { S_ISGID, S_ISUID } from '../../core/attr.ts'
-import type { Attr } from '../../core/attr.ts'
+import { type Attr, S_ISGID, S_ISUID, S_IXGRP } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import { fileBytesMax } from '../../core/limits.ts'
 import { attrFromWire } from '../../wire/attr.ts'
@@ -27,9 +26,6 @@ export interface CopyHow {
 /** What a write takes from an executable: setgid means something else where the group may not execute. */
 const hasPrivileges = (mode: number): boolean =>
   (mode & S_ISUID) !== 0 || (mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP)
-
-/** Execution by the group. */
-const S_IXGRP = 0o010
 
 /** Ranges are copied in steps of at most this, so that an interrupted copy ends soon. */
 const copyStepBytes = 2 ** 40

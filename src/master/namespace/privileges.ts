@@ -1,11 +1,9 @@
-import { S_ISGID, S_ISUID } from '../../core/attr.ts'
+import { S_ISGID, S_ISUID, S_IXGRP } from '../../core/attr.ts'
 import { nameFromText, nameToBytes } from '../../core/name.ts'
 import { type Inode, inodeFlag } from '../store/inodes.ts'
 import type { Store } from '../store/store.ts'
 
 export const capabilityName = nameToBytes(nameFromText('security.capability'))
-
-const S_IXGRP = 0o010
 
 /**
  * What a write, truncation or change of owner takes from an executable (FUSE_HANDLE_KILLPRIV_V2
