@@ -57,6 +57,22 @@ test('a file written and read past the page cache has the bytes that were append
   )
 })
 
+test('what was read and is not taken keeps nobody else waiting', async t => {
+  const folder = await temporaryFolder(t)
+  const disk = new RealDisk(folder)
+  const { data } = testBlock(MiB, 1)
+  const writer = await disk.create('f')
+  await writer.append(data)
+  await writer.datasync()
+  await writer.close()
+  // More than there are slots.
+  const file = await disk.open('f', true)
+  const lent = await Promise.all(Array.from({ length: 40 }, () => file.read(0, MiB)))
+  for (const { bytes } of lent) t.is(Buffer.compare(bytes, data), 0)
+  for (const { release } of lent) release()
+  await file.close()
+})
+
 test('many files are written at once with few slots', async t => {
   const folder = await temporaryFolder(t)
   const disk = new RealDisk(folder)

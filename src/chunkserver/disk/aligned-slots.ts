@@ -38,7 +38,16 @@ export class AlignedSlots {
   }
 
   async take(): Promise<Slot> {
-    const bytes = this.#free.pop() ?? (await new Promise<Buffer>(resolve => this.#waiting.push(resolve)))
+    return this.takeFree() ?? this.#lend(await new Promise<Buffer>(resolve => this.#waiting.push(resolve)))
+  }
+
+  /** Undefined when all are taken. */
+  takeFree(): Slot | undefined {
+    const bytes = this.#free.pop()
+    return bytes === undefined ? undefined : this.#lend(bytes)
+  }
+
+  #lend(bytes: Buffer): Slot {
     let held = true
     return {
       bytes,

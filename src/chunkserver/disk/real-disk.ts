@@ -53,7 +53,7 @@ export class RealDisk implements Disk {
     const fd = once && this.#direct ? await this.#tryDirect(at, reading) : undefined
     return fd === undefined
       ? new BufferedFile(await answer(openFile(at, reading)))
-      : new DirectFile(fd, this.#read)
+      : new DirectFile(fd, this.#read, () => answer(openFile(at, reading)))
   }
 
   rename(from: string, to: string): Promise<void> {
@@ -159,18 +159,29 @@ class BufferedFile extends OpenedFile {
   }
 }
 
-/** A file read past the page cache. */
+/**
+ * A file read past the page cache, unless all slots are lent: peers that do not take what was read for them
+ * must not keep others waiting.
+ */
 class DirectFile extends OpenedFile {
   readonly #slots: AlignedSlots
+  readonly #openBuffered: () => Promise<number>
+  #buffered: Promise<BufferedFile> | undefined
 
-  constructor(fd: number, slots: AlignedSlots) {
+  /** `openBuffered` opens the same file again, for the page cache. */
+  constructor(fd: number, slots: AlignedSlots, openBuffered: () => Promise<number>) {
     super(fd)
     this.#slots = slots
+    this.#openBuffered = openBuffered
   }
 
   async read(offset: number, length: number): Promise<LentBytes> {
     assert(offset % sectorBytes === 0 && length <= lentBytesMax, 'what is read begins at a sector')
-    const slot = await this.#slots.take()
+    const slot = this.#slots.takeFree()
+    if (slot === undefined) {
+      this.#buffered ??= this.#openBuffered().then(fd => new BufferedFile(fd))
+      return (await this.#buffered).read(offset, length)
+    }
     try {
       const whole = slot.bytes.subarray(0, Math.ceil(length / sectorBytes) * sectorBytes)
       const count = await readAll(this.fd, whole, offset, sectorBytes)
@@ -179,5 +190,12 @@ class DirectFile extends OpenedFile {
       slot.release()
       throw error
     }
+  }
+
+  override async close(): Promise<void> {
+    await super.close()
+    // One that could not be opened has told whoever read.
+    const buffered = await this.#buffered?.catch(() => undefined)
+    await buffered?.close()
   }
 }

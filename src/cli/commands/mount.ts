@@ -39,7 +39,7 @@ export function registerMount(program: Command): void {
     )
     .option('--zone <zone>', 'where this machine stands, to read from near copies', 'default')
     .option('--wait <seconds>', 'how long system calls wait for a master that is away', seconds, 60)
-    .option('--cache <bytes>', 'memory for data that was read (default 128MiB)', cacheBytes)
+    .option('--cache <bytes>', 'memory for data that was read (default 96MiB)', cacheBytes)
     .option(
       '--log <file>',
       'log of the mount process (default: in /var/log/cairn, or in the state folder of the user)',
