@@ -1,4 +1,5 @@
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
+import { parseAddress } from '../core/address.ts'
 import { UsageError } from '../core/errors.ts'
 import { LocalLayout } from './local/layout.ts'
 
@@ -7,10 +8,17 @@ export interface ClusterOptions {
   readonly dir?: string
 }
 
+/** A commander argument parser for where something serves: a port is needed, and 0 is none. */
+export function peerAddress(text: string): string {
+  if ((parseAddress(text)?.port ?? 0) === 0)
+    throw new InvalidArgumentError('must be HOST:PORT, with a port from 1 to 65535.')
+  return text
+}
+
 /** Adds the ways to say which cluster is meant. */
 export function withCluster(command: Command): Command {
   return command
-    .option('--master <host:port>', 'address of the master (or CAIRN_MASTER)')
+    .option('--master <host:port>', 'address of the master (or CAIRN_MASTER)', peerAddress)
     .option('--dir <dir>', 'the local cluster that cairn up runs in this folder')
 }
 
@@ -28,7 +36,11 @@ export function masterAddress(options: ClusterOptions, fallback?: () => string):
     )
   }
   const fromEnvironment = process.env['CAIRN_MASTER']
-  if (fromEnvironment !== undefined && fromEnvironment !== '') return fromEnvironment
+  if (fromEnvironment !== undefined && fromEnvironment !== '') {
+    if ((parseAddress(fromEnvironment)?.port ?? 0) === 0)
+      throw new UsageError(`CAIRN_MASTER is ${fromEnvironment}: it must be HOST:PORT`)
+    return fromEnvironment
+  }
   if (fallback !== undefined) return fallback()
   throw new UsageError('which cluster? give --master HOST:PORT, --dir DIR, or set CAIRN_MASTER')
 }

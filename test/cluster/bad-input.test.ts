@@ -66,6 +66,18 @@ test(
 )
 test('a bad address', refused, () => ['status', '--master', 'nowhere'], /nowhere/)
 test(
+  'a mount of a bad address',
+  refused,
+  () => ['mount', '127.0.0.1:99999', folder('m0')],
+  /127\.0\.0\.1:99999.*HOST:PORT/,
+)
+test(
+  'a chunkserver with a bad address of its master',
+  refused,
+  () => ['chunkserver', '--data', folder('c0'), '--master', 'foo', '--listen', '127.0.0.1:0'],
+  /foo.*HOST:PORT/,
+)
+test(
   'a bad listen address',
   refused,
   () => ['master', '--data', folder('m1'), '--listen', '127.0.0.1:notaport'],

@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import type { LogLevel } from '../../service/log.ts'
+import { peerAddress } from '../cluster-address.ts'
 import { withDaemonOptions } from '../daemon-options.ts'
 import { byteCount } from '../output.ts'
 
@@ -17,7 +18,7 @@ export function registerChunkserver(program: Command): void {
   withDaemonOptions(program.command('chunkserver'))
     .description('run a storage node: one per disk')
     .requiredOption('--data <dir>', 'folder of its blocks, on the disk that it is to use')
-    .requiredOption('--master <host:port>', 'address of the master')
+    .requiredOption('--master <host:port>', 'address of the master', peerAddress)
     .requiredOption('--listen <host:port>', 'address to serve; mounts and other nodes must reach it')
     .option('--zone <zone>', 'failure domain: copies of a block go to different ones', 'default')
     .option(

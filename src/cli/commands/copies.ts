@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { copiesMax } from '../../core/limits.ts'
 import type { Network } from '../../core/network.ts'
-import { adminInfo, adminSetCopies } from '../../wire/services.ts'
+import { adminInfo, adminSetCopies, adminStatus } from '../../wire/services.ts'
 import { ask, longCallMs } from '../admin-client.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
 import { inodeOf, mountOf } from '../mounts.ts'
@@ -53,6 +53,14 @@ export function registerCopies(
         longCallMs,
       )
       if (options.json === true) printJson({ path: target, copies: count, changed: reply.changed })
-      else print(`${target}: ${String(count)} copies (${reply.changed.toString()} inodes changed)`)
+      else
+        print(
+          `${target}: ${String(count)} copies (${reply.changed.toString()} ${reply.changed === 1n ? 'inode' : 'inodes'} changed)`,
+        )
+      const { nodes } = await ask(await network(), address, adminStatus, {})
+      if (count > nodes.length)
+        process.stderr.write(
+          `cairn: there are ${String(nodes.length)} nodes: the copies that are too few count as missing until there are ${String(count)}\n`,
+        )
     })
 }

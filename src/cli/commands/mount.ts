@@ -8,6 +8,7 @@ import { messageOf, UsageError } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
 import type { LogLevel } from '../../service/log.ts'
 import { makeFolder } from '../../service/make-folder.ts'
+import { peerAddress } from '../cluster-address.ts'
 import { withDaemonOptions } from '../daemon-options.ts'
 import { daemonNodeOptions } from '../local/daemon-node.ts'
 import { awaitReadiness, readyEnvironment } from '../local/ready.ts'
@@ -30,7 +31,7 @@ interface Options {
 export function registerMount(program: Command): void {
   withDaemonOptions(program.command('mount'))
     .description('mount the file system; returns when it is usable')
-    .argument('<host:port>', 'address of the master')
+    .argument('<host:port>', 'address of the master', peerAddress)
     .argument('<path>', 'an empty folder')
     .option('-f, --foreground', 'stay, and unmount on Ctrl-C')
     .option(
