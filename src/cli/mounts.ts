@@ -1,4 +1,4 @@
-import { lstatSync, readFileSync } from 'node:fs'
+import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import path from 'node:path'
 import { messageOf, UsageError } from '../core/errors.ts'
 import { type MountLine, parseMountTable } from '../fuse/mounter/mount-table.ts'
@@ -29,6 +29,29 @@ export function mountOf(target: string): MountLine {
 export function inodeOf(target: string): bigint {
   mountOf(target)
   return stat(target).ino
+}
+
+/**
+ * Processes of other mount namespaces (containers, say) in which the mount of this device number lies, one of each:
+ * it was copied when the namespace was made, and umount(8) here does not take it away there.
+ */
+export function holdersElsewhere(device: string): number[] {
+  const holders = new Map<string, number>()
+  const ours = readlinkSync('/proc/self/ns/mnt')
+  for (const entry of readdirSync('/proc')) {
+    const pid = Number(entry)
+    if (!Number.isInteger(pid)) continue
+    try {
+      const namespace = readlinkSync(`/proc/${entry}/ns/mnt`)
+      if (namespace === ours || holders.has(namespace)) continue
+      const table = parseMountTable(readFileSync(`/proc/${entry}/mountinfo`, 'utf8'))
+      if (table.some(mount => mount.device === device && mount.type === cairnType))
+        holders.set(namespace, pid)
+    } catch {
+      // It has ended, or is not for us to look into.
+    }
+  }
+  return [...holders.values()]
 }
 
 function stat(target: string): { readonly dev: bigint; readonly ino: bigint } {

@@ -93,6 +93,11 @@ export class FuseDriver {
     return unmount(this.path, options)
   }
 
+  /** Resolves when the kernel has let go of the mount: it is in no mount namespace and nobody has it open. */
+  get released(): Promise<unknown> {
+    return this.#device.closed
+  }
+
   /** Ends the connection under the kernel's feet: open files fail from now on. The mount is removed. */
   async abort(): Promise<void> {
     this.#session.abort()

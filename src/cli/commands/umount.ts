@@ -3,15 +3,17 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { messageOf, NotStoredError, UsageError } from '../../core/errors.ts'
-import { minute } from '../../core/units.ts'
+import { minute, second } from '../../core/units.ts'
 import { processStart } from '../local/layout.ts'
-import { mountAt } from '../mounts.ts'
+import { holdersElsewhere, mountAt } from '../mounts.ts'
 import { print, printJson } from '../output.ts'
 import { MountRegistry } from '../local/mount-registry.ts'
 import { syncMount } from './sync.ts'
 
 /** More than the mount process tries to store what cannot be stored. */
 const patienceMs = 3 * minute
+/** So long after umount(8) the mount process ends, or has a reason not to. */
+const releaseMs = 1 * second
 
 interface Options {
   readonly lazy?: boolean
@@ -36,6 +38,14 @@ export function registerUmount(program: Command): void {
       if (owner !== undefined && options.lazy !== true) {
         const started = Date.now()
         while (processStart(owner.pid) === owner.started) {
+          const elsewhere = Date.now() - started > releaseMs ? holdersElsewhere(mount.device) : []
+          if (elsewhere.length > 0) {
+            const processes = elsewhere.map(pid => `process ${String(pid)}`).join(', ')
+            process.stderr.write(
+              `cairn: it is still mounted in other mount namespaces (of ${processes}), and goes on there\n`,
+            )
+            break
+          }
           if (Date.now() - started > patienceMs)
             throw new UsageError(`unmounted, but process ${String(owner.pid)} has not ended: see its log`)
           await sleep(20)

@@ -5,7 +5,7 @@ import { cacheDefaults, Files } from '../../client/files.ts'
 import type { SessionKey } from '../../client/session/hello.ts'
 import { Session } from '../../client/session/session.ts'
 import { createChecksums } from '../../core/checksum.ts'
-import type { Log } from '../../core/env.ts'
+import type { Env, Log } from '../../core/env.ts'
 import { messageOf, NotStoredError } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
 import { groupsOfProcess } from '../../fuse/device/process-groups.ts'
@@ -14,7 +14,7 @@ import { MountedFileSystem } from '../../mount/mounted-file-system.ts'
 import { version } from '../../service/version.ts'
 import { MountRegistry } from '../local/mount-registry.ts'
 import { SessionRecords } from '../local/session-records.ts'
-import { mountAt } from '../mounts.ts'
+import { holdersElsewhere, mountAt } from '../mounts.ts'
 import type { Started, World } from './daemon.ts'
 import { hostIdentity } from './this-host.ts'
 
@@ -28,6 +28,8 @@ export interface MountDaemonOptions {
 }
 
 const startWaitMs = 10 * second
+/** After umount(8) the kernel lets go at once, but for a copy of the mount in another namespace (a container's). */
+const releaseMs = 3 * second
 
 export async function startMount({ env, network }: World, options: MountDaemonOptions): Promise<Started> {
   const mountpoint = path.resolve(options.path)
@@ -115,15 +117,8 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
   return {
     ended,
     stop: async () => {
-      try {
-        if (!over) await driver.unmount({ lazy: false })
-      } catch (error) {
-        // Programs have files open: what they wrote is stored, the mount goes from the tree now and from
-        // them when this process ends.
-        env.log.warn('The mount is in use, detaching it', {
-          why: messageOf(error),
-          user: os.userInfo().username,
-        })
+      if (!over && !(await detach(driver, device, env))) {
+        // What was written is stored, the mount goes from the tree now and from who has it when this process ends.
         await files.flushAll().catch((failed: unknown) => {
           // The end tries again.
           env.log.warn('Not everything could be written back yet', { why: messageOf(failed) })
@@ -134,6 +129,29 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
       await ended
     },
   }
+}
+
+/** Takes the mount from the tree. False if somebody still has it: a program, or another mount namespace. */
+async function detach(
+  driver: FuseDriver,
+  device: string | undefined,
+  { log, timers }: Env,
+): Promise<boolean> {
+  try {
+    await driver.unmount({ lazy: false })
+  } catch (error) {
+    log.warn('The mount is in use, detaching it', { why: messageOf(error), user: os.userInfo().username })
+    return false
+  }
+  const released = await Promise.race([
+    driver.released.then(() => true),
+    timers.sleep(releaseMs).then(() => false),
+  ])
+  if (!released)
+    log.warn('The mount is still in other mount namespaces, ending it there, too', {
+      processes: device === undefined ? [] : holdersElsewhere(device),
+    })
+  return released
 }
 
 /** For the command that waits for this process to end. */
