@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process'
-import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { kill9 } from './processes.js'
 
 const run = promisify(execFile)
 export const cairnProgram = fileURLToPath(new URL('../../../dist/cli/cairn.js', import.meta.url))
@@ -40,6 +42,8 @@ export class Cluster {
   readonly dir: string
   readonly mount: string
   readonly #options: ClusterOptions
+  /** Mounts that were added, with the process that serves each. */
+  readonly #added = new Map<string, number>()
 
   private constructor(dir: string, options: ClusterOptions) {
     this.dir = dir
@@ -73,6 +77,21 @@ export class Cluster {
     await cairn(['down', '--dir', this.dir])
   }
 
+  /** The address of the running master. */
+  get master(): string {
+    return (JSON.parse(readFileSync(path.join(this.dir, 'running.json'), 'utf8')) as { master: string })
+      .master
+  }
+
+  /** Mounts the cluster once more, and answers with the path. `dispose` unmounts it. */
+  async addMount(name: string, options: readonly string[] = []): Promise<string> {
+    const target = path.join(this.dir, name)
+    mkdirSync(target, { recursive: true })
+    const said = await cairn(['mount', this.master, target, '--log', `${target}.log`, '--json', ...options])
+    this.#added.set(target, (JSON.parse(said) as { pid: number }).pid)
+    return target
+  }
+
   /** Runs a command against this cluster and parses its JSON. */
   async json<T>(...args: string[]): Promise<T> {
     return JSON.parse(await cairn([...args, '--dir', this.dir, '--json'])) as T
@@ -80,10 +99,26 @@ export class Cluster {
 
   async dispose(): Promise<void> {
     try {
+      for (const [target, pid] of this.#added) await endMount(target, pid)
       await this.down()
     } finally {
       await run('umount', ['-l', this.mount]).catch(() => undefined)
       rmSync(this.dir, { recursive: true, force: true })
     }
+  }
+}
+
+/** Also one that a test has stopped, cut off or killed. */
+export async function endMount(target: string, pid: number): Promise<void> {
+  await run('umount', ['-l', target]).catch(() => undefined)
+  for (let tries = 0; tries < 50 && commandOf(pid).includes(target); tries++) await sleep(100)
+  if (commandOf(pid).includes(target)) kill9(pid)
+}
+
+const commandOf = (pid: number): string => {
+  try {
+    return readFileSync(`/proc/${String(pid)}/cmdline`, 'utf8')
+  } catch {
+    return ''
   }
 }
