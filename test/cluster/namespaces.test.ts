@@ -1,9 +1,12 @@
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { existsSync, promises as fs, readlinkSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import test, { type ExecutionContext } from 'ava'
-import { cairn, cairnFails, Cluster } from '../support/cluster.js'
+import { cairn, cairnFails, cairnProgram, Cluster } from '../support/cluster.js'
+
+const run = promisify(execFile)
 
 /** A process that has a copy of every mount, as a container has that was started meanwhile. */
 async function holdElsewhere(t: ExecutionContext): Promise<void> {
@@ -36,7 +39,6 @@ test('umount says where else it is mounted', async t => {
   const { master } = await cluster.json<{ master: { address: string } }>('status')
   await cairn(['mount', master.address, mount, '--log', path.join(cluster.dir, 'second.log')])
   await holdElsewhere(t)
-  const unmounted = await cairnFails(['umount', mount])
-  t.is(unmounted.code, 0)
+  const unmounted = await run(process.execPath, [cairnProgram, 'umount', mount])
   t.regex(unmounted.stderr, /other mount namespaces \(of process \d+/)
 })
