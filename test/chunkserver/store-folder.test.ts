@@ -1,4 +1,4 @@
-import { open, readFile, writeFile } from 'node:fs/promises'
+import { open, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
 import { openBlockStore } from '#src/cli/daemons/open-block-store.ts'
@@ -8,8 +8,9 @@ import { realEnv } from '#src/env/real-env.ts'
 import { testBlock } from './support/test-client.ts'
 import { openStore, quietLog, temporaryFolder } from './support/test-node.ts'
 
-const died = (error: Error): never => {
-  throw error
+/** Of a damaged index the opening tells, too. */
+const died = (error: Error): void => {
+  if (!(error instanceof UsageError)) throw error
 }
 
 test('blocks are there again after a restart, with the index in its threads', async t => {
@@ -59,8 +60,42 @@ test('a damaged index is one clear line', async t => {
   await file.close()
   await t.throwsAsync(openBlockStore(realEnv(quietLog), folder, died), {
     instanceOf: UsageError,
-    message: /malformed/,
+    message: /the block index is damaged \(.*\): with an empty folder/,
   })
+})
+
+test('an index that is damaged while it is in use ends the daemon with one clear line', async t => {
+  const folder = await temporaryFolder(t)
+  const deaths: Error[] = []
+  const { store } = await openBlockStore(realEnv(quietLog), folder, error => deaths.push(error))
+  t.teardown(() => store.close().catch(() => undefined))
+  const blocks = Array.from({ length: 100 }, (_, seed) => testBlock(3000, seed))
+  for (const block of blocks) await store.putRow(block, 5n, block.data)
+  // What was written last is in the log still; the reading thread has no page of it in memory.
+  const path = join(folder, 'index.sqlite-wal')
+  const { length } = await readFile(path)
+  const file = await open(path, 'r+')
+  await file.write(Buffer.alloc(length - 32, 0xa5), 0, length - 32, 32)
+  await file.close()
+  await t.throwsAsync(store.read(blocks[0]?.id ?? testBlock(1, 1).id))
+  t.true(deaths[0] instanceof UsageError)
+  t.regex(
+    deaths[0]?.message ?? '',
+    /^Cannot use .*: the block index is damaged \(.*(malformed|not a database).*\)/,
+  )
+})
+
+test('an index that was closed in order is one file', async t => {
+  const folder = await temporaryFolder(t)
+  const { store } = await openBlockStore(realEnv(quietLog), folder, died)
+  const block = testBlock(1000, 1)
+  await store.putRow(block, 5n, block.data)
+  await (await store.read(block.id)).close()
+  await store.close()
+  t.deepEqual(
+    (await readdir(folder)).filter(name => name.startsWith('index')),
+    ['index.sqlite'],
+  )
 })
 
 test('a folder that cannot be written is one clear line', async t => {

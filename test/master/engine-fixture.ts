@@ -61,7 +61,7 @@ export class EngineFixture {
   }
 
   get wall(): bigint {
-    return wallAtStart + BigInt(this.now) * 1_000_000n + this.wallOffset
+    return wallAtStart + BigInt(Math.round(this.now * 1e6)) + this.wallOffset
   }
 
   hash(bytes: Uint8Array): bigint {

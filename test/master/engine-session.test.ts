@@ -136,3 +136,15 @@ test('a read-only mount changes nothing', async t => {
   const mount = new Mount(fixture, { readOnly: true })
   t.is(mount.errno(create('a')), errno.EROFS)
 })
+
+test('cluster time keeps to the clock, however short the steps are', async t => {
+  const fixture = await EngineFixture.make()
+  const mount = new Mount(fixture)
+  for (let step = 0; step < 3000; step++) {
+    fixture.now += 0.6
+    fixture.step({ kind: 'tick' })
+  }
+  const made = mount.call(create('a'), 'entry').attr?.btime ?? 0n
+  const ahead = made - fixture.wall
+  t.true(ahead > -1_000_000n && ahead < 1_000_000n, `${ahead} ns ahead`)
+})

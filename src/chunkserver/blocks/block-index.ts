@@ -30,16 +30,29 @@ export class BlockIndex {
   readonly #writer: LaneQueue
   readonly #reader: LaneQueue
 
-  /** Without a `reader`, reads go behind writes. */
-  constructor(writer: IndexLane, reader?: IndexLane) {
-    this.#writer = new LaneQueue(writer)
-    this.#reader = reader === undefined ? this.#writer : new LaneQueue(reader)
+  /**
+   * Without a `reader`, reads go behind writes. `damaged` is told when the database turns out to be damaged,
+   * beside the rejection of what was asked: nothing of it can be relied upon.
+   */
+  constructor(writer: IndexLane, reader?: IndexLane, damaged: (why: UsageError) => void = () => undefined) {
+    this.#writer = new LaneQueue(writer, damaged)
+    this.#reader = reader === undefined ? this.#writer : new LaneQueue(reader, damaged)
   }
 
   /** Resolves when the change, if it is one, is on stable storage. */
   async ask<Op extends IndexOp>(op: Op, input: IndexOps[Op]['in']): Promise<IndexOps[Op]['out']> {
     const queue = readingOps.has(op) ? this.#reader : this.#writer
     return (await queue.ask({ op, in: input } as IndexRequest)) as IndexOps[Op]['out']
+  }
+
+  /**
+   * As `close`, with a note that the end was in order. The writer is the last to close the database, so that its
+   * log becomes part of it and goes.
+   */
+  async closeInOrder(): Promise<void> {
+    if (this.#reader !== this.#writer) await this.#reader.close()
+    await this.ask('close', {})
+    await this.#writer.close()
   }
 
   /** Ends the lanes; what was asked before is answered first. */
@@ -51,11 +64,13 @@ export class BlockIndex {
 
 class LaneQueue {
   readonly #lane: IndexLane
+  readonly #damaged: (why: UsageError) => void
   #waiting: Waiting[] = []
   #running: Promise<void> | undefined
 
-  constructor(lane: IndexLane) {
+  constructor(lane: IndexLane, damaged: (why: UsageError) => void) {
     this.#lane = lane
+    this.#damaged = damaged
   }
 
   ask(request: IndexRequest): Promise<unknown> {
@@ -76,7 +91,7 @@ class LaneQueue {
     while (this.#waiting.length > 0) {
       const batch = this.#take()
       try {
-        settle(batch, await this.#lane.run(batch.map(({ request }) => request)))
+        this.#settle(batch, await this.#lane.run(batch.map(({ request }) => request)))
       } catch (error) {
         const lost = new FsError('EIO', `the block index is gone: ${messageOf(error)}`, { cause: error })
         for (const { reject } of batch) reject(lost)
@@ -93,13 +108,17 @@ class LaneQueue {
     })
     return this.#waiting.splice(0, end === -1 ? this.#waiting.length : end)
   }
-}
 
-function settle(batch: readonly Waiting[], replies: readonly IndexReply[]): void {
-  for (const [at, { resolve, reject }] of batch.entries()) {
-    const reply = must(replies[at], 'reply of the index')
-    if (reply.ok) resolve(reply.out)
-    else if (reply.usage) reject(new UsageError(reply.message))
-    else reject(FsError.fromErrno(reply.errno, reply.message))
+  #settle(batch: readonly Waiting[], replies: readonly IndexReply[]): void {
+    for (const [at, { resolve, reject }] of batch.entries()) {
+      const reply = must(replies[at], 'reply of the index')
+      if (reply.ok) resolve(reply.out)
+      else if (reply.is === 'failure') reject(FsError.fromErrno(reply.errno, reply.message))
+      else {
+        const why = new UsageError(reply.message)
+        if (reply.is === 'damage') this.#damaged(why)
+        reject(why)
+      }
+    }
   }
 }

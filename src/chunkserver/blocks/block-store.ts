@@ -198,8 +198,7 @@ export class BlockStore {
   /** In order: the next opening need not compare folder and index. No call may be under way. */
   async close(): Promise<void> {
     await this.#forgetUnlinked()
-    await this.#index.ask('close', {})
-    await this.#index.close()
+    await this.#index.closeInOrder()
   }
 
   async #place(claim: BlockClaim, generation: bigint, file: IncomingFile): Promise<bigint> {

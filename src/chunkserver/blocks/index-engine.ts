@@ -3,6 +3,7 @@ import { assert, must } from '../../core/assert.ts'
 import type { Checksums } from '../../core/checksum.ts'
 import { FsError, UsageError, errno, messageOf } from '../../core/errors.ts'
 import { type BlockId, blockIdToBytes } from '../../core/ids.ts'
+import { MiB } from '../../core/units.ts'
 import {
   applicationId,
   BlockTable,
@@ -22,10 +23,14 @@ import {
   readingOps,
   type Totals,
 } from './index-protocol.ts'
+import { isDamage } from './open-index.ts'
 import { StoreTable, storeSchema } from './store-table.ts'
 import { storedBytes } from './stored-bytes.ts'
 
 type Handlers = { readonly [Op in IndexOp]: (input: IndexOps[Op]['in']) => IndexOps[Op]['out'] }
+
+/** An index up to this size is checked page by page when it is opened (about 0.1 s). */
+const checkedBytesMax = 32 * MiB
 
 interface Tables {
   readonly store: StoreTable
@@ -172,6 +177,7 @@ export class IndexEngine {
     const application = Number(this.#db.pragma('application_id', { simple: true }))
     const tables = Number(this.#db.prepare('SELECT count(*) FROM sqlite_schema').pluck().get())
     if (tables > 0 && application !== applicationId) throw new UsageError('the index is no database of Cairn')
+    this.#check()
     if (format > formatVersion)
       throw new UsageError(`the index has format ${format}, this program knows up to ${formatVersion}`)
     const fresh = tables === 0
@@ -191,6 +197,15 @@ export class IndexEngine {
       unlinked: this.#use.blocks.unlinked(),
       scrubbed,
     }
+  }
+
+  /** Page by page, where that is quick; else damage shows when a page is used. */
+  #check(): void {
+    const pages = Number(this.#db.pragma('page_count', { simple: true }))
+    if (pages * Number(this.#db.pragma('page_size', { simple: true })) > checkedBytesMax) return
+    // SQLite's words span lines: "*** in database main ***", then what it found.
+    const found = String(this.#db.pragma('quick_check(1)', { simple: true })).replaceAll(/\s+/g, ' ')
+    if (found !== 'ok') throw new UsageError(damage(found))
   }
 
   #create(store: Uint8Array): void {
@@ -273,14 +288,17 @@ export class IndexEngine {
 /** A database error as what the store does about it: full, read-only or failing. */
 function failure(error: unknown): IndexReply {
   const message = messageOf(error)
-  if (error instanceof UsageError) return { ok: false, errno: errno.EIO, message, usage: true }
-  if (error instanceof FsError) return { ok: false, errno: error.errno, message, usage: false }
+  if (error instanceof UsageError) return { ok: false, is: 'usage', message }
+  if (error instanceof FsError) return { ok: false, is: 'failure', errno: error.errno, message }
+  if (isDamage(error)) return { ok: false, is: 'damage', message: damage(message) }
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
   const known = code.startsWith('SQLITE_FULL')
     ? errno.ENOSPC
     : code.startsWith('SQLITE_READONLY')
       ? errno.EROFS
       : errno.EIO
-  const damaged = code.startsWith('SQLITE_CORRUPT') || code.startsWith('SQLITE_NOTADB')
-  return { ok: false, errno: known, message: `block index: ${message}`, usage: damaged }
+  return { ok: false, is: 'failure', errno: known, message: `block index: ${message}` }
 }
+
+const damage = (what: string): string =>
+  `the block index is damaged (${what}): with an empty folder this is a new node, and other nodes' copies replace its own`

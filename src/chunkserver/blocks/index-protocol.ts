@@ -135,5 +135,6 @@ export const readingOps: ReadonlySet<IndexOp> = new Set<IndexOp>([
 
 export type IndexReply =
   | { readonly ok: true; readonly out: unknown }
-  /** `usage`: what an operator must set right (a UsageError). */
-  | { readonly ok: false; readonly errno: number; readonly message: string; readonly usage: boolean }
+  | { readonly ok: false; readonly is: 'failure'; readonly errno: number; readonly message: string }
+  /** What an operator must set right (a UsageError): the wrong store, or a database that is damaged. */
+  | { readonly ok: false; readonly is: 'usage' | 'damage'; readonly message: string }

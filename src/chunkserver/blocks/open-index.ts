@@ -36,10 +36,16 @@ export function openIndexReader(folder: string): Database {
   })
 }
 
+/** SQLite found its file wrong. */
+export function isDamage(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && /^SQLITE_(CORRUPT|NOTADB)/.test(String(error.code))
+}
+
 function attempt(folder: string, open: () => Database): Database {
   try {
     return open()
   } catch (error) {
+    if (isDamage(error)) throw error
     throw new UsageError(`Cannot open the block index in ${folder}: ${messageOf(error)}`)
   }
 }

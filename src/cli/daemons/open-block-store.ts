@@ -17,7 +17,7 @@ export interface OpenedStore {
 /**
  * Opens the block store in `folder`, which exists and is locked by this process, with a thread that writes
  * its index and one that reads it. UsageError if the folder must not be used. `died` is called if a thread
- * ends by itself: the process must end too.
+ * ends by itself or the index turns out to be damaged: the process must end too.
  */
 export async function openBlockStore(
   env: Env,
@@ -27,16 +27,15 @@ export async function openBlockStore(
 ): Promise<OpenedStore> {
   const writer = await startLane(folder, 'writer', died)
   const reader = await startLane(folder, 'reader', died)
-  const index = new BlockIndex(writer, reader)
+  const refusal = (why: Error) => new UsageError(`Cannot use ${folder}: ${messageOf(why)}`, { cause: why })
+  const index = new BlockIndex(writer, reader, why => died(refusal(why)))
   try {
     const checksums = await createChecksums()
     const disk = new RealDisk(folder)
     return { store: await BlockStore.open({ env, disk, index, checksums, ...space }), checksums }
   } catch (error) {
     await index.close()
-    if (error instanceof UsageError || error instanceof FsError)
-      throw new UsageError(`Cannot use ${folder}: ${messageOf(error)}`, { cause: error })
-    throw error
+    throw error instanceof UsageError || error instanceof FsError ? refusal(error) : error
   }
 }
 

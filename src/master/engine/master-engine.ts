@@ -229,7 +229,7 @@ export class MasterEngine {
       this.#removalFromMs = turn.now + turn.settings.condemnedMs
     }
     this.#lastWall = wall
-    turn.time = maximum(wall, turn.time + ns(elapsed) + 1n)
+    turn.time = maximum(wall, turn.time + maximum(ns(elapsed), 1n))
   }
 
   // ---- connections

@@ -280,4 +280,4 @@ export const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('h
 const minimum = (a: bigint, b: bigint): bigint => (a < b ? a : b)
 
 /** A duration as nanoseconds of cluster time. */
-export const ns = (ms: number): bigint => BigInt(Math.round(ms)) * nsPerMs
+export const ns = (ms: number): bigint => BigInt(Math.floor(ms * Number(nsPerMs)))
