@@ -21,6 +21,8 @@ export interface OpenedFile {
   readonly opened: Opened
   readonly how: OpenHow
   readonly pid: number
+  /** What the name led to first, or what was made, was gone when it was to be opened. */
+  readonly again?: boolean
   /** It had a flock at some time: the kernel says so when the last descriptor is closed. */
   locked?: boolean
 }
@@ -51,7 +53,7 @@ export class FileIo {
       if (!(error instanceof FsError) || error.code !== 'ESTALE') throw error
       // As Linux does once: whatever is known of the name is not believed.
       this.#kernel.doubt(place.parent, place.name)
-      return await this.#openAt(place, how, pid)
+      return { ...(await this.#openAt(place, how, pid)), again: true }
     }
   }
 

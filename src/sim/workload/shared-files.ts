@@ -50,6 +50,9 @@ export class SharedFiles {
     if (opened === undefined) return
     this.#open.push(opened)
     const { ino } = opened.inode
+    // Made, removed by another mount before it was open here, and made once more.
+    if (opened.again === true && how.create === true)
+      witness.names.add(op(undefined, this.#state.vantage.session ?? ''), at, witness.moments.next(), false)
     const { history, sessions } = witness.file(ino)
     if (how.truncate !== true) return
     const { session } = this.#state.vantage
@@ -303,7 +306,6 @@ export class SharedFiles {
       after.session !== undefined && (before.session === undefined || before.session === after.session)
     if (changes && after.session !== undefined) witness.wrote(ino, after.mount, after.session, call.at)
     const session = (sure ? after.session : before.session) ?? ''
-    for (const op of ops(answer, session, sure))
-      witness.answered(call, after, () => op, changes)
+    for (const op of ops(answer, session, sure)) witness.answered(call, after, () => op, changes)
   }
 }
