@@ -1,5 +1,5 @@
 /**
- * Runs seeds of the simulator: `node dist/sim/main.js --seeds N [--from S] [--jobs J] [--mounts M] [--trace SEED]`. One
+ * Runs seeds of the simulator: `node dist/sim/main.js --seeds N [--from S] [--jobs J] [--mounts M] [--shared] [--trace SEED]`. One
  * line for each seed that fails, with how to see it again; exit code 1 if one does.
  */
 import { fork } from 'node:child_process'
@@ -18,10 +18,12 @@ interface Orders {
   readonly trace: number | undefined
   readonly verbose: boolean
   readonly bugs: PlantedBugs
-  readonly mounts: number
+  /** As the seed says, or one. */
+  readonly mounts: number | undefined
+  readonly shared: boolean
 }
 
-const usage = `usage: node dist/sim/main.js [--seeds N] [--from S] [--jobs J] [--mounts M] [--verbose] [--plant ${plantedBugs.join('|')}] | --trace SEED`
+const usage = `usage: node dist/sim/main.js [--seeds N] [--from S] [--jobs J] [--mounts M] [--shared] [--verbose] [--plant ${plantedBugs.join('|')}] | --trace SEED`
 
 function ordersOf(args: string[]): Orders {
   const { values } = parseArgs({
@@ -33,7 +35,8 @@ function ordersOf(args: string[]): Orders {
       trace: { type: 'string' },
       verbose: { type: 'boolean', default: false },
       plant: { type: 'string' },
-      mounts: { type: 'string', default: '1' },
+      mounts: { type: 'string' },
+      shared: { type: 'boolean', default: false },
     },
   })
   const bug = plantedBugs.find(name => name === values.plant)
@@ -45,7 +48,8 @@ function ordersOf(args: string[]): Orders {
     trace: values.trace === undefined ? undefined : numberOf(values.trace, 'trace'),
     verbose: values.verbose,
     bugs: bug === undefined ? {} : { [bug]: true },
-    mounts: numberOf(values.mounts, 'mounts'),
+    mounts: values.mounts === undefined ? undefined : numberOf(values.mounts, 'mounts'),
+    shared: values.shared,
   }
 }
 
@@ -54,20 +58,34 @@ function numberOf(text: string, name: string): number {
   return Number(text)
 }
 
+/** What says which runs they are, besides their seeds. */
+function argumentsOf({ bugs, mounts, shared }: Orders): string[] {
+  return [
+    ...Object.keys(bugs).flatMap(name => ['--plant', name]),
+    ...(mounts === undefined ? [] : ['--mounts', String(mounts)]),
+    ...(shared ? ['--shared'] : []),
+  ]
+}
+
 /** Runs one seed here; true if nothing was wrong. */
 async function runHere(seed: number, checksums: Checksums, orders: Orders): Promise<boolean> {
   const began = process.hrtime.bigint()
   const options = orders.trace === undefined ? {} : { trace: (line: string) => console.log(line) }
-  const outcome = await runSeed(seed, checksums, { ...options, bugs: orders.bugs, mounts: orders.mounts })
+  const { bugs, mounts, shared } = orders
+  const outcome = await runSeed(seed, checksums, {
+    ...options,
+    bugs,
+    shared,
+    ...(mounts === undefined ? {} : { mounts }),
+  })
   const ms = (process.hrtime.bigint() - began) / 1_000_000n
-  const { failure, calls, events, virtualMs, hash } = outcome
+  const { failure, calls, events, virtualMs, hash, undecided } = outcome
   if (orders.verbose || orders.trace !== undefined)
     console.log(
-      `seed ${seed}: ${calls} calls, ${events} events, ${Math.round(virtualMs / 1000)} virtual s in ${ms} ms, trace ${hash.slice(0, 16)}`,
+      `seed ${seed}: ${calls} calls, ${events} events, ${Math.round(virtualMs / 1000)} virtual s in ${ms} ms, trace ${hash.slice(0, 16)}${undecided === 0 ? '' : `, ${undecided} histories undecided`}`,
     )
   if (failure === undefined) return true
-  const plant = Object.keys(orders.bugs).map(name => ` --plant ${name}`)
-  if (orders.mounts !== 1) plant.push(` --mounts ${orders.mounts}`)
+  const plant = argumentsOf(orders).map(word => ` ${word}`)
   console.log(
     `seed ${seed}: ${failure.invariant}: ${failure.detail}\n  replay: node dist/sim/main.js --trace ${seed}${plant.join('')}`,
   )
@@ -91,8 +109,7 @@ async function runInProcesses(orders: Orders): Promise<boolean> {
     const seeds = Math.min(share, orders.from + orders.seeds - from)
     const args = ['--seeds', String(seeds), '--from', String(from), '--jobs', '1']
     if (orders.verbose) args.push('--verbose')
-    args.push('--mounts', String(orders.mounts))
-    for (const name of Object.keys(orders.bugs)) args.push('--plant', name)
+    args.push(...argumentsOf(orders))
     const child = fork(fileURLToPath(import.meta.url), args)
     ended.push(
       new Promise((resolve, reject) => {

@@ -100,13 +100,13 @@ export class InodeCache {
     const node = this.#inodes.get(ino)
     if (node?.attr === undefined) return undefined
     node.touched = true
-    return node.removed || this.trusted(node) ? node.attr : undefined
+    return node.gone || this.trusted(node) ? node.attr : undefined
   }
 
   /** Attributes that came with the answer to a question asked at `mark`. */
   noteQuery(attr: Attr, mark: number): void {
     const node = this.#inodes.get(attr.ino)
-    if (node === undefined || node.removed || node.lease === 'none' || node.changed > mark) return
+    if (node === undefined || node.gone || node.lease === 'none' || node.changed > mark) return
     node.attr = attr
   }
 
@@ -126,7 +126,7 @@ export class InodeCache {
   }
 
   #setAttr(node: Inode, attr: Attr): void {
-    if (node.lease === 'none' && !node.removed) return
+    if (node.lease === 'none' && !node.gone) return
     node.attr = node.promised > 0 && node.attr !== undefined ? notBefore(attr, node.attr) : attr
   }
 
@@ -251,7 +251,7 @@ export class InodeCache {
   drop(node: Inode): void {
     this.#dropNames(node)
     this.#dropListing(node)
-    if (!node.removed) node.attr = undefined
+    if (!node.gone) node.attr = undefined
     node.target = undefined
     node.xattrs = undefined
     node.xattrNames = undefined

@@ -60,7 +60,7 @@ export class Inode {
   /** Handles, and of those the ones that write. */
   opens = 0
   writers = 0
-  /** It has no name any more: `attr` is the last word about it, there is nobody to ask. */
+  /** It has no name any more. */
   removed = false
   /** Extended attributes that programs gave it after that. */
   ownXattrs: Map<Name, Uint8Array> | undefined
@@ -100,6 +100,14 @@ export class Inode {
   set attr(attr: Attr | undefined) {
     this.#attr = attr
     if (attr !== undefined) this.#isDirectory = isDirectory(attr.mode)
+  }
+
+  /**
+   * Nobody has it any more: `attr` is the last word about it. An orphan is not gone: other mounts may have it
+   * open, too, so it is asked about and leased like any other inode.
+   */
+  get gone(): boolean {
+    return this.removed && !this.orphaned
   }
 
   /** Number of names held, for the bound on them. */

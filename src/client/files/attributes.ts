@@ -63,7 +63,7 @@ export class Attributes implements AttrPort {
     if (change.size !== undefined && change.size > fileBytesMax)
       throw new FsError('EFBIG', `inode ${ino}: size ${change.size}, at most ${fileBytesMax} is possible`)
     const node = this.#context.cache.make(ino)
-    if (node.removed && !node.orphaned) return this.#setRemoved(node, change)
+    if (node.gone) return this.#setRemoved(node, change)
     return node.turns.run(() => this.#set(node, change))
   }
 

@@ -91,7 +91,7 @@ export class Contents {
    */
   #dropUncovered(node: Inode): void {
     const { cache, kernel } = this.#context
-    if (!cache.trusted(node) && !node.removed) void kernel?.inode(node.ino, true)
+    if (!cache.trusted(node) && !node.gone) void kernel?.inode(node.ino, true)
   }
 
   /** SEEK_DATA and SEEK_HOLE. */
@@ -215,14 +215,14 @@ export class Contents {
 
   #writesThrough(file: OpenFile, how: WriteHow): boolean {
     if (how.sync || file.how.sync || file.directIo) return true
-    return file.node.lease !== 'write' && !file.node.removed
+    return file.node.lease !== 'write' && !file.node.gone
   }
 
   /** Without a lease nothing that is known of the file's extents may be used. */
   #fresh(node: Inode): FileData {
     const { cache, data } = this.#context
     const contents = data.file(node.ino)
-    if (!cache.trusted(node) && !node.removed) contents.forgetExtents()
+    if (!cache.trusted(node) && !node.gone) contents.forgetExtents()
     return contents
   }
 

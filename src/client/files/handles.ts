@@ -83,7 +83,7 @@ export class Handles {
     const node = this.#context.cache.make(ino)
     if (node.removal !== undefined) await this.#removals.settled(node)
     // Looked up before it was removed or replaced: at ESTALE the kernel looks the name up again.
-    if (node.removed && !node.orphaned) throw new FsError('ESTALE', `inode ${ino} is gone`)
+    if (node.gone) throw new FsError('ESTALE', `inode ${ino} is gone`)
     // Counted before anything is awaited, so that a removal sees it and the inode is not swept.
     this.#count(node, how, 1)
     try {

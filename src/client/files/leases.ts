@@ -44,7 +44,7 @@ export class Leases implements LeaseHolder {
   granted(ino: Ino, lease: Lease): void {
     const node = this.#context.cache.get(ino)
     // The master grants nothing while it recalls; a late reply says what was true before.
-    if (node?.recalling === true || node?.removed === true) return
+    if (node?.recalling === true || node?.gone === true) return
     this.#context.cache.granted(ino, lease)
   }
 

@@ -72,14 +72,14 @@ export class Names {
   /** The inode of this number, if it can still be reached. */
   self(ino: Ino): Attr | Promise<Attr> {
     const node = this.#context.cache.get(ino)
-    if (node?.removed === true && !node.orphaned) throw new FsError('ESTALE', `inode ${ino} is gone`)
+    if (node?.gone === true) throw new FsError('ESTALE', `inode ${ino} is gone`)
     return this.#attributes.get(ino)
   }
 
   readlink(ino: Ino): Name | Promise<Name> {
     const { cache } = this.#context
     const node = cache.make(ino)
-    const target = cache.trusted(node) || node.removed ? node.target : undefined
+    const target = cache.trusted(node) || node.gone ? node.target : undefined
     return chain(target ?? this.#askTarget(node), found => {
       if (node.attr !== undefined) this.#atimes.touch(node, this.#attributes.shown(node.attr))
       return found

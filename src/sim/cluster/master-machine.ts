@@ -1,6 +1,7 @@
 import { must } from '../../core/assert.ts'
 import { blockIdOf } from '../../core/checksum.ts'
 import type { EngineInput, EngineOutput } from '../../master/engine/io.ts'
+import type { EngineSettings } from '../../master/engine/settings.ts'
 import { engineHandler } from '../../master/rpc/open-engine.ts'
 import { MasterServer } from '../../master/rpc/server.ts'
 import { Store } from '../../master/store/store.ts'
@@ -9,7 +10,7 @@ import type { Prng } from '../world/prng.ts'
 import { SimDatabase } from '../world/sim-database.ts'
 import { SimLane } from '../world/sim-lane.ts'
 import type { World } from '../world/world.ts'
-import { simBlockBytes, simRowsPerCommand, simSettings } from './options.ts'
+import { simBlockBytes, simRowsPerCommand } from './options.ts'
 
 export const masterAddress = 'master:9000'
 
@@ -18,6 +19,7 @@ export interface MasterOptions {
   readonly minCopies: number
   /** Planted bug. */
   readonly forgetful: boolean
+  readonly settings: Partial<EngineSettings>
 }
 
 interface Running {
@@ -37,6 +39,9 @@ export class MasterMachine {
   #running: Running | undefined
   /** Asked after each commit, before anybody hears of it: whether the machine stops there. */
   crashesNow: () => boolean = () => false
+  /** Told of each session that has ended, when nothing of it is executed any more. */
+  onSessionEnded: ((session: bigint) => void) | undefined
+  #sessions: readonly bigint[] = []
   /** Virtual milliseconds of work and sync of a batch. */
   slowness = 1
 
@@ -55,13 +60,18 @@ export class MasterMachine {
     const world = this.#world
     const env = world.start(this.name, this.#skewNs)
     const store = this.#open()
-    const handler = engineHandler(store, 'sim', world.checksums, simSettings)
+    const handler = engineHandler(store, 'sim', world.checksums, this.#options.settings)
+    const sessions =
+      this.onSessionEnded === undefined
+        ? undefined
+        : store.db.prepare<[], bigint>('SELECT id FROM sessions').pluck().safeIntegers()
     const lane = new SimLane<readonly EngineInput[], readonly EngineOutput[]>(
       env,
       () => this.#delay(),
       batch => {
         const outputs = handler.run(batch)
         if (this.#options.forgetful) store.db.exec('DELETE FROM replies')
+        if (sessions !== undefined) this.#noteSessions(sessions.all())
         if (env.alive && this.crashesNow()) this.crash(false)
         return outputs
       },
@@ -95,6 +105,15 @@ export class MasterMachine {
   /** Looks into the database of the running master: what was committed. Changes nothing. */
   inspect<T>(look: (store: Store) => T): T {
     return look(must(this.#running, 'running master').store)
+  }
+
+  #noteSessions(living: readonly bigint[]): void {
+    for (const session of this.#sessions) if (!living.includes(session)) this.onSessionEnded?.(session)
+    this.#sessions = living
+  }
+
+  get env(): HostEnv | undefined {
+    return this.#running?.env
   }
 
   #open(): Store {

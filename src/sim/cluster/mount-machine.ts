@@ -4,7 +4,7 @@ import type { SessionKey } from '../../client/session/hello.ts'
 import { Session } from '../../client/session/session.ts'
 import { FsError } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
-import type { FileSystem, Notifier } from '../../fuse/filesystem.ts'
+import type { FileSystem } from '../../fuse/filesystem.ts'
 import { MountedFileSystem } from '../../mount/mounted-file-system.ts'
 import { FileIo } from '../kernel/file-io.ts'
 import { Kernel } from '../kernel/kernel.ts'
@@ -15,6 +15,7 @@ import type { Prng } from '../world/prng.ts'
 import type { World } from '../world/world.ts'
 import { masterAddress } from './master-machine.ts'
 import { type PlantedBugs, simDataPath } from './options.ts'
+import { plantInData, plantInFileSystem, plantInNotifier, plantInSession } from './plant.ts'
 
 /** A mount that works: what programs call. */
 export interface Mounted {
@@ -51,6 +52,11 @@ export class MountMachine {
 
   get up(): boolean {
     return this.#env !== undefined
+  }
+
+  /** Undefined while it is down. */
+  get env(): HostEnv | undefined {
+    return this.#env
   }
 
   /** Undefined while it is down or not mounted yet. */
@@ -114,16 +120,15 @@ export class MountMachine {
         this.#last = key
       },
     })
-    if (this.#bugs.latePromises === true)
-      session.post = async (op, expect) => {
-        await env.delay(500)
-        return session.call(op, expect)
-      }
+    plantInSession(this.#bugs, session, ms => env.delay(ms))
     const files = await Files.open(
       env,
       session,
       (master, attrs) =>
-        new ClientDataPath(env, network, master, attrs, world.checksums, { ...simDataPath, place }),
+        plantInData(
+          this.#bugs,
+          new ClientDataPath(env, network, master, attrs, world.checksums, { ...simDataPath, place }),
+        ),
       { readOnly: false, atime: 'relatime', cache: { inodes: 12, names: 40 } },
     )
     if (dead !== undefined) {
@@ -133,20 +138,12 @@ export class MountMachine {
     const kernel = new Kernel(env, world.fork(), error => world.bug(error))
     const names = new Names(kernel)
     const io = new FileIo(kernel, names)
-    const notifier = this.#bugs.deafKernel === true ? deaf : new KernelNotifier(kernel, io, this.#knowsEpochs)
-    const fs = this.#planted(new MountedFileSystem(env, files, notifier, this.#knowsEpochs, () => []))
+    const notifier = plantInNotifier(this.#bugs, new KernelNotifier(kernel, io, this.#knowsEpochs), kernel)
+    const fs = plantInFileSystem(
+      this.#bugs,
+      new MountedFileSystem(env, files, notifier, this.#knowsEpochs, () => []),
+    )
     await kernel.attach(fs)
     return { env, kernel, names, io, fs, session, files }
   }
-
-  #planted(fs: MountedFileSystem): FileSystem {
-    if (this.#bugs.hastyFsync === true) fs.fsync = async () => undefined
-    return fs
-  }
-}
-
-const deaf: Notifier = {
-  invalidateInode: async () => undefined,
-  invalidateEntry: async () => undefined,
-  invalidateAllNames: async () => true,
 }

@@ -44,6 +44,11 @@ export class NodeMachine {
     return this.#running !== undefined
   }
 
+  /** Undefined while it is down. */
+  get env(): HostEnv | undefined {
+    return this.#running?.env
+  }
+
   start(): void {
     const env = this.#world.start(this.name, this.#skewNs)
     const isNew = this.#database.isNew

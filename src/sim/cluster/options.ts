@@ -19,6 +19,13 @@ export const simSettings: Partial<EngineSettings> = {
   rowsPerTick: 50,
 }
 
+/** Where the death of sessions is the matter: it comes soon. */
+export const sharedSettings: Partial<EngineSettings> = {
+  ...simSettings,
+  leaseMs: 4 * second,
+  heartbeatMs: 0.8 * second,
+}
+
 /** Rows that one command may touch: so few that large ones are done in steps. */
 export const simRowsPerCommand = 16
 
@@ -44,6 +51,22 @@ export const plantedBugs = [
   'deafKernel',
   /** What was promised is sent late, after what rests on it. */
   'latePromises',
+  /** A recall is answered before what is dirty is stored and the kernel has forgotten. */
+  'hastyRecall',
+  /** On a recall the kernel keeps its names. */
+  'keptNames',
+  /** On a recall the kernel forgets names, but not that there are none. */
+  'keptAbsences',
+  /** On a recall the kernel keeps its pages. */
+  'keptPages',
+  /** What is cached is believed without any word from the master. */
+  'endlessLease',
+  /** What was written under a session that died is stored under the next. */
+  'lateWrites',
+  /** Appends go where the kernel thinks that the file ends. */
+  'cachedAppend',
+  /** Locks are granted without the master. */
+  'localLocks',
 ] as const
 
 export type PlantedBugs = { readonly [Name in (typeof plantedBugs)[number]]?: boolean }

@@ -3,7 +3,7 @@ import { FsError } from '../../core/errors.ts'
 import type { Opened, OpenFlags } from '../../fuse/filesystem.ts'
 import type { Kernel } from './kernel.ts'
 import { type KernelInode, type Page, pageBytes } from './kernel-inode.ts'
-import type { Names } from './names.ts'
+import type { Names, Place } from './names.ts'
 
 export interface OpenHow {
   readonly read?: boolean
@@ -21,7 +21,13 @@ export interface OpenedFile {
   readonly opened: Opened
   readonly how: OpenHow
   readonly pid: number
+  /** What the name led to first, or what was made, was gone when it was to be opened. */
+  readonly again?: boolean
+  /** It had a flock at some time: the kernel says so when the last descriptor is closed. */
+  locked?: boolean
 }
+
+const lockEndMax = (1n << 63n) - 1n
 
 /** A READ covers at most so many pages; all of them are locked meanwhile. */
 const readPages = 32
@@ -37,22 +43,35 @@ export class FileIo {
   }
 
   async open(path: string, how: OpenHow, pid: number): Promise<OpenedFile> {
-    if (how.create === true) {
-      const created = await this.#create(path, how, pid)
-      if (created !== undefined) return created
-    }
-    const inode = await this.#names.walk(path, pid)
-    if (isDirectory(inode.attr.mode)) throw new FsError('EISDIR', path)
-    inode.opens += 1
+    return this.openAt(await this.#names.place(path, pid), how, pid)
+  }
+
+  async openAt(place: Place, how: OpenHow, pid: number): Promise<OpenedFile> {
     try {
+      return await this.#openAt(place, how, pid)
+    } catch (error) {
+      if (!(error instanceof FsError) || error.code !== 'ESTALE') throw error
+      // As Linux does once: whatever is known of the name is not believed.
+      this.#kernel.doubt(place.parent, place.name)
+      return { ...(await this.#openAt(place, how, pid)), again: true }
+    }
+  }
+
+  async #openAt(place: Place, how: OpenHow, pid: number): Promise<OpenedFile> {
+    const { name } = place
+    const found = how.create === true ? await this.#create(place, how, pid) : undefined
+    if (found !== undefined && 'opened' in found) return found
+    const inode = found ?? (await this.#names.holdAt(place, pid))
+    if (inode === undefined) throw new FsError('ENOENT', name)
+    try {
+      if (isDirectory(inode.attr.mode)) throw new FsError('EISDIR', name)
       const ask = () =>
-        this.#kernel.request(`open ${path}`, fs => fs.open(inode.ino, flagsOf(how), this.#kernel.caller(pid)))
-      const opened = how.truncate === true ? await this.#truncating(inode, `open ${path}`, ask) : await ask()
+        this.#kernel.request(`open ${name}`, fs => fs.open(inode.ino, flagsOf(how), this.#kernel.caller(pid)))
+      const opened = how.truncate === true ? await this.#truncating(inode, `open ${name}`, ask) : await ask()
       await this.#begin(inode, opened)
       return { inode, opened, how, pid }
     } catch (error) {
-      inode.opens -= 1
-      this.#kernel.release(inode)
+      this.#names.letGo(inode)
       throw error
     }
   }
@@ -71,7 +90,9 @@ export class FileIo {
     }
     // Nobody waits for RELEASE.
     void this.#kernel
-      .request(`release ${inode.ino}`, fs => fs.release(inode.ino, opened.handle, undefined))
+      .request(`release ${inode.ino}`, fs =>
+        fs.release(inode.ino, opened.handle, file.locked === true ? opened.handle : undefined),
+      )
       .finally(() => {
         inode.opens -= 1
         this.#kernel.release(inode)
@@ -228,6 +249,16 @@ export class FileIo {
     return this.#kernel.freshAttr(file.inode, file.pid)
   }
 
+  /** flock(2). EAGAIN if it is taken and `wait` is false. */
+  async flock(file: OpenedFile, kind: 'read' | 'write' | 'unlock', wait: boolean): Promise<void> {
+    const { inode, opened, pid } = file
+    file.locked ||= kind !== 'unlock'
+    const range = { kind, start: 0n, end: lockEndMax, pid }
+    await this.#kernel.request(`flock ${inode.ino} ${kind}`, fs =>
+      fs.setlk(inode.ino, opened.handle, opened.handle, range, true, wait, this.#kernel.caller(pid)),
+    )
+  }
+
   /** Drops the pages of a range, each after its lock was had and what is dirty written. */
   async dropPages(inode: KernelInode, from: number, to: number): Promise<void> {
     const first = Math.floor(from / pageBytes)
@@ -244,18 +275,19 @@ export class FileIo {
 
   readonly #mapped = new Map<KernelInode, OpenedFile>()
 
-  async #create(path: string, how: OpenHow, pid: number): Promise<OpenedFile | undefined> {
+  /** The new file, or what is there, which is kept until it is let go. */
+  async #create({ parent, name }: Place, how: OpenHow, pid: number): Promise<OpenedFile | KernelInode> {
     const kernel = this.#kernel
-    const { parent, name } = await this.#names.place(path, pid)
-    return parent.lock.run('exclusive', `create ${path}`, async () => {
+    return parent.lock.run('exclusive', `create ${name}`, async () => {
       const found = await this.#names.lookupLocked(parent, name, pid)
       if (found !== undefined) {
-        if (how.exclusive === true) throw new FsError('EEXIST', path)
-        return undefined
+        if (how.exclusive === true) throw new FsError('EEXIST', name)
+        found.opens += 1
+        return found
       }
       const { version, epoch } = kernel
       const made = { mode: 0o100644, umask: 0o022, rdev: 0 }
-      const { entry, opened } = await kernel.request(`create ${path}`, fs =>
+      const { entry, opened } = await kernel.request(`create ${name}`, fs =>
         fs.create(parent.ino, name, made, flagsOf(how), how.exclusive === true, kernel.caller(pid)),
       )
       const inode = kernel.instantiate(entry, version)

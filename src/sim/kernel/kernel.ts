@@ -194,6 +194,12 @@ export class Kernel {
     return dentry.epoch === this.#epoch && this.now < dentry.until
   }
 
+  /** What is known of the name is asked for again. */
+  doubt(parent: KernelInode, name: Name): void {
+    const dentry = this.dentry(parent, name)
+    if (dentry !== undefined) dentry.until = 0
+  }
+
   /** `epoch`: the one in which it was asked for. */
   setDentry(
     parent: KernelInode,
@@ -233,6 +239,12 @@ export class Kernel {
 
   nextEpoch(): void {
     this.#epoch += 1
+  }
+
+  /** Planted bug: what was said not to be there is believed on. */
+  renewAbsences(): void {
+    for (const names of this.#dentries.values())
+      for (const dentry of names.values()) if (dentry.inode === undefined) dentry.epoch = this.#epoch
   }
 
   /** Memory is short: forgets some of everything that is not in use. */

@@ -1,5 +1,6 @@
 import { type Attr, isDirectory } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
+import type { Ino } from '../../core/ids.ts'
 import type { Name } from '../../core/name.ts'
 import type { Dirent } from '../../core/attr.ts'
 import type { Answer, Entry, FileSystem } from '../../fuse/filesystem.ts'
@@ -7,12 +8,17 @@ import type { Kernel } from './kernel.ts'
 import type { KernelInode } from './kernel-inode.ts'
 
 /** Where a path leads: its parent directory and last name. */
-interface Place {
+export interface Place {
   readonly parent: KernelInode
   readonly name: Name
 }
 
-/** System calls on names. Paths are absolute, of plain names. */
+export type RenameMode = 'replace' | 'noreplace' | 'exchange'
+
+/**
+ * System calls on names. Paths are absolute, of plain names. Those that end in `At` begin at a directory that
+ * is open, as openat(2) does.
+ */
 export class Names {
   readonly #kernel: Kernel
 
@@ -40,16 +46,35 @@ export class Names {
     return { parent, name }
   }
 
+  /** O_PATH: what the name leads to, or undefined. It is kept until `letGo`. */
+  async holdAt({ parent, name }: Place, pid: number): Promise<KernelInode | undefined> {
+    const inode = await this.#lookup(parent, name, pid)
+    if (inode !== undefined) inode.opens += 1
+    return inode
+  }
+
+  letGo(inode: KernelInode): void {
+    inode.opens -= 1
+    this.#kernel.release(inode)
+  }
+
   async stat(path: string, pid: number): Promise<Attr> {
     return this.#kernel.freshAttr(await this.walk(path, pid), pid)
   }
 
   async mkdir(path: string, pid: number): Promise<void> {
-    const { parent, name } = await this.place(path, pid)
-    await this.#inParent(parent, `mkdir ${path}`, async () => {
-      if ((await this.lookupLocked(parent, name, pid)) !== undefined) throw new FsError('EEXIST', path)
+    await this.mkdirAt(await this.place(path, pid), pid)
+  }
+
+  /** The inode's number, which programs are not told. */
+  async mkdirAt({ parent, name }: Place, pid: number): Promise<Ino> {
+    return this.#inParent(parent, `mkdir ${name}`, async () => {
+      if ((await this.lookupLocked(parent, name, pid)) !== undefined) throw new FsError('EEXIST', name)
       const how = { mode: 0o040755, umask: 0o022, rdev: 0 }
-      await this.#made(parent, name, path, fs => fs.mkdir(parent.ino, name, how, this.#kernel.caller(pid)))
+      const made = await this.#made(parent, name, name, fs =>
+        fs.mkdir(parent.ino, name, how, this.#kernel.caller(pid)),
+      )
+      return made.ino
     })
   }
 
@@ -73,37 +98,30 @@ export class Names {
     if (isDirectory(source.attr.mode)) throw new FsError('EPERM', from)
     source.opens += 1
     try {
-      const { parent, name } = await this.place(to, pid)
-      await this.#inParent(parent, `link ${to}`, async () => {
-        if ((await this.lookupLocked(parent, name, pid)) !== undefined) throw new FsError('EEXIST', to)
-        await source.lock.run('exclusive', `link ${to}`, () =>
-          this.#made(parent, name, to, fs => fs.link(source.ino, parent.ino, name, this.#kernel.caller(pid))),
-        )
-      })
+      await this.linkAt(source, await this.place(to, pid), pid)
     } finally {
-      source.opens -= 1
-      this.#kernel.release(source)
+      this.letGo(source)
     }
   }
 
-  unlink(path: string, pid: number): Promise<void> {
-    return this.#remove(path, false, pid)
+  async linkAt(source: KernelInode, { parent, name }: Place, pid: number): Promise<void> {
+    await this.#inParent(parent, `link ${name}`, async () => {
+      if ((await this.lookupLocked(parent, name, pid)) !== undefined) throw new FsError('EEXIST', name)
+      await source.lock.run('exclusive', `link ${name}`, () =>
+        this.#made(parent, name, name, fs => fs.link(source.ino, parent.ino, name, this.#kernel.caller(pid))),
+      )
+    })
   }
 
-  rmdir(path: string, pid: number): Promise<void> {
-    return this.#remove(path, true, pid)
+  async unlink(path: string, pid: number): Promise<void> {
+    await this.removeAt(await this.place(path, pid), false, pid)
   }
 
-  async rename(
-    from: string,
-    to: string,
-    mode: 'replace' | 'noreplace' | 'exchange',
-    pid: number,
-  ): Promise<void> {
-    const old = await this.place(from, pid)
-    const target = await this.place(to, pid)
-    const who = `rename ${from} ${to}`
-    const locks = [...new Set([old.parent, target.parent])].sort((a, b) => (a.ino < b.ino ? -1 : 1))
+  async rmdir(path: string, pid: number): Promise<void> {
+    await this.removeAt(await this.place(path, pid), true, pid)
+  }
+
+  async rename(from: string, to: string, mode: RenameMode, pid: number): Promise<void> {
     const below = (path: string, of: string) => path !== of && `${path}/`.startsWith(`${of}/`)
     const trap = below(to, from)
       ? 'EINVAL'
@@ -112,6 +130,19 @@ export class Names {
           ? 'EINVAL'
           : 'ENOTEMPTY'
         : undefined
+    await this.renameAt(await this.place(from, pid), await this.place(to, pid), mode, pid, trap)
+  }
+
+  /** `trap`: one place lies below the other, as the kernel sees it; else the master does. */
+  async renameAt(
+    old: Place,
+    target: Place,
+    mode: RenameMode,
+    pid: number,
+    trap?: 'EINVAL' | 'ENOTEMPTY',
+  ): Promise<void> {
+    const who = `rename ${old.name} ${target.name}`
+    const locks = [...new Set([old.parent, target.parent])].sort((a, b) => (a.ino < b.ino ? -1 : 1))
     const work = () => this.#renameLocked(old, target, mode, who, pid, trap)
     const [first, second] = locks
     if (first === undefined) return
@@ -124,11 +155,16 @@ export class Names {
 
   /** All names of a directory but . and .., as one pass of getdents gives them. */
   async readdir(path: string, pid: number): Promise<Dirent[]> {
+    return this.readdirAt(await this.walk(path, pid), pid)
+  }
+
+  async readdirAt(inode: KernelInode, pid: number): Promise<Dirent[]> {
     const kernel = this.#kernel
-    const inode = await this.walk(path, pid)
     inode.opens += 1
     try {
-      const opened = await kernel.request(`opendir ${path}`, fs => fs.opendir(inode.ino, kernel.caller(pid)))
+      const opened = await kernel.request(`opendir ${inode.ino}`, fs =>
+        fs.opendir(inode.ino, kernel.caller(pid)),
+      )
       const found: Dirent[] = []
       const room = 1 + kernel.prng.below(8)
       const plus = kernel.prng.chance(0.5)
@@ -139,7 +175,7 @@ export class Names {
         cookie = last.cookie
         found.push(...batch)
       }
-      await kernel.request(`releasedir ${path}`, fs => fs.releasedir(inode.ino, opened.handle))
+      await kernel.request(`releasedir ${inode.ino}`, fs => fs.releasedir(inode.ino, opened.handle))
       return found.filter(({ name }) => name !== '.' && name !== '..')
     } finally {
       inode.opens -= 1
@@ -252,16 +288,15 @@ export class Names {
     return inode
   }
 
-  async #remove(path: string, directory: boolean, pid: number): Promise<void> {
+  async removeAt({ parent, name }: Place, directory: boolean, pid: number): Promise<void> {
     const kernel = this.#kernel
-    const { parent, name } = await this.place(path, pid)
-    const who = `${directory ? 'rmdir' : 'unlink'} ${path}`
+    const who = `${directory ? 'rmdir' : 'unlink'} ${name}`
     let victim: KernelInode | undefined
     await this.#inParent(parent, who, async () => {
       const inode = await this.lookupLocked(parent, name, pid)
-      if (inode === undefined) throw new FsError('ENOENT', path)
+      if (inode === undefined) throw new FsError('ENOENT', name)
       if (isDirectory(inode.attr.mode) !== directory)
-        throw new FsError(directory ? 'ENOTDIR' : 'EISDIR', path)
+        throw new FsError(directory ? 'ENOTDIR' : 'EISDIR', name)
       victim = inode
       await inode.lock.run('exclusive', who, async () => {
         try {
@@ -287,7 +322,7 @@ export class Names {
   async #renameLocked(
     old: Place,
     target: Place,
-    mode: 'replace' | 'noreplace' | 'exchange',
+    mode: RenameMode,
     who: string,
     pid: number,
     trap: 'EINVAL' | 'ENOTEMPTY' | undefined,
@@ -338,7 +373,7 @@ export class Names {
     }
   }
 
-  #inParent(parent: KernelInode, who: string, work: () => Promise<void>): Promise<void> {
+  #inParent<T>(parent: KernelInode, who: string, work: () => Promise<T>): Promise<T> {
     return parent.lock.run('exclusive', who, work)
   }
 }

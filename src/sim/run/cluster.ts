@@ -1,6 +1,7 @@
 import { MiB } from '../../core/units.ts'
 import { MasterMachine } from '../cluster/master-machine.ts'
 import { MountMachine } from '../cluster/mount-machine.ts'
+import { sharedSettings, simSettings } from '../cluster/options.ts'
 import { NodeMachine } from '../cluster/node-machine.ts'
 import type { World } from '../world/world.ts'
 import type { Plan } from './plan.ts'
@@ -15,7 +16,12 @@ export class Cluster {
 
   constructor(world: World, plan: Plan) {
     const { copies, minCopies, bugs } = plan
-    this.master = new MasterMachine(world, { copies, minCopies, forgetful: bugs.forgetfulMaster === true })
+    this.master = new MasterMachine(world, {
+      copies,
+      minCopies,
+      forgetful: bugs.forgetfulMaster === true,
+      settings: plan.shared ? sharedSettings : simSettings,
+    })
     this.nodes = Array.from(
       { length: plan.nodes },
       (_, index) => new NodeMachine(world, `node${index + 1}`, nodeCapacityBytes),

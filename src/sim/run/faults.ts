@@ -1,5 +1,6 @@
 import { KiB, second } from '../../core/units.ts'
 import type { NodeMachine } from '../cluster/node-machine.ts'
+import type { HostEnv } from '../world/host.ts'
 import type { Prng } from '../world/prng.ts'
 import { cutBetween } from '../world/sim-network.ts'
 import type { World } from '../world/world.ts'
@@ -44,6 +45,7 @@ export class Faults {
     const { network } = this.#world
     this.#on = false
     network.heal()
+    for (const { name, env } of this.#machines) if (env !== undefined) this.#goOn(name, env)
     Object.assign(network.weather, { cut: 0, slow: 0, maxDelay: 2 })
     const { master, nodes, mounts } = this.#cluster
     master.slowness = 1
@@ -73,22 +75,38 @@ export class Faults {
   #strike(): void {
     const prng = this.#prng
     const { nodes, mounts } = this.#cluster
-    const fault = prng.pick([
-      () => this.#master(),
-      () => this.#master(),
-      () => this.#node(prng.below(nodes.length)),
-      () => this.#node(prng.below(nodes.length)),
-      () => this.#node(prng.below(nodes.length)),
-      () => this.#allNodes(),
-      () => this.#mount(prng.below(mounts.length)),
-      () => this.#partition(),
-      () => this.#partition(),
-      () => this.#isolate(),
-      () => this.#storm(),
-      () => this.#fill(prng.below(nodes.length)),
-      () => this.#slowMaster(),
-      () => this.#powerCut(),
-    ])
+    const pick = <T>(items: readonly T[]) => prng.pick(items)
+    const fault = this.#plan.shared
+      ? pick([
+          () => this.#master(),
+          () => this.#node(prng.below(nodes.length)),
+          () => this.#mount(prng.below(mounts.length)),
+          () => this.#mount(prng.below(mounts.length)),
+          () => this.#pause(prng.pick(this.#machines)),
+          () => this.#pause(prng.pick(mounts)),
+          () => this.#pause(prng.pick(mounts)),
+          () => this.#partition(),
+          () => this.#isolate(prng.pick(mounts).name),
+          () => this.#isolate(prng.pick(mounts).name),
+          () => this.#storm(),
+          () => this.#slowMaster(),
+        ])
+      : pick([
+          () => this.#master(),
+          () => this.#master(),
+          () => this.#node(prng.below(nodes.length)),
+          () => this.#node(prng.below(nodes.length)),
+          () => this.#node(prng.below(nodes.length)),
+          () => this.#allNodes(),
+          () => this.#mount(prng.below(mounts.length)),
+          () => this.#partition(),
+          () => this.#partition(),
+          () => this.#isolate(prng.pick(this.#cluster.machineNames)),
+          () => this.#storm(),
+          () => this.#fill(prng.below(nodes.length)),
+          () => this.#slowMaster(),
+          () => this.#powerCut(),
+        ])
     fault()
   }
 
@@ -165,16 +183,35 @@ export class Faults {
   }
 
   /** One machine is cut off from all others. */
-  #isolate(): void {
+  #isolate(alone: string): void {
     const prng = this.#prng
     const names = this.#cluster.machineNames
-    const alone = prng.pick(names)
     const others = names.filter(name => name !== alone)
     this.#say(`cut off ${alone}`)
     for (const other of others) cutBetween(this.#world.network, alone, other, 'both')
     this.#later(50, prng.chance(0.4) ? 30 * second : 4 * second, () => {
       for (const other of others) this.#heal(alone, other)
     })
+  }
+
+  get #machines() {
+    const { master, nodes, mounts } = this.#cluster
+    return [master, ...nodes, ...mounts]
+  }
+
+  /** A machine stops and goes on, perhaps after all that it held was given to others. */
+  #pause(machine: { readonly name: string; readonly env: HostEnv | undefined }): void {
+    const { env } = machine
+    if (env === undefined || env.stopped) return
+    this.#say(`stop ${machine.name}`)
+    env.stop()
+    this.#later(20, this.#prng.chance(0.5) ? 12 * second : 3 * second, () => this.#goOn(machine.name, env))
+  }
+
+  #goOn(name: string, env: HostEnv): void {
+    if (!env.stopped) return
+    this.#say(`${name} goes on`)
+    env.goOn()
   }
 
   #heal(a: string, b: string): void {

@@ -17,14 +17,40 @@ export interface Plan {
   /** Milliseconds between two faults, at most. */
   readonly faultEveryMs: number
   readonly bugs: PlantedBugs
+  /** Programs work on the same few files, and every history is checked; else each in a directory of its own. */
+  readonly shared: boolean
 }
 
 export interface PlanOptions {
   readonly bugs?: PlantedBugs
   readonly mounts?: number
+  readonly shared?: boolean
 }
 
-export function planOf(seed: number, { bugs = {}, mounts = 1 }: PlanOptions = {}): Plan {
+export function planOf(seed: number, options: PlanOptions = {}): Plan {
+  return options.shared === true ? sharedPlan(seed, options) : ownPlan(seed, options)
+}
+
+function sharedPlan(seed: number, { bugs = {}, mounts }: PlanOptions): Plan {
+  const prng = new Prng(seed ^ 0x5eed)
+  const picked = prng.pick([2, 2, 2, 3, 4])
+  const quiet = prng.chance(0.15)
+  return {
+    seed,
+    nodes: 2,
+    copies: 2,
+    minCopies: 1,
+    mounts: mounts ?? picked,
+    programs: prng.pick([1, 2, 2, 3]),
+    calmMs: prng.between(0.5, 1.5) * second,
+    faultMs: quiet ? 0 : prng.between(8, 16) * second,
+    faultEveryMs: prng.pick([1500, 3000, 6000]),
+    bugs,
+    shared: true,
+  }
+}
+
+function ownPlan(seed: number, { bugs = {}, mounts = 1 }: PlanOptions): Plan {
   const prng = new Prng(seed ^ 0x5eed)
   const nodes = prng.pick([3, 3, 3, 4, 5])
   const copies = prng.pick([2, 3, 3])
@@ -40,5 +66,6 @@ export function planOf(seed: number, { bugs = {}, mounts = 1 }: PlanOptions = {}
     faultMs: quiet ? 0 : prng.between(15, 60) * second,
     faultEveryMs: prng.pick([1000, 4000, 8000, 15_000]),
     bugs,
+    shared: false,
   }
 }

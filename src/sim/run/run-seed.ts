@@ -1,5 +1,6 @@
 import type { Checksums } from '../../core/checksum.ts'
 import { type Outcome, Run } from './run.ts'
+import { SharedRun } from './shared-run.ts'
 import { type PlanOptions, planOf } from './plan.ts'
 
 export interface SeedOptions extends PlanOptions {
@@ -12,7 +13,8 @@ export async function runSeed(
   checksums: Checksums,
   options: SeedOptions = {},
 ): Promise<Outcome> {
-  const run = new Run(planOf(seed, options), checksums, options.trace)
+  const plan = planOf(seed, options)
+  const run = new (plan.shared ? SharedRun : Run)(plan, checksums, options.trace)
   const onRejection = (error: unknown) => run.bug(error)
   process.on('unhandledRejection', onRejection)
   try {

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
 import type { Checksums } from '../../core/checksum.ts'
-import { messageOf } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
 import { MountMachine, type Mounted } from '../cluster/mount-machine.ts'
 import { Tree } from '../model/tree.ts'
@@ -12,6 +11,7 @@ import type { Rules } from '../workload/program-state.ts'
 import type { Prng } from '../world/prng.ts'
 import { type Failure, World } from '../world/world.ts'
 import { Cluster } from './cluster.ts'
+import { Course, endMs } from './course.ts'
 import { Faults } from './faults.ts'
 import { checkCopies, checkMetadata, unfinished } from './final-checks.ts'
 import type { Plan } from './plan.ts'
@@ -24,10 +24,11 @@ export interface Outcome {
   readonly calls: number
   /** Of everything that was said: the same for the same seed. */
   readonly hash: string
+  /** Histories of which too many orders are possible to find out whether one is right. */
+  readonly undecided: number
 }
 
-/** After the last fault: calls under way end, copies are restored, garbage is gone within this. */
-const endMs = 120 * second
+/** After the last fault copies are restored and garbage is gone within this. */
 const convergeMs = 400 * second
 /** Within this after the last fault everything dirty is stored. */
 const quietMs = 20 * second
@@ -38,6 +39,7 @@ const afterglowMs = 40 * second
 export class Run {
   readonly #plan: Plan
   readonly #world: World
+  readonly #course: Course
   readonly #cluster: Cluster
   readonly #faults: Faults
   readonly #prng: Prng
@@ -55,6 +57,7 @@ export class Run {
       this.#hash.update(line)
       trace?.(line)
     })
+    this.#course = new Course(this.#world)
     this.#cluster = new Cluster(this.#world, plan)
     this.#prng = this.#world.fork()
     this.#faults = new Faults(this.#world, this.#cluster, plan, {
@@ -93,6 +96,7 @@ export class Run {
       events: this.#world.timeline.eventsRun,
       calls: this.#memories.reduce((sum, { done }) => sum + done, 0),
       hash: this.#hash.digest('hex'),
+      undecided: 0,
     }
   }
 
@@ -105,23 +109,23 @@ export class Run {
     const { calmMs, faultMs } = this.#plan
     this.#cluster.start()
     const { master, nodes } = this.#cluster
-    if (!(await this.#until(endMs, () => master.nodes === nodes.length))) {
+    if (!(await this.#course.until(endMs, () => master.nodes === nodes.length))) {
       this.#world.fail('nodes attach', `${master.nodes} of ${nodes.length}`)
       return
     }
     for (const index of this.#cluster.mounts.keys()) this.#startMount(index)
-    if (!(await this.#for(calmMs))) return
+    if (!(await this.#course.for(calmMs))) return
     if (faultMs > 0) {
       this.#disturbed = true
       this.#faults.begin()
-      if (!(await this.#for(faultMs))) return
+      if (!(await this.#course.for(faultMs))) return
       this.#faults.end()
       this.#world.say('*', 'all is repaired')
-      if (!(await this.#for(this.#prng.between(0, 10) * second))) return
+      if (!(await this.#course.for(this.#prng.between(0, 10) * second))) return
     }
     if (!(await this.#stopPrograms())) return
     // What the mounts still hold must find its way by itself, once nothing is in the way.
-    if (!(await this.#for(this.#disturbed ? quietMs : this.#prng.between(0, 5) * second))) return
+    if (!(await this.#course.for(this.#disturbed ? quietMs : this.#prng.between(0, 5) * second))) return
     if (!(await this.#unmount())) return
     if (!(await this.#converge())) return
     await this.#check()
@@ -172,23 +176,11 @@ export class Run {
 
   // ---- phases
 
-  /** False when something is wrong. */
-  async #for(ms: number): Promise<boolean> {
-    const { timeline } = this.#world
-    await timeline.run(timeline.now + ms, () => this.#world.failure !== undefined)
-    return this.#world.failure === undefined
-  }
-
-  async #until(ms: number, done: () => boolean): Promise<boolean> {
-    const { timeline } = this.#world
-    const end = await timeline.run(timeline.now + ms, () => this.#world.failure !== undefined || done())
-    return end === 'done' && this.#world.failure === undefined
-  }
-
   async #stopPrograms(): Promise<boolean> {
     this.#stopping = true
     for (const program of this.#programs) program?.stop()
-    if (await this.#until(endMs, () => this.#programs.every(program => program?.ended === true))) return true
+    if (await this.#course.until(endMs, () => this.#programs.every(program => program?.ended === true)))
+      return true
     const doing = this.#programs.map((program, at) => `p${at}: ${program?.doing ?? 'not started'}`)
     const stuck = this.#cluster.mounts.flatMap(({ mounted }) => mounted?.kernel.stuck() ?? ['not mounted'])
     this.#world.fail('every call is answered', [...doing, ...stuck].join('; '))
@@ -208,7 +200,7 @@ export class Run {
           ended = true
         }),
       )
-      if (!(await this.#until(endMs, () => ended))) {
+      if (!(await this.#course.until(endMs, () => ended))) {
         this.#world.fail('an unmount ends', mount.name)
         return false
       }
@@ -218,7 +210,7 @@ export class Run {
   }
 
   async #converge(): Promise<boolean> {
-    await this.#for(afterglowMs)
+    await this.#course.for(afterglowMs)
     const until = this.#world.timeline.now + convergeMs
     for (;;) {
       if (this.#world.failure !== undefined) return false
@@ -228,27 +220,27 @@ export class Run {
         this.#world.fail('copies are restored and garbage goes', left)
         return false
       }
-      await this.#for(5 * second)
+      await this.#course.for(5 * second)
     }
   }
 
   async #check(): Promise<void> {
     for (const problem of this.#cluster.master.inspect(checkMetadata))
       this.#world.fail('fsck is clean', problem)
-    await this.#whole('every copy is there', () => checkCopies(this.#cluster))
+    await this.#course.whole('every copy is there', () => checkCopies(this.#cluster))
     this.#disturbed = false
     const checker = new MountMachine(this.#world, 'checker', {})
     let mounted: Mounted | undefined
     checker.start(ready => {
       mounted = ready
     })
-    if (!(await this.#until(endMs, () => mounted !== undefined)) || mounted === undefined) {
+    if (!(await this.#course.until(endMs, () => mounted !== undefined)) || mounted === undefined) {
       this.#world.fail('a new mount works', 'it does not mount')
       return
     }
     const inspector = new Inspector(mounted, 1)
     const { names } = mounted
-    await this.#whole('the root is right', async () => {
+    await this.#course.whole('the root is right', async () => {
       const found = (await names.readdir('/', 1))
         .map(({ name }) => `/${name}`)
         .sort()
@@ -261,21 +253,8 @@ export class Run {
       return found === expected ? undefined : `the root has ${found}, expected ${expected}`
     })
     for (const memory of this.#memories) {
-      await this.#whole('names are kept', () => inspector.settleNames(memory))
-      if (memory.made) await this.#whole('data is kept', () => inspector.readAll(memory))
+      await this.#course.whole('names are kept', () => inspector.settleNames(memory))
+      if (memory.made) await this.#course.whole('data is kept', () => inspector.readAll(memory))
     }
-  }
-
-  /** Runs a check to its end. */
-  async #whole(invariant: string, check: () => Promise<string | undefined>): Promise<void> {
-    if (this.#world.failure !== undefined) return
-    const result: { ended: boolean; found?: string | undefined } = { ended: false }
-    const end = (found: string | undefined) => Object.assign(result, { ended: true, found })
-    check().then(end, (error: unknown) => end(messageOf(error)))
-    if (!(await this.#until(endMs, () => result.ended))) {
-      this.#world.fail(invariant, 'the check does not end')
-      return
-    }
-    if (result.found !== undefined) this.#world.fail(invariant, result.found)
   }
 }

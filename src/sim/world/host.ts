@@ -25,6 +25,8 @@ export class HostEnv implements Env {
   readonly name: string
   readonly timeline: Timeline
   #alive = true
+  /** What became due while the machine was stopped; undefined while it runs. */
+  #due: (() => void)[] | undefined
 
   constructor(
     name: string,
@@ -59,11 +61,39 @@ export class HostEnv implements Env {
     this.#alive = false
   }
 
+  get stopped(): boolean {
+    return this.#due !== undefined
+  }
+
+  /** The whole machine stops, its kernel and programs too, while its clocks go on: SIGSTOP, or a machine put to sleep. */
+  stop(): void {
+    this.#due ??= []
+  }
+
+  /** It goes on where it was, with all that became due, in order. */
+  goOn(): void {
+    const due = this.#due ?? []
+    this.#due = undefined
+    for (const callback of due) this.schedule(0, callback)
+  }
+
   /** Runs `callback` after `ms` unless this start of the host is over by then. */
   schedule(ms: number, callback: () => void): () => void {
-    return this.timeline.after(ms, () => {
-      if (this.#alive) callback()
-    })
+    let cancelled = false
+    const cancel = this.timeline.after(ms, () => this.#run(callback, () => cancelled))
+    return () => {
+      cancelled = true
+      cancel()
+    }
+  }
+
+  #run(callback: () => void, isCancelled: () => boolean): void {
+    if (!this.#alive) return
+    if (this.#due === undefined) callback()
+    else
+      this.#due.push(() => {
+        if (!isCancelled()) callback()
+      })
   }
 
   /** Waits; never resolves when this start of the host ends first. */

@@ -1,0 +1,94 @@
+import type { ClientDataPath } from '../../client/data-path.ts'
+import type { FileData } from '../../client/ports.ts'
+import type { LeaseHolder } from '../../client/session/lease-holder.ts'
+import type { Session } from '../../client/session/session.ts'
+import type { FileSystem, Notifier } from '../../fuse/filesystem.ts'
+import type { Kernel } from '../kernel/kernel.ts'
+import type { PlantedBugs } from './options.ts'
+
+/** Breaks a mount's session on purpose, before it starts. */
+export function plantInSession(
+  bugs: PlantedBugs,
+  session: Session,
+  delay: (ms: number) => Promise<void>,
+): void {
+  if (bugs.latePromises === true)
+    session.post = async (op, expect) => {
+      await delay(500)
+      return session.call(op, expect)
+    }
+  if (bugs.endlessLease === true) session.leaseLeftMs = () => 60_000
+  const start = session.start.bind(session)
+  session.start = holder => start(plantedHolder(bugs, holder))
+}
+
+function plantedHolder(bugs: PlantedBugs, holder: LeaseHolder): LeaseHolder {
+  return {
+    granted: (ino, lease) => holder.granted(ino, lease),
+    recalled: async (ino, to, removing) => {
+      const lowering = holder.recalled(ino, to, removing)
+      return bugs.hastyRecall === true ? { kept: to, open: false } : lowering
+    },
+    distrust: why => {
+      if (bugs.endlessLease !== true) holder.distrust(why)
+    },
+    sessionDied: () => {
+      dying = bugs.lateWrites === true
+      holder.sessionDied()
+      dying = false
+    },
+    holdings: () => holder.holdings(),
+    get dirtyBytes() {
+      return holder.dirtyBytes
+    },
+  }
+}
+
+/** A session is dying whose data is to be kept, as it must not be. */
+let dying = false
+
+/** What was written under a session that died goes on its way all the same. */
+export function plantInData(bugs: PlantedBugs, data: ClientDataPath): ClientDataPath {
+  if (bugs.lateWrites !== true) return data
+  const known = data.known.bind(data)
+  data.known = ino => {
+    const file = known(ino)
+    return !dying || file === undefined ? file : spared(file)
+  }
+  return data
+}
+
+const spared = (file: FileData): FileData =>
+  Object.create(file, {
+    dirtyBytes: { value: 0 },
+    discardFrom: { value: async () => undefined },
+    forgetExtents: { value: () => undefined },
+  }) as FileData
+
+export function plantInNotifier(bugs: PlantedBugs, notifier: Notifier, kernel: Kernel): Notifier {
+  const nothing = async () => undefined
+  if (bugs.deafKernel === true)
+    return { invalidateInode: nothing, invalidateEntry: nothing, invalidateAllNames: async () => true }
+  return {
+    invalidateInode: async (ino, offset, length) =>
+      notifier.invalidateInode(ino, bugs.keptPages === true ? -1 : offset, length),
+    invalidateEntry: async (parent, name) => notifier.invalidateEntry(parent, name),
+    invalidateAllNames: async () => {
+      if (bugs.keptNames === true) return true
+      const known = await notifier.invalidateAllNames()
+      if (bugs.keptAbsences === true) kernel.renewAbsences()
+      return known
+    },
+  }
+}
+
+export function plantInFileSystem(bugs: PlantedBugs, fs: FileSystem): FileSystem {
+  if (bugs.hastyFsync === true) fs.fsync = async () => undefined
+  if (bugs.localLocks === true) fs.setlk = async () => undefined
+  if (bugs.cachedAppend === true) {
+    const write = fs.write.bind(fs)
+    fs.write = (ino, handle, offset, data, flags, caller) =>
+      write(ino, handle, offset, data, { ...flags, append: false }, caller)
+  }
+  return fs
+}
