@@ -43,9 +43,17 @@ export const dataMessageBytes = 1 * MiB
 /** Upper bound of any message on any socket. */
 export const messageBytesMax = 20 * MiB
 
-/** A session silent for this long has lost its leases and locks. */
+/**
+ * A session silent for this long has lost its leases and locks. A setting of the master. The shorter it is, the
+ * sooner others go on without a mount that is cut off, and the shorter the pause of a network or a machine that
+ * costs a mount what it had not stored; less than five seconds would be too near to the pauses of busy machines.
+ */
 export const leaseMs = 30 * second
+export const leaseMsMin = 5 * second
+export const leaseMsMax = 600 * second
 export const heartbeatMs = 5 * second
+/** Heartbeats of which one must come through in a lease time. */
+export const heartbeatsPerLease = 5
 /** Data is written back at this age, as the durability promise says. */
 export const writeBackAgeMs = 5 * second
 

@@ -1,5 +1,6 @@
 /** Core types ↔ generated types, for what several parts of the protocol share. */
 import type { Attr, LockRange, TimeChange } from '../core/attr.ts'
+import type { LockChange } from '../core/lock-ranges.ts'
 import { FsError } from '../core/errors.ts'
 import type * as common from './gen/cairn/v1/common.ts'
 import { LeaseKind, type Lock, LockKind, type SetTime } from './gen/cairn/v1/session.ts'
@@ -67,8 +68,7 @@ export function leaseFromWire(kind: LeaseKind, field = 'kind'): Lease {
   return leases[enumValue(kind, LeaseKind, field)]
 }
 
-/** A lock to take, or with kind 'unlock' a range to give up. */
-export type LockChange = Omit<LockRange, 'kind'> & { readonly kind: LockRange['kind'] | 'unlock' }
+export type { LockChange }
 
 /** Whose lock it is. `owner` is any 64-bit number of the kernel's choosing, unique within a mount. */
 export interface LockHolder {

@@ -1,11 +1,15 @@
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import {
   blockBytesDefault,
   blockBytesMax,
   blockBytesMin,
   copiesDefault,
   copiesMax,
+  leaseMs,
+  leaseMsMax,
+  leaseMsMin,
 } from '../../core/limits.ts'
+import { second } from '../../core/units.ts'
 import type { LogLevel } from '../../service/log.ts'
 import { byteCount } from '../output.ts'
 import { withDaemonOptions } from '../daemon-options.ts'
@@ -15,6 +19,7 @@ interface Options {
   readonly listen: string
   readonly copies?: number
   readonly blockSize?: number
+  readonly leaseTime?: number
   readonly logLevel: LogLevel
   readonly lifeline?: boolean
 }
@@ -37,6 +42,7 @@ export function registerMaster(
       `largest block, a power of two (for a new cluster; default ${String(blockBytesDefault)})`,
       blockSize,
     )
+    .addOption(leaseTimeOption(wholeNumber))
     .action(async (options: Options) => {
       const [{ runAsDaemon }, { startMaster }] = await Promise.all([
         import('../daemons/daemon.ts'),
@@ -44,6 +50,20 @@ export function registerMaster(
       ])
       await runAsDaemon('master', options, world => startMaster(world, options))
     })
+}
+
+export function leaseTimeOption(
+  wholeNumber: (name: string, min: number, max: number) => (text: string) => number,
+): Option {
+  const [least, most, usual] = [leaseMsMin, leaseMsMax, leaseMs].map(ms => ms / second) as [
+    number,
+    number,
+    number,
+  ]
+  return new Option(
+    '--lease-time <seconds>',
+    `a mount silent for so long has lost its leases and locks: ${String(least)} to ${String(most)} (default ${String(usual)})`,
+  ).argParser(wholeNumber('--lease-time', least, most))
 }
 
 function blockSize(text: string): number {

@@ -7,6 +7,7 @@ import { WorkerLane } from '../../env/worker-lane.ts'
 import type { EngineInput, EngineOutput } from '../../master/engine/io.ts'
 import type { EngineData } from '../../master/rpc/open-engine.ts'
 import { MasterServer } from '../../master/rpc/server.ts'
+import { leaseSettings } from '../../master/engine/settings.ts'
 import { version } from '../../service/version.ts'
 import { DiskRoom } from '../../service/disk-room.ts'
 import { type Started, takeFolder, type World } from './daemon.ts'
@@ -19,6 +20,8 @@ export interface MasterOptions {
   readonly listen: string
   readonly copies?: number
   readonly blockSize?: number
+  /** Seconds. */
+  readonly leaseTime?: number
 }
 
 /** A master over its data folder, which is formatted as a new cluster if it is empty. */
@@ -36,6 +39,7 @@ export async function startMaster({ env, network }: World, options: MasterOption
       created: env.clock.wall(),
     },
     program: version,
+    settings: options.leaseTime === undefined ? {} : leaseSettings(options.leaseTime * second),
   }
   let fail: (error: Error) => void = () => undefined
   const ended = new Promise<void>((_resolve, reject) => {

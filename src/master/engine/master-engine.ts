@@ -438,6 +438,7 @@ export class MasterEngine {
       this.#closed(connection)
     }
     this.#pins.tick(now)
+    this.#locks.tick()
     this.#sessions.trimReplies()
     this.#boundLeases()
     const rows = settings.rowsPerTick

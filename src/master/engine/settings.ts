@@ -1,4 +1,4 @@
-import { heartbeatMs, leaseMs } from '../../core/limits.ts'
+import { heartbeatMs, heartbeatsPerLease, leaseMs } from '../../core/limits.ts'
 import { hour, minute, second } from '../../core/units.ts'
 
 /** Times and bounds of the engine, in milliseconds where nothing else is said. Tests shorten them. */
@@ -48,3 +48,9 @@ export const defaultSettings: EngineSettings = {
   rowsPerTick: 2000,
   leasesPerSession: 1_000_000,
 }
+
+/** A lease time, and heartbeats as often as it needs them. */
+export const leaseSettings = (ms: number): Partial<EngineSettings> => ({
+  leaseMs: ms,
+  heartbeatMs: Math.min(heartbeatMs, ms / heartbeatsPerLease),
+})

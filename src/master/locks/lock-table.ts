@@ -2,66 +2,72 @@
  * The cluster's file locks: fcntl(2) byte ranges and flock(2) whole files, which do not see each
  * other. Lives in memory only: after a restart of the master the sessions reclaim what they held.
  *
- * A request that conflicts waits in its inode's queue, first come first served. Like Linux, a new
- * request is measured against the locks that are held, not against those that wait, since F_SETLK
- * must not fail where no lock is in the way. Waits of byte-range locks that would close a circle are
- * refused (EDEADLK); flock(2) has no such check.
+ * As in Linux, a request that may not wait is measured against the locks that are held, not against those
+ * that wait, since F_SETLK must not fail where no lock is in the way. Other than in Linux, a request that
+ * may wait lets those go first who came before it and whom it would keep out, so that a stream of readers
+ * does not starve a writer; but not an owner of locks on the same file, for whom the other may be waiting,
+ * and for two seconds at most, since the one before may wait for the one behind by ways that are not
+ * locks: nobody waits for ever here who would not in Linux.
+ *
+ * Waits of byte-range locks that would close a circle are refused (EDEADLK); flock(2) has no such check.
  */
+import { must } from '../../core/assert.ts'
+import type { LockRange } from '../../core/attr.ts'
 import type { Ino, SessionId } from '../../core/ids.ts'
-import { changeRanges, firstConflict, type HeldRange, type RangeChange } from './ranges.ts'
-
-/** Who holds or asks: the kernel's lock owner within a mount. */
-export interface LockOwner {
-  readonly session: SessionId
-  readonly owner: bigint
-  readonly flock: boolean
-}
+import type { LockChange } from '../../core/lock-ranges.ts'
+import { second } from '../../core/units.ts'
+import {
+  FileLocks,
+  type Freed,
+  type LockOwner,
+  type OwnerKey,
+  type Ticket,
+  type Waiting,
+} from './file-locks.ts'
 
 /** A lock that is in somebody's way. */
 export interface LockInTheWay {
   readonly session: SessionId
   readonly owner: bigint
-  readonly range: HeldRange
-}
-
-/** Names a waiting request: chosen by the caller, unique among those that wait. */
-export type Ticket = string
-
-interface Holding {
-  readonly who: LockOwner
-  ranges: readonly HeldRange[]
-}
-
-interface Waiting {
-  readonly ticket: Ticket
-  readonly who: LockOwner
-  readonly change: RangeChange
-}
-
-interface FileLocks {
-  readonly holdings: Map<string, Holding>
-  waiting: Waiting[]
+  readonly range: LockRange
 }
 
 export type LockOutcome = 'done' | 'waits' | 'conflict' | 'deadlock'
 
-const keyOf = (who: LockOwner): string =>
+/** How long a request lets those before it go first. */
+const patienceMs = 2 * second
+/** Locks that the search for a circle looks at; a longer one is not found. Linux follows ten waits. */
+const circleMax = 10_000
+
+const keyOf = (who: LockOwner): OwnerKey =>
   `${who.flock ? 'f' : 'p'}${who.session.toString(36)}/${who.owner.toString(36)}`
 
 export class LockTable {
-  readonly #files = new Map<Ino, FileLocks>()
-  /** Inode of each waiting request. */
-  readonly #tickets = new Map<Ticket, Ino>()
+  readonly #posix = new Map<Ino, FileLocks>()
+  readonly #flock = new Map<Ino, FileLocks>()
+  readonly #waiting = new Map<Ticket, { readonly ino: Ino; readonly waiting: Waiting }>()
+  /** Those who still let others go first, in the order of their coming. */
+  readonly #patient = new Set<Ticket>()
+  /** Waits of one owner, who may have many threads. */
+  readonly #waitsOf = new Map<OwnerKey, Set<Waiting>>()
+  /** On how many files an owner holds byte-range locks. */
+  readonly #filesOf = new Map<OwnerKey, number>()
+  readonly #now: () => number
+  #order = 0
 
-  /** Number of inodes with locks or waiters. */
+  constructor(now: () => number = () => 0) {
+    this.#now = now
+  }
+
+  /** Number of files with locks or waiters, by kind of lock. */
   get size(): number {
-    return this.#files.size
+    return this.#posix.size + this.#flock.size
   }
 
   /** The lock with the lowest start that is in the way of the request, if any. */
-  test(ino: Ino, who: LockOwner, change: RangeChange): LockInTheWay | undefined {
-    const file = this.#files.get(ino)
-    return file === undefined ? undefined : first(conflictsOf(file, who, change))
+  test(ino: Ino, who: LockOwner, change: LockChange): LockInTheWay | undefined {
+    const found = this.#files(who).get(ino)?.inTheWay(keyOf(who), change)
+    return found && { session: found.who.session, owner: found.who.owner, range: found.range }
   }
 
   /**
@@ -71,154 +77,240 @@ export class LockTable {
   set(
     ino: Ino,
     who: LockOwner,
-    change: RangeChange,
+    change: LockChange,
     ticket: Ticket | undefined,
     granted: Ticket[],
   ): LockOutcome {
-    let file = this.#file(ino)
-    // As in Linux, turning a flock into another kind first gives up the old one: two owners that both
-    // want to go from shared to exclusive would otherwise wait for each other for ever.
-    if (who.flock && change.kind !== 'unlock' && this.#kindOf(file, who) !== change.kind) {
-      this.#apply(file, who, { ...change, kind: 'unlock' })
-      this.#settle(ino, file, granted)
-      file = this.#file(ino)
-    }
-    if (conflictsOf(file, who, change).length === 0) {
-      this.#apply(file, who, change)
-      this.#settle(ino, file, granted)
-      return 'done'
-    }
-    if (ticket === undefined) return this.#refuse(ino, file, 'conflict')
-    if (!who.flock && this.#wouldDeadlock(file, who, change)) return this.#refuse(ino, file, 'deadlock')
-    file.waiting.push({ ticket, who, change })
-    this.#tickets.set(ticket, ino)
-    return 'waits'
+    const key = keyOf(who)
+    const file = this.#file(ino, who)
+    const outcome = this.#set(file, key, who, change, ticket, granted)
+    if (outcome === 'waits') this.#enqueue(ino, file, key, who, change, must(ticket, 'a ticket'))
+    this.#drop(ino, file, who)
+    return outcome
   }
 
   isWaiting(ticket: Ticket): boolean {
-    return this.#tickets.has(ticket)
+    return this.#waiting.has(ticket)
   }
 
   /** Gives up a waiting request. False if it does not wait (any more). */
-  cancel(ticket: Ticket): boolean {
-    const ino = this.#tickets.get(ticket)
-    if (ino === undefined) return false
-    this.#tickets.delete(ticket)
-    const file = this.#file(ino)
-    file.waiting = file.waiting.filter(entry => entry.ticket !== ticket)
-    this.#drop(ino, file)
+  cancel(ticket: Ticket, granted: Ticket[]): boolean {
+    const found = this.#waiting.get(ticket)
+    if (found === undefined) return false
+    const { ino, waiting } = found
+    this.#dequeue(waiting)
+    this.#settle(waiting.file, [{ ...waiting.change, kind: 'write' }], granted)
+    this.#drop(ino, waiting.file, waiting.who)
     return true
+  }
+
+  /** Lets those through who have let others go first for long enough. */
+  tick(granted: Ticket[]): void {
+    const before = this.#now() - patienceMs
+    for (const ticket of this.#patient) {
+      const { ino, waiting } = must(this.#waiting.get(ticket), 'a patient request')
+      if (waiting.sinceMs > before) return
+      this.#patient.delete(ticket)
+      waiting.patient = false
+      this.#try(waiting, granted)
+      this.#drop(ino, waiting.file, waiting.who)
+    }
   }
 
   /** Everything that a dead session held or waited for goes; returns the tickets that this let through. */
   releaseSession(session: SessionId): Ticket[] {
     const granted: Ticket[] = []
-    for (const [ino, file] of this.#files) {
-      const held = [...file.holdings].filter(([, holding]) => holding.who.session === session)
-      const waits = file.waiting.filter(entry => entry.who.session === session)
-      if (held.length === 0 && waits.length === 0) continue
-      for (const [key] of held) file.holdings.delete(key)
-      for (const { ticket } of waits) this.#tickets.delete(ticket)
-      file.waiting = file.waiting.filter(entry => entry.who.session !== session)
-      this.#settle(ino, file, granted)
-    }
+    // Others may have let its requests go first.
+    const touched = new Set<FileLocks>()
+    for (const { waiting } of [...this.#waiting.values()])
+      if (waiting.who.session === session) {
+        this.#dequeue(waiting)
+        touched.add(waiting.file)
+      }
+    for (const files of [this.#posix, this.#flock])
+      for (const [ino, file] of files) {
+        for (const who of file.ownersOf(session)) {
+          this.#apply(file, keyOf(who), who, { ...everything, kind: 'unlock' })
+          touched.add(file)
+        }
+        if (touched.has(file)) this.#settle(file, [{ ...everything, kind: 'write' }], granted)
+        if (file.isEmpty) files.delete(ino)
+      }
     return granted
   }
 
-  #file(ino: Ino): FileLocks {
-    let file = this.#files.get(ino)
+  #set(
+    file: FileLocks,
+    key: OwnerKey,
+    who: LockOwner,
+    change: LockChange,
+    ticket: Ticket | undefined,
+    granted: Ticket[],
+  ): LockOutcome {
+    // As in Linux, turning a flock into another kind first gives up the old one: two owners that both
+    // want to go from shared to exclusive would otherwise wait for each other for ever.
+    if (who.flock && change.kind !== 'unlock' && file.kindOf(key) !== change.kind)
+      this.#change(file, key, who, { ...change, kind: 'unlock' }, granted)
+    const isFree = file.inTheWay(key, change) === undefined
+    if (isFree && (ticket === undefined || !this.#letsOthersGoFirst(file, key, change))) {
+      this.#change(file, key, who, change, granted)
+      return 'done'
+    }
+    if (ticket === undefined) return 'conflict'
+    return !who.flock && this.#wouldDeadlock(file, key, change) ? 'deadlock' : 'waits'
+  }
+
+  #letsOthersGoFirst(file: FileLocks, key: OwnerKey, change: LockChange): boolean {
+    return !file.holds(key) && file.isQueuedFor(key, change, Number.POSITIVE_INFINITY)
+  }
+
+  // ---- files and queues
+
+  #files(who: LockOwner): Map<Ino, FileLocks> {
+    return who.flock ? this.#flock : this.#posix
+  }
+
+  #file(ino: Ino, who: LockOwner): FileLocks {
+    const files = this.#files(who)
+    let file = files.get(ino)
     if (file === undefined) {
-      file = { holdings: new Map(), waiting: [] }
-      this.#files.set(ino, file)
+      file = new FileLocks()
+      files.set(ino, file)
     }
     return file
   }
 
-  #drop(ino: Ino, file: FileLocks): void {
-    if (file.holdings.size === 0 && file.waiting.length === 0) this.#files.delete(ino)
+  #drop(ino: Ino, file: FileLocks, who: LockOwner): void {
+    if (file.isEmpty) this.#files(who).delete(ino)
   }
 
-  #refuse(ino: Ino, file: FileLocks, outcome: LockOutcome): LockOutcome {
-    this.#drop(ino, file)
-    return outcome
+  #enqueue(
+    ino: Ino,
+    file: FileLocks,
+    key: OwnerKey,
+    who: LockOwner,
+    change: LockChange,
+    ticket: Ticket,
+  ): void {
+    const { kind } = change
+    if (kind === 'unlock') return
+    const waiting: Waiting = {
+      ticket,
+      file,
+      who,
+      key,
+      change: { ...change, kind },
+      order: this.#order++,
+      sinceMs: this.#now(),
+      patient: true,
+    }
+    file.enqueue(waiting)
+    this.#waiting.set(ticket, { ino, waiting })
+    this.#patient.add(ticket)
+    const waits = this.#waitsOf.get(key)
+    if (waits === undefined) this.#waitsOf.set(key, new Set([waiting]))
+    else waits.add(waiting)
   }
 
-  #kindOf(file: FileLocks, who: LockOwner): string | undefined {
-    return file.holdings.get(keyOf(who))?.ranges[0]?.kind
+  #dequeue(waiting: Waiting): void {
+    waiting.file.dequeue(waiting)
+    this.#waiting.delete(waiting.ticket)
+    this.#patient.delete(waiting.ticket)
+    const waits = this.#waitsOf.get(waiting.key)
+    waits?.delete(waiting)
+    if (waits?.size === 0) this.#waitsOf.delete(waiting.key)
   }
 
-  #apply(file: FileLocks, who: LockOwner, change: RangeChange): void {
-    const key = keyOf(who)
-    const ranges = changeRanges(file.holdings.get(key)?.ranges ?? [], change)
-    if (ranges.length === 0) file.holdings.delete(key)
-    else file.holdings.set(key, { who, ranges })
+  // ---- letting through
+
+  #apply(file: FileLocks, key: OwnerKey, who: LockOwner, change: LockChange): Freed[] {
+    const before = file.holds(key)
+    const freed = file.apply(key, who, change)
+    const after = file.holds(key)
+    if (before !== after) {
+      const files = (this.#filesOf.get(key) ?? 0) + (after ? 1 : -1)
+      if (files === 0) this.#filesOf.delete(key)
+      else this.#filesOf.set(key, files)
+    }
+    return freed
   }
 
-  /** Lets waiting requests through, in their order, until none can go on. */
-  #settle(ino: Ino, file: FileLocks, granted: Ticket[]): void {
-    for (let again = true; again; ) {
-      again = false
-      for (const entry of file.waiting) {
-        if (conflictsOf(file, entry.who, entry.change).length > 0) continue
-        this.#apply(file, entry.who, entry.change)
-        file.waiting = file.waiting.filter(other => other !== entry)
-        this.#tickets.delete(entry.ticket)
-        granted.push(entry.ticket)
-        // A downgrade may have let an earlier one through: from the front again.
-        again = true
-        break
+  #change(file: FileLocks, key: OwnerKey, who: LockOwner, change: LockChange, granted: Ticket[]): void {
+    this.#settle(file, this.#apply(file, key, who, change), granted)
+  }
+
+  /** Lets those through who wait for what became free, in the order of their coming. */
+  #settle(file: FileLocks, freed: Freed[], granted: Ticket[]): void {
+    for (let part = freed.pop(); part !== undefined; part = freed.pop()) {
+      // Once somebody holds all that became free, those behind need not be looked at one by one.
+      let forWriters = true
+      for (const waiting of file.waitingFor(part)) {
+        const { kind } = waiting.change
+        if (kind === 'read' ? part.kind === 'read' : !forWriters) continue
+        const holder = file.inTheWay(waiting.key, waiting.change)
+        if (holder === undefined) {
+          if (this.#isTurnOf(waiting)) this.#grant(waiting, freed, granted)
+        } else if (covers(holder.range, part)) {
+          this.#tryOwn(file, holder.key, granted)
+          if (holder.range.kind === 'write' || part.kind === 'read') break
+          forWriters = false
+        }
       }
     }
-    this.#drop(ino, file)
+  }
+
+  #isTurnOf(waiting: Waiting): boolean {
+    const { file, key, change, order, patient } = waiting
+    return !patient || file.isFirst(waiting) || file.holds(key) || !file.isQueuedFor(key, change, order)
+  }
+
+  #try(waiting: Waiting, granted: Ticket[]): void {
+    if (waiting.file.inTheWay(waiting.key, waiting.change) !== undefined || !this.#isTurnOf(waiting)) return
+    const freed: Freed[] = []
+    this.#grant(waiting, freed, granted)
+    this.#settle(waiting.file, freed, granted)
+  }
+
+  #grant(waiting: Waiting, freed: Freed[], granted: Ticket[]): void {
+    const { file, key, who, change, ticket } = waiting
+    this.#dequeue(waiting)
+    freed.push(...this.#apply(file, key, who, change))
+    granted.push(ticket)
+    this.#tryOwn(file, key, granted)
+  }
+
+  /** Nothing of its own is in an owner's way: it may be let through where others are not. */
+  #tryOwn(file: FileLocks, key: OwnerKey, granted: Ticket[]): void {
+    for (const own of [...(this.#waitsOf.get(key) ?? [])])
+      if (own.file === file && file.isWaiting(own)) this.#try(own, granted)
   }
 
   /** Whether a wait would close a circle: somebody in the way waits, perhaps by way of others, for the asker. */
-  #wouldDeadlock(file: FileLocks, who: LockOwner, change: RangeChange): boolean {
-    const asker = keyOf(who)
-    const waits = this.#waitsByOwner()
-    const seen = new Set<string>()
-    const pending = conflictsOf(file, who, change).map(found => keyOf({ ...found, flock: false }))
+  #wouldDeadlock(file: FileLocks, asker: OwnerKey, change: LockChange): boolean {
+    if (!this.#filesOf.has(asker)) return false
+    const seen = new Set<OwnerKey>()
+    const pending: OwnerKey[] = []
+    let looked = 0
+    const holdersOf = (of: FileLocks, key: OwnerKey, wanted: LockChange): void => {
+      of.inTheWay(key, wanted, holder => {
+        if (!seen.has(holder.key)) {
+          seen.add(holder.key)
+          pending.push(holder.key)
+        }
+        return ++looked > circleMax
+      })
+    }
+    holdersOf(file, asker, change)
     for (let key = pending.pop(); key !== undefined; key = pending.pop()) {
       if (key === asker) return true
-      if (seen.has(key)) continue
-      seen.add(key)
-      for (const wait of waits.get(key) ?? [])
-        for (const found of conflictsOf(wait.file, wait.entry.who, wait.entry.change))
-          pending.push(keyOf({ ...found, flock: false }))
+      for (const wait of this.#waitsOf.get(key) ?? []) holdersOf(wait.file, key, wait.change)
     }
     return false
   }
-
-  #waitsByOwner(): Map<string, { file: FileLocks; entry: Waiting }[]> {
-    const waits = new Map<string, { file: FileLocks; entry: Waiting }[]>()
-    for (const ino of new Set(this.#tickets.values())) {
-      const file = this.#file(ino)
-      for (const entry of file.waiting) {
-        if (entry.who.flock) continue
-        const key = keyOf(entry.who)
-        const list = waits.get(key)
-        if (list === undefined) waits.set(key, [{ file, entry }])
-        else list.push({ file, entry })
-      }
-    }
-    return waits
-  }
 }
 
-function conflictsOf(file: FileLocks, who: LockOwner, change: RangeChange): LockInTheWay[] {
-  const found: LockInTheWay[] = []
-  const own = keyOf(who)
-  for (const [key, holding] of file.holdings) {
-    if (key === own || holding.who.flock !== who.flock) continue
-    const range = firstConflict(holding.ranges, change)
-    if (range !== undefined) found.push({ session: holding.who.session, owner: holding.who.owner, range })
-  }
-  return found
-}
+/** Every lock there can be. */
+const everything = { start: 0n, end: (1n << 64n) - 1n, pid: 0 }
 
-function first(found: readonly LockInTheWay[]): LockInTheWay | undefined {
-  return found.reduce<LockInTheWay | undefined>(
-    (best, lock) => (best === undefined || lock.range.start < best.range.start ? lock : best),
-    undefined,
-  )
-}
+const covers = (outer: Pick<LockRange, 'start' | 'end'>, inner: Pick<LockRange, 'start' | 'end'>): boolean =>
+  outer.start <= inner.start && inner.end <= outer.end

@@ -6,7 +6,8 @@ import type { GetLock, Reclaim, SetLock } from '../../wire/gen/cairn/v1/session.
 import { toIno } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
 import type { LeaseTable } from '../leases/lease-table.ts'
-import { LockTable, type Ticket } from '../locks/lock-table.ts'
+import type { Ticket } from '../locks/file-locks.ts'
+import { LockTable } from '../locks/lock-table.ts'
 import type { Result } from '../namespace/context.ts'
 import type { Session } from './session-registry.ts'
 
@@ -22,7 +23,7 @@ const ticketOf = (session: Session, call: bigint): Ticket => `${session.id}/${ca
 export class LockCalls {
   readonly #turn: Turn
   readonly #leases: LeaseTable
-  readonly #table = new LockTable()
+  readonly #table: LockTable
   readonly #waiting = new Map<Ticket, GrantedLock>()
   #granted: GrantedLock[] = []
   /** Called when a session has reclaimed all that it held. */
@@ -30,6 +31,7 @@ export class LockCalls {
 
   constructor(turn: Turn, leases: LeaseTable, reclaimed: (session: Session) => void) {
     this.#turn = turn
+    this.#table = new LockTable(() => turn.now)
     this.#leases = leases
     this.#reclaimed = reclaimed
   }
@@ -71,8 +73,17 @@ export class LockCalls {
   cancel(session: Session, call: bigint): boolean {
     const ticket = ticketOf(session, call)
     if (!this.#waiting.delete(ticket)) return false
-    this.#table.cancel(ticket)
+    const granted: Ticket[] = []
+    this.#table.cancel(ticket, granted)
+    this.#note(granted)
     return true
+  }
+
+  /** Lets those through who have let others go first for long enough. */
+  tick(): void {
+    const granted: Ticket[] = []
+    this.#table.tick(granted)
+    this.#note(granted)
   }
 
   reclaim(session: Session, wire: Reclaim): Result {
