@@ -17,8 +17,8 @@ const sampleMs = 1 * second
 export interface MasterOptions {
   readonly data: string
   readonly listen: string
-  readonly copies?: number
-  readonly blockSize?: number
+  readonly copies: number | undefined
+  readonly blockSize: number | undefined
 }
 
 /** A master over its data folder, which is formatted as a new cluster if it is empty. */
