@@ -32,6 +32,13 @@ build: $(setup_done) ## compile src/ to dist/, test/ and bench/ to build/
 gen: $(setup_done) ## write the wire types of proto/ into src/wire/gen
 	buf generate
 
+.PHONY: reference
+reference: build ## write what is made of the table of settings: docs/configuration.md, ops/config
+	for daemon in master chunkserver mount; do \
+	  node dist/cli/cairn.js config example $$daemon > ops/config/$$daemon.toml || exit; \
+	done
+	node dist/cli/cairn.js config reference > docs/configuration.md
+
 .PHONY: lint
 lint: build ## check types, style, the borders between folders, the wire types and the format
 	buf lint

@@ -4,6 +4,7 @@ import { FsError, messageOf, NotStoredError, UsageError } from '../core/errors.t
 import type { Network } from '../core/network.ts'
 import { version } from '../service/version.ts'
 import { registerChunkserver } from './commands/chunkserver.ts'
+import { registerConfig } from './commands/config.ts'
 import { registerCopies } from './commands/copies.ts'
 import { registerDown } from './commands/down.ts'
 import { registerFsck } from './commands/fsck.ts'
@@ -44,9 +45,10 @@ const program = new Command('cairn')
 
 registerUp(program, wholeNumber)
 registerDown(program)
-registerMaster(program, wholeNumber)
+registerMaster(program)
 registerChunkserver(program)
 registerMount(program)
+registerConfig(program)
 registerUmount(program)
 registerStatus(program, network)
 registerInfo(program, network, wholeNumber)

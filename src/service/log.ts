@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs'
 import pino from 'pino'
 import type { Log, LogFields } from '../core/env.ts'
 import { plain } from './log-fields.ts'
@@ -5,27 +6,47 @@ import { plain } from './log-fields.ts'
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const
 export type LogLevel = (typeof logLevels)[number]
 
+/** One line of text for people, one JSON object a line for programs, or that with the level as the journal has it. */
+type LineFormat = 'text' | 'json' | 'journal'
+export const logFormats = ['auto', 'text', 'json', 'journal'] as const
+export type LogFormat = (typeof logFormats)[number]
+
 export interface LogOptions {
   /** The least urgent level that is written. */
   readonly level: LogLevel
-  /** One JSON object a line for programs, or one line of text for people. */
-  readonly format: 'json' | 'text'
+  readonly format: LineFormat
   /** Takes whole lines. */
   readonly write: (line: string) => void
   /** In every line. */
   readonly fields?: LogFields
 }
 
-/** Writes to stderr at once, so that nothing is lost when the process ends: text on a terminal, else JSON. */
-export function stderrLog(level: LogLevel, fields: LogFields = {}): Log {
+/** Writes to stderr at once, so that nothing is lost when the process ends. */
+export function stderrLog(level: LogLevel, fields: LogFields = {}, format: LogFormat = 'auto'): Log {
   const stderr = pino.destination({ fd: 2, sync: true })
-  const format = process.stderr.isTTY ? 'text' : 'json'
-  return createLog({ level, format, write: line => void stderr.write(line), fields })
+  const chosen = format === 'auto' ? formatOfStderr() : format
+  return createLog({ level, format: chosen, write: line => void stderr.write(line), fields })
+}
+
+/** Text on a terminal; what systemd reads for its journal; else JSON. */
+function formatOfStderr(): LineFormat {
+  if (process.stderr.isTTY) return 'text'
+  return process.env['JOURNAL_STREAM'] === streamOf(2) ? 'journal' : 'json'
+}
+
+/** As systemd names it. The variable alone says nothing: a child may have stderr elsewhere. */
+function streamOf(fd: number): string | undefined {
+  try {
+    const { dev, ino } = fstatSync(fd, { bigint: true })
+    return `${dev}:${ino}`
+  } catch {
+    // It is closed.
+    return undefined
+  }
 }
 
 export function createLog({ level, format, write, fields = {} }: LogOptions): Log {
-  const put = format === 'json' ? jsonWriter(write) : textWriter(write)
-  return new LevelLog(logLevels.indexOf(level), put, fields)
+  return new LevelLog(logLevels.indexOf(level), writers[format](write), fields)
 }
 
 type Put = (level: LogLevel, message: string, fields: LogFields) => void
@@ -78,6 +99,24 @@ function jsonWriter(write: (line: string) => void): Put {
     { write },
   )
   return (level, message, fields) => logger[level](plain(fields) as object, message)
+}
+
+/** Of syslog, as sd-daemon(3) wants them in front of a line. */
+const syslogLevels: Readonly<Record<LogLevel, number>> = { debug: 7, info: 6, warn: 4, error: 3 }
+
+function journalWriter(write: (line: string) => void): Put {
+  let level: LogLevel = 'info'
+  const put = jsonWriter(line => write(`<${syslogLevels[level]}>${line}`))
+  return (of, message, fields) => {
+    level = of
+    put(of, message, fields)
+  }
+}
+
+const writers: Readonly<Record<LineFormat, (write: (line: string) => void) => Put>> = {
+  text: textWriter,
+  json: jsonWriter,
+  journal: journalWriter,
 }
 
 function textWriter(write: (line: string) => void): Put {

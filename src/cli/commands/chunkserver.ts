@@ -1,42 +1,19 @@
-import { type Command, InvalidArgumentError } from 'commander'
-import type { LogLevel } from '../../service/log.ts'
-import { peerAddress } from '../cluster-address.ts'
-import { withDaemonOptions } from '../daemon-options.ts'
-import { byteCount } from '../output.ts'
-
-interface Options {
-  readonly data: string
-  readonly master: string
-  readonly listen: string
-  readonly zone: string
-  readonly capacity?: number
-  readonly logLevel: LogLevel
-  readonly lifeline?: boolean
-}
+import type { Command } from 'commander'
+import { chunkserverDaemon } from '../config/daemons.ts'
+import { type DaemonFlags, settingsOf, withDaemonOptions } from '../daemon-options.ts'
 
 export function registerChunkserver(program: Command): void {
-  withDaemonOptions(program.command('chunkserver'))
+  withDaemonOptions(program.command('chunkserver'), chunkserverDaemon)
     .description('run a storage node: one per disk')
-    .requiredOption('--data <dir>', 'folder of its blocks, on the disk that it is to use')
-    .requiredOption('--master <host:port>', 'address of the master', peerAddress)
-    .requiredOption('--listen <host:port>', 'address to serve; mounts and other nodes must reach it')
-    .option('--zone <zone>', 'failure domain: copies of a block go to different ones', 'default')
-    .option(
-      '--capacity <bytes>',
-      'most that its blocks may take, such as 500GiB (default: the disk)',
-      capacity,
-    )
-    .action(async (options: Options) => {
+    .option('--disk <name>', 'which [disk.NAME] of the configuration file this one is')
+    .action(async (flags: DaemonFlags & { readonly disk?: string }) => {
+      const settings = settingsOf(chunkserverDaemon, flags, { section: flags.disk })
       const [{ runAsDaemon }, { startChunkserver }] = await Promise.all([
         import('../daemons/daemon.ts'),
         import('../daemons/chunkserver.ts'),
       ])
-      await runAsDaemon('chunkserver', options, world => startChunkserver(world, options))
+      await runAsDaemon('chunkserver', { ...settings, lifeline: flags.lifeline }, world =>
+        startChunkserver(world, settings),
+      )
     })
-}
-
-function capacity(text: string): number {
-  const parsed = byteCount.safeParse(text)
-  if (!parsed.success) throw new InvalidArgumentError(parsed.error.issues[0]?.message ?? '')
-  return parsed.data
 }

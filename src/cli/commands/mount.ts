@@ -3,92 +3,71 @@ import { closeSync, openSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
-import { type Command, InvalidArgumentError } from 'commander'
+import type { Command } from 'commander'
 import { messageOf, UsageError } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
-import type { LogLevel } from '../../service/log.ts'
 import { makeFolder } from '../../service/make-folder.ts'
-import { peerAddress } from '../cluster-address.ts'
-import { withDaemonOptions } from '../daemon-options.ts'
+import { type MountSettings, mountDaemon } from '../config/daemons.ts'
+import { argumentOf, flagsOf } from '../config/flags.ts'
+import { type DaemonFlags, settingsOf, withDaemonOptions } from '../daemon-options.ts'
 import { daemonNodeOptions } from '../local/daemon-node.ts'
 import { awaitReadiness, readyEnvironment } from '../local/ready.ts'
-import { byteCount, print, printJson } from '../output.ts'
+import { print, printJson } from '../output.ts'
 import { needRoot } from '../need-root.ts'
 import { programFile } from './up.ts'
 
-interface Options {
+interface Flags extends DaemonFlags {
   readonly foreground?: boolean
-  readonly options?: string
-  readonly zone: string
-  readonly wait: number
-  readonly cache?: number
-  readonly log?: string
   readonly json?: boolean
-  readonly logLevel: LogLevel
-  readonly lifeline?: boolean
 }
 
 export function registerMount(program: Command): void {
-  withDaemonOptions(program.command('mount'))
+  withDaemonOptions(program.command('mount'), mountDaemon)
     .description('mount the file system; returns when it is usable')
-    .argument('<host:port>', 'address of the master', peerAddress)
-    .argument('<path>', 'an empty folder')
+    .usage('[options] [host:port] <path>')
+    .argument('[host:port]', 'address of the master (or master in the configuration file, or CAIRN_MASTER)')
+    .argument('[path]', 'an empty folder')
     .option('-f, --foreground', 'stay, and unmount on Ctrl-C')
-    .option(
-      '-o, --options <list>',
-      'mount options, comma separated: ro, noatime, nosuid, nodev, noexec, allow_other, …',
-    )
-    .option('--zone <zone>', 'where this machine stands, to read from near copies', 'default')
-    .option('--wait <seconds>', 'how long system calls wait for a master that is away', seconds, 60)
-    .option('--cache <bytes>', 'memory for data that was read (default 96MiB)', cacheBytes)
-    .option(
-      '--log <file>',
-      'log of the mount process (default: in /var/log/cairn, or in the state folder of the user)',
-    )
     .option('--json', 'print the result as JSON')
-    .action(async (master: string, target: string, options: Options) => {
-      await (options.foreground === true
-        ? foreground(master, target, options)
-        : background(master, target, options))
+    .action(async (first: string | undefined, second: string | undefined, flags: Flags) => {
+      const target = second ?? first
+      if (target === undefined) throw new UsageError('where? give the path of an empty folder')
+      const mountpoint = path.resolve(target)
+      const given =
+        second === undefined || first === undefined
+          ? flags
+          : { ...flags, master: argumentOf(mountDaemon, 'master', first) }
+      const settings = settingsOf(mountDaemon, given, { section: mountpoint, sectionOptional: true })
+      await (flags.foreground === true
+        ? foreground(mountpoint, settings, flags)
+        : background(mountpoint, settings, flags))
     })
 }
 
-async function foreground(master: string, target: string, options: Options): Promise<void> {
+async function foreground(mountpoint: string, settings: MountSettings, flags: Flags): Promise<void> {
   const [{ runAsDaemon }, { startMount }] = await Promise.all([
     import('../daemons/daemon.ts'),
     import('../daemons/mount.ts'),
   ])
-  await runAsDaemon('mount', options, world =>
+  await runAsDaemon('mount', { ...settings, lifeline: flags.lifeline }, world =>
     startMount(world, {
-      master,
-      path: target,
-      mountOptions: (options.options ?? '').split(',').filter(option => option !== ''),
-      zone: options.zone,
-      waitMs: options.wait * second,
-      ...(options.cache === undefined ? {} : { cacheBytes: options.cache }),
+      master: settings.master,
+      path: mountpoint,
+      mountOptions: settings.options,
+      zone: settings.zone,
+      waitMs: settings.wait * second,
+      ...(settings.cache === undefined ? {} : { cacheBytes: settings.cache }),
     }),
   )
 }
 
 /** Runs the foreground form in a session of its own, and waits for its word. */
-async function background(master: string, target: string, options: Options): Promise<void> {
+async function background(mountpoint: string, settings: MountSettings, flags: Flags): Promise<void> {
   needRoot()
-  const mountpoint = path.resolve(target)
-  const logFile = options.log ?? defaultLog(mountpoint)
+  const { master } = settings
+  const logFile = settings.log ?? defaultLog(mountpoint)
   const log = openLog(logFile)
-  const args = [
-    'mount',
-    master,
-    mountpoint,
-    '--foreground',
-    '--zone',
-    options.zone,
-    '--wait',
-    String(options.wait),
-  ]
-  if (options.options !== undefined) args.push('-o', options.options)
-  if (options.cache !== undefined) args.push('--cache', String(options.cache))
-  args.push('--log-level', options.logLevel)
+  const args = ['mount', master, mountpoint, '--foreground', '--no-config', ...flagsOf(mountDaemon, settings)]
   const child = spawn(process.execPath, [...process.execArgv, ...daemonNodeOptions, programFile, ...args], {
     detached: true,
     stdio: ['ignore', log, log, 'pipe'],
@@ -98,7 +77,7 @@ async function background(master: string, target: string, options: Options): Pro
   const readiness = await awaitReadiness(child.stdio[3] as Readable, 'the mount process')
   if (!readiness.ready) throw new UsageError(readiness.error)
   child.unref()
-  if (options.json === true) printJson({ mount: mountpoint, master, pid: readiness.pid, log: logFile })
+  if (flags.json === true) printJson({ mount: mountpoint, master, pid: readiness.pid, log: logFile })
   else print(`${master} is mounted on ${mountpoint}`)
   process.exit(0)
 }
@@ -117,16 +96,4 @@ function openLog(file: string): number {
   } catch (error) {
     throw new UsageError(`cannot write the log ${file}: ${messageOf(error)} (choose another with --log)`)
   }
-}
-
-function cacheBytes(text: string): number {
-  const parsed = byteCount.safeParse(text)
-  if (!parsed.success) throw new InvalidArgumentError(parsed.error.issues[0]?.message ?? '')
-  return parsed.data
-}
-
-function seconds(text: string): number {
-  const value = Number(text)
-  if (!(value >= 0)) throw new InvalidArgumentError('must be a number of seconds.')
-  return value
 }

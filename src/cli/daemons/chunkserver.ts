@@ -11,7 +11,7 @@ export interface ChunkserverOptions {
   readonly master: string
   readonly listen: string
   readonly zone: string
-  readonly capacity?: number
+  readonly capacity: number | undefined
 }
 
 /** A node whose master is away is of use for reads: it counts as started after this long. */

@@ -2,7 +2,7 @@ import type { Env } from '../../core/env.ts'
 import { messageOf } from '../../core/errors.ts'
 import { realEnv } from '../../env/real-env.ts'
 import { FolderLock } from '../../service/folder-lock.ts'
-import { type LogLevel, stderrLog } from '../../service/log.ts'
+import { type LogFormat, type LogLevel, stderrLog } from '../../service/log.ts'
 import { makeFolder } from '../../service/make-folder.ts'
 import { notifySystemd } from '../../service/notify-systemd.ts'
 import { runDaemon } from '../../service/run-daemon.ts'
@@ -11,7 +11,8 @@ import { lifelineCut, reportReadiness } from '../local/ready.ts'
 
 export interface DaemonOptions {
   readonly logLevel: LogLevel
-  readonly lifeline?: boolean
+  readonly logFormat: LogFormat
+  readonly lifeline: boolean | undefined
 }
 
 /** What a daemon runs on. */
@@ -39,7 +40,7 @@ export async function runAsDaemon(
   options: DaemonOptions,
   start: (world: World) => Promise<Started>,
 ): Promise<void> {
-  const log = stderrLog(options.logLevel, { daemon: name })
+  const log = stderrLog(options.logLevel, { daemon: name }, options.logFormat)
   await runDaemon(async signal => {
     const network = new GrpcNetwork({ log })
     let started: Started

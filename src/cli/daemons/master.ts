@@ -18,10 +18,10 @@ const sampleMs = 1 * second
 export interface MasterOptions {
   readonly data: string
   readonly listen: string
-  readonly copies?: number
-  readonly blockSize?: number
+  readonly copies: number | undefined
+  readonly blockSize: number | undefined
   /** Seconds. */
-  readonly leaseTime?: number
+  readonly leaseTime: number | undefined
 }
 
 /** A master over its data folder, which is formatted as a new cluster if it is empty. */

@@ -7,7 +7,8 @@ import { awaitReadiness, readyEnvironment } from './ready.ts'
 
 /**
  * One daemon of a local cluster, in a process group of its own so that Ctrl-C on the terminal reaches
- * only the supervisor. Its standard input is a lifeline: when the supervisor dies, it stops by itself.
+ * only the supervisor. Its standard input is a lifeline: when the supervisor dies, it stops by itself. What
+ * /etc/cairn says is for the daemons of this machine's own cluster, not for it.
  */
 export class Child {
   readonly name: string
@@ -32,7 +33,7 @@ export class Child {
   ): Promise<Child> {
     const log = openSync(logFile, 'a')
     const node = [...process.execArgv, ...daemonNodeOptions]
-    const child = spawn(process.execPath, [...node, program, ...args, '--lifeline'], {
+    const child = spawn(process.execPath, [...node, program, ...args, '--no-config', '--lifeline'], {
       detached: true,
       stdio: ['pipe', log, log, 'pipe'],
       env: { ...environment, ...process.env, ...readyEnvironment },

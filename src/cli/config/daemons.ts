@@ -1,0 +1,203 @@
+/** The settings of every daemon. */
+import {
+  blockBytesDefault,
+  blockBytesMax,
+  blockBytesMin,
+  copiesDefault,
+  copiesMax,
+  leaseMs,
+  leaseMsMax,
+  leaseMsMin,
+} from '../../core/limits.ts'
+import { GiB, MiB, second } from '../../core/units.ts'
+import { type LogFormat, logFormats, type LogLevel, logLevels } from '../../service/log.ts'
+import * as kind from './kinds.ts'
+import { type Daemon, maybe, sure, type Values } from './setting.ts'
+
+const common = {
+  logLevel: sure<LogLevel>({
+    kind: kind.choice(logLevels),
+    meaning: 'The least urgent lines that are logged',
+    default: 'info',
+    example: 'info',
+  }),
+  logFormat: sure<LogFormat>({
+    kind: kind.choice(logFormats),
+    meaning:
+      'How lines are logged on standard error: text for people, json for programs, journal is json with the ' +
+      "level in front as systemd's journal knows it, auto chooses by where standard error goes",
+    default: 'auto',
+    example: 'auto',
+  }),
+} as const
+
+const metrics = (example: string, recommended: boolean) =>
+  sure({
+    kind: kind.addressOrOff,
+    meaning:
+      'Where /metrics (for Prometheus), /healthz and /readyz are served over HTTP, to everybody who reaches it',
+    default: 'off',
+    example,
+    recommended,
+  })
+
+const master = {
+  data: sure({
+    kind: kind.folder,
+    meaning: 'The folder of its database; a new cluster is made in an empty one',
+    required: true,
+    example: '/var/lib/cairn/master',
+  }),
+  listen: sure({
+    kind: kind.address,
+    meaning: 'The address to serve; every chunkserver and mount must reach it',
+    required: true,
+    example: '127.0.0.1:9420',
+  }),
+  copies: maybe({
+    kind: kind.wholeNumber(1, copiesMax),
+    meaning:
+      'How many copies of every block are kept where nothing else is set; counts when a new cluster is made',
+    otherwise: String(copiesDefault),
+    example: copiesDefault,
+  }),
+  blockSize: maybe({
+    kind: kind.bytes(
+      `a power of two from "${kind.withUnit(blockBytesMin)}" to "${kind.withUnit(blockBytesMax)}"`,
+      count => count >= blockBytesMin && count <= blockBytesMax && (count & (count - 1)) === 0,
+    ),
+    meaning: 'The largest block; counts when a new cluster is made',
+    otherwise: kind.withUnit(blockBytesDefault),
+    example: blockBytesDefault,
+  }),
+  leaseTime: maybe({
+    kind: kind.wholeNumber(leaseMsMin / second, leaseMsMax / second),
+    meaning: 'Seconds: a mount that is silent for so long has lost its leases and locks',
+    otherwise: String(leaseMs / second),
+    example: leaseMs / second,
+  }),
+  ...common,
+  metrics: metrics('127.0.0.1:9430', true),
+} as const
+
+const chunkserver = {
+  data: sure({
+    kind: kind.folder,
+    meaning: 'The folder of its blocks, on the disk that it is to use',
+    required: true,
+    example: '/var/lib/cairn/disk1',
+  }),
+  master: sure({
+    kind: kind.peerAddress,
+    meaning: 'The address of the master',
+    required: true,
+    example: '127.0.0.1:9420',
+    env: 'CAIRN_MASTER',
+  }),
+  listen: sure({
+    kind: kind.address,
+    meaning: 'The address to serve; every mount and every other chunkserver must reach it',
+    required: true,
+    example: '127.0.0.1:9421',
+  }),
+  zone: sure({
+    kind: kind.zone,
+    meaning: 'The failure domain: copies of a block go to different ones',
+    default: 'default',
+    example: 'rack1',
+  }),
+  capacity: maybe({
+    kind: kind.bytes(),
+    meaning: 'The most that its blocks may take',
+    otherwise: 'what the disk has',
+    example: 500 * GiB,
+  }),
+  ...common,
+  metrics: metrics('127.0.0.1:9431', false),
+} as const
+
+const mount = {
+  master: sure({
+    kind: kind.peerAddress,
+    meaning: 'The address of the master',
+    required: true,
+    example: '127.0.0.1:9420',
+    env: 'CAIRN_MASTER',
+    argument: 'host:port',
+  }),
+  options: sure({
+    kind: kind.words,
+    meaning: 'Mount options: ro, noatime, nosuid, nodev, noexec, …',
+    default: [],
+    example: ['noatime'],
+    flag: '-o, --options',
+  }),
+  zone: sure({
+    kind: kind.zone,
+    meaning: 'Where this machine stands, to read from near copies',
+    default: 'default',
+    example: 'rack1',
+  }),
+  wait: sure({
+    kind: kind.seconds,
+    meaning: 'How long system calls wait for a master that is away before they fail, in seconds',
+    default: 60,
+    example: 60,
+  }),
+  cache: maybe({
+    kind: kind.bytes(),
+    meaning: 'Memory for data that was read',
+    otherwise: '96MiB',
+    example: 256 * MiB,
+  }),
+  log: maybe({
+    kind: kind.file,
+    meaning: 'The log of a mount process that runs in the background',
+    otherwise: 'in /var/log/cairn, or in the state folder of the user',
+    example: '/var/log/cairn/mount.log',
+  }),
+  ...common,
+  metrics: metrics('127.0.0.1:9440', false),
+} as const
+
+export const masterDaemon: Daemon<typeof master> = {
+  name: 'master',
+  summary: 'the master of a cluster',
+  settings: master,
+}
+
+export const chunkserverDaemon: Daemon<typeof chunkserver> = {
+  name: 'chunkserver',
+  summary: 'the storage nodes of this machine: one process for each disk',
+  settings: chunkserver,
+  section: {
+    name: 'disk',
+    meaning:
+      'One for each disk, started with cairn chunkserver --disk NAME, which is what cairn-chunkserver@NAME.service does',
+    examples: {
+      disk1: { data: '/var/lib/cairn/disk1', listen: '127.0.0.1:9421', metrics: '127.0.0.1:9431' },
+      disk2: { data: '/var/lib/cairn/disk2', listen: '127.0.0.1:9422', metrics: '127.0.0.1:9432' },
+    },
+  },
+}
+
+export const mountDaemon: Daemon<typeof mount> = {
+  name: 'mount',
+  summary: 'the mounts of this machine',
+  settings: mount,
+  section: {
+    name: 'path',
+    meaning: 'For the mount on that path alone',
+    examples: { '/mnt/archive': { options: ['ro'], cache: 32 * MiB } },
+  },
+}
+
+export type MasterSettings = Values<typeof master>
+export type ChunkserverSettings = Values<typeof chunkserver>
+export type MountSettings = Values<typeof mount>
+
+export const daemons: readonly Daemon[] = [
+  masterDaemon as unknown as Daemon,
+  chunkserverDaemon as unknown as Daemon,
+  mountDaemon as unknown as Daemon,
+]
