@@ -222,6 +222,23 @@ test('a file that is removed elsewhere lives until its last handle is closed', a
   t.deepEqual(a.calls, ['closeOrphan'])
 })
 
+test('a removed file that two mounts have open is one file: who closes it first stores what it wrote', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const b = await mounts.mount()
+  const { ino, handle } = await make(a, rootIno, 'f', 'old')
+  const found = await b.fs.lookup(rootIno, name('f'))
+  t.is(found.attr?.ino, ino)
+  const other = (await b.fs.open(ino, reading, root)).handle
+  await b.fs.unlink(rootIno, name('f'))
+  await a.fs.write(ino, handle, 3, Buffer.from('er'), plainWrite, root)
+  t.is((await b.fs.getattr(ino)).attr.size, 5)
+  await a.fs.write(ino, handle, 0, Buffer.from('OLD'), plainWrite, root)
+  a.fs.release(ino, handle, undefined)
+  t.is(await content(b, ino, other), 'OLDer')
+  b.fs.release(ino, other, undefined)
+})
+
 test('what was written to a removed file that nobody has open is not sent', async t => {
   await using mounts = await Mounts.start()
   const mount = await mounts.mount()

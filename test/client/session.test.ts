@@ -35,7 +35,7 @@ class Holder implements LeaseHolder {
   }
 }
 
-const mkdir: Op = { $case: 'closeOrphan', value: { ino: 9n } }
+const mkdir: Op = { $case: 'closeOrphan', value: { ino: 9n, unsent: false } }
 const stat: Op = { $case: 'getAttr', value: { ino: 9n } }
 const lock: Op = {
   $case: 'setLock',

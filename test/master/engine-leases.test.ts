@@ -173,7 +173,7 @@ test('an unlink asks all who may have the file open, and it lives on for them', 
   for (const mount of [a, b])
     mount.call({ $case: 'reclaim', value: { leases: [], locks: [], last: true } }, 'done')
   t.is(b.call(getAttr(ino), 'attr').attr?.nlink, 0)
-  b.call({ $case: 'closeOrphan', value: { ino } }, 'done')
+  b.call({ $case: 'closeOrphan', value: { ino, unsent: false } }, 'done')
   t.is(b.errno(getAttr(ino)), errno.ESTALE)
 })
 

@@ -187,7 +187,7 @@ export function hostileCall(hostile: HostileBytes, id: bigint, inos: readonly bi
         killSuidgid: flag(),
       },
     }),
-    () => ({ $case: 'closeOrphan', value: { ino: ino() } }),
+    () => ({ $case: 'closeOrphan', value: { ino: ino(), unsent: false } }),
     () => ({ $case: 'endSession', value: { session: u64(), epoch: u64(), secret: hostile.bytes(16) } }),
   ])()
   return Call.encode(Call.fromPartial({ id, op: op as never })).finish()

@@ -161,7 +161,7 @@ test('an open file outlives its last name in each session that has it open', t =
   t.deepEqual([attr.nlink, orphaned], [0, true])
   t.is(f.fails(f.linkOp(ino, f.root, 'again')), 'ENOENT')
   f.commit(ino, [{ offset: 3, length: 3, content: 'def' }])
-  f.run({ $case: 'closeOrphan', value: { ino } })
+  f.run({ $case: 'closeOrphan', value: { ino, unsent: false } })
   t.is(f.attr(ino).size, 6n)
   t.deepEqual(fsck(f.store).problems, [])
   // The other session dies.
@@ -179,7 +179,7 @@ test('a rename over an open file leaves it an orphan', t => {
   if (result.$case !== 'rename') throw new Error(result.$case)
   t.like(result.value, { orphaned: true, target: { ino: old, nlink: 0 } } as never)
   t.deepEqual(f.list(f.root), ['b'])
-  f.run({ $case: 'closeOrphan', value: { ino: old } })
+  f.run({ $case: 'closeOrphan', value: { ino: old, unsent: false } })
   t.is(f.store.inodes.find(old), undefined)
 })
 
@@ -195,14 +195,14 @@ test('an O_TMPFILE can be linked once, unless made with O_EXCL', t => {
   }
   const ino = make(false)
   t.is(f.link(ino, f.root, 'a').attr.nlink, 1)
-  f.run({ $case: 'closeOrphan', value: { ino } })
+  f.run({ $case: 'closeOrphan', value: { ino, unsent: false } })
   t.is(f.attr(ino).nlink, 1)
   f.unlink(f.root, 'a', { open: true })
   t.is(f.fails(f.linkOp(ino, f.root, 'a')), 'ENOENT')
   const sealed = make(true)
   t.is(f.fails(f.linkOp(sealed, f.root, 'b')), 'ENOENT')
   t.deepEqual(fsck(f.store).problems, [])
-  for (const orphan of [ino, sealed]) f.run({ $case: 'closeOrphan', value: { ino: orphan } })
+  for (const orphan of [ino, sealed]) f.run({ $case: 'closeOrphan', value: { ino: orphan, unsent: false } })
   t.is(f.store.inodes.count, 1n)
 })
 
@@ -294,7 +294,7 @@ test('numbers that no row can have are answered, not stumbled over', t => {
   t.is(f.fails(f.unlinkOp(f.root, 'a', { expected: huge })), 'ESTALE')
   t.is(f.fails(f.renameOp([f.root, 'a'], [f.root, 'b'], { expectedTarget: huge })), 'ESTALE')
   t.is(f.fails(f.setAttrOp(huge, { uid: 1 })), 'ESTALE')
-  t.is(f.fails({ $case: 'closeOrphan', value: { ino: huge } }), 'none')
+  t.is(f.fails({ $case: 'closeOrphan', value: { ino: huge, unsent: false } }), 'none')
   const extent = { offset: 0, length: 3, content: 'abc' }
   const block = { key: huge, id: Buffer.alloc(0), length: 3, receipts: [] }
   t.deepEqual(f.commit(file, [extent], { blocks: [block] }).again, [0])

@@ -2,6 +2,7 @@ import type { Attr } from '../../core/attr.ts'
 import { FsError, messageOf } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import type { Inode } from '../cache/inode.ts'
+import type { FileData } from '../ports.ts'
 import type { FilesContext } from './context.ts'
 
 /**
@@ -57,23 +58,44 @@ export class Removals {
     if (node.opens === 0) void this.discard(node)
   }
 
-  /** The last handle of a removed inode was closed, or there was none: nobody can reach its bytes. */
+  /**
+   * The last handle of a removed inode was closed here, or there was none. Only if another mount has it open,
+   * too, anybody can reach its bytes: then what was written is stored first.
+   */
   async discard(node: Inode): Promise<void> {
-    const { session, data, env } = this.#context
+    const { data, env } = this.#context
     const file = data.known(node.ino)
     node.atime = undefined
     try {
-      if (file !== undefined) {
-        await file.discardFrom(0)
-        file.takeError()
-        data.release(node.ino)
-      }
-      if (!node.orphaned) return
-      node.orphaned = false
-      await session.call({ $case: 'closeOrphan', value: { ino: node.ino } }, 'done')
+      if (node.orphaned) await this.#closeOrphan(node, file)
+      if (file === undefined || node.opens > 0) return
+      await file.discardFrom(0)
+      file.takeError()
+      data.release(node.ino)
     } catch (thrown) {
       const gone = thrown instanceof FsError && (thrown.code === 'ENOENT' || thrown.code === 'ESTALE')
       if (!gone) env.log.warn('A removed file was not given up', { ino: node.ino, why: messageOf(thrown) })
+    }
+  }
+
+  async #closeOrphan(node: Inode, file: FileData | undefined): Promise<void> {
+    const { session, env } = this.#context
+    const { ino } = node
+    const close = (unsent: boolean) => session.call({ $case: 'closeOrphan', value: { ino, unsent } }, 'done')
+    const dirty = file !== undefined && file.dirtyBytes > 0
+    try {
+      await close(dirty)
+    } catch (thrown) {
+      if (!(thrown instanceof FsError) || thrown.code !== 'EBUSY') throw thrown
+      await file?.flush().catch((lost: unknown) => {
+        env.log.error('What was written to a removed file that is open elsewhere is lost', {
+          ino,
+          why: messageOf(lost),
+        })
+      })
+      await close(false)
+    } finally {
+      node.orphaned = false
     }
   }
 

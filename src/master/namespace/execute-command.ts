@@ -6,7 +6,7 @@ import { punchRange } from '../extents/punch-range.ts'
 import type { Store } from '../store/store.ts'
 import type { CommandContext, CommandOp, Result } from './context.ts'
 import { create } from './create.ts'
-import { closeOrphan } from './lifetime.ts'
+import { checkUnshared, closeOrphan } from './lifetime.ts'
 import { link } from './link.ts'
 import { rename } from './rename.ts'
 import { setAttr } from './set-attr.ts'
@@ -41,6 +41,7 @@ export function executeCommand(store: Store, op: CommandOp, ctx: CommandContext)
     case 'punchRange':
       return punchRange(store, op.value, ctx)
     case 'closeOrphan':
+      if (op.value.unsent) checkUnshared(store, ino(op.value.ino), ctx.session)
       closeOrphan(store, ino(op.value.ino), ctx.session, ctx.time)
       return { $case: 'done', value: {} }
     default:

@@ -4,6 +4,7 @@
  * of the master loses nobody's open file).
  */
 import { isDirectory, isRegular, isSymlink } from '../../core/attr.ts'
+import { FsError } from '../../core/errors.ts'
 import type { Ino, SessionId } from '../../core/ids.ts'
 import { fileBytesMax } from '../../core/limits.ts'
 import { ExtentsEdit } from '../extents/extents-edit.ts'
@@ -29,6 +30,11 @@ export function loseName(store: Store, inode: Inode, open: boolean, ctx: Command
   for (const session of holders) store.orphans.add(inode.ino, session)
   store.inodes.save(inode)
   return true
+}
+
+/** EBUSY if another session has the orphan open. */
+export function checkUnshared(store: Store, ino: Ino, session: SessionId): void {
+  if (store.orphans.hasOther(ino, session)) throw new FsError('EBUSY', `inode ${ino} is open elsewhere`)
 }
 
 /** A session no longer has an orphan open; the last one lets it go. Nothing happens to what is no orphan. */

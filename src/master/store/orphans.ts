@@ -13,6 +13,7 @@ export class Orphans {
     CREATE INDEX orphans_by_session ON orphans (session);`
 
   readonly #any
+  readonly #other
   readonly #ofSession
   readonly #all
   readonly #insert
@@ -21,6 +22,9 @@ export class Orphans {
 
   constructor(db: Database) {
     this.#any = db.prepare<[bigint], number>('SELECT 1 FROM orphans WHERE ino = ? LIMIT 1').pluck()
+    this.#other = db
+      .prepare<[bigint, bigint], number>('SELECT 1 FROM orphans WHERE ino = ? AND session <> ? LIMIT 1')
+      .pluck()
     this.#ofSession = db
       .prepare<[bigint, number], bigint>('SELECT ino FROM orphans WHERE session = ? ORDER BY ino LIMIT ?')
       .safeIntegers()
@@ -35,6 +39,11 @@ export class Orphans {
 
   has(ino: Ino): boolean {
     return this.#any.get(ino) !== undefined
+  }
+
+  /** Whether a session other than this has it open. */
+  hasOther(ino: Ino, session: SessionId): boolean {
+    return fitsInt64(ino) && this.#other.get(ino, session) !== undefined
   }
 
   ofSession(session: SessionId, limit: number): Ino[] {

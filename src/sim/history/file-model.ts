@@ -161,6 +161,8 @@ function punched(before: FileState, op: Of<'punch'>): FileState {
 
 function read(before: FileState, { session, cell, found }: Of<'read'>): readonly FileState[] {
   const state = seenBy(before, session)
+  // The kernel looks at the size first: where the file was cut off since, it shows the rest of the page, zeros.
+  if (found === 0 && state.sizes.every(size => size <= cell)) return [state]
   const fits = state.sizes.filter(size => (found === 'end' ? size <= cell : size > cell))
   if (!isSome(fits)) return none
   const sized =

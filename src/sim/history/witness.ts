@@ -34,6 +34,7 @@ interface FileRecord {
 
 /** A write that was begun: by whom, and when it ended. */
 interface WriteRecord {
+  readonly ino: Ino
   readonly mount: string
   ended: number
 }
@@ -126,8 +127,8 @@ export class Witness {
 
   // ---- data
 
-  newWrite(mount: string): Value {
-    return this.#writes.push({ mount, ended: Number.POSITIVE_INFINITY })
+  newWrite(ino: Ino, mount: string): Value {
+    return this.#writes.push({ ino, mount, ended: Number.POSITIVE_INFINITY })
   }
 
   writeEnded(value: Value): void {
@@ -142,6 +143,14 @@ export class Witness {
   isEarly(value: Value | 'end', mount: string, since: number): boolean {
     const write = value === 'end' ? undefined : this.#writes[value - 1]
     return write?.mount === mount && write.ended > since
+  }
+
+  /**
+   * Likewise the kernel knows the new size only when the write is answered: on the same machine the file seems
+   * to end where it did.
+   */
+  isLate(ino: Ino, mount: string, since: number): boolean {
+    return this.#writes.some(write => write.ino === ino && write.mount === mount && write.ended > since)
   }
 
   wrote(ino: Ino, mount: string, session: string, at: number): void {

@@ -96,8 +96,9 @@ export class SharedFiles {
 
   /** A size that some call tells. */
   async size(ino: Ino, ask: () => Promise<number | undefined>): Promise<void> {
-    const { rules } = this.#state
-    const { cellBytes } = rules
+    const { rules, vantage } = this.#state
+    const { cellBytes, witness } = rules
+    const since = witness.moments.last
     await this.#record(
       ino,
       `size of ${ino}`,
@@ -108,7 +109,10 @@ export class SharedFiles {
         if (size % cellBytes !== 0) this.#state.wrong('writes are whole', `inode ${ino} has size ${size}`)
         return { found: size / cellBytes }
       },
-      (answer, session) => (answer === undefined ? [] : [{ kind: 'size', session, found: answer.found }]),
+      (answer, session) =>
+        answer === undefined || witness.isLate(ino, vantage.mount, since)
+          ? []
+          : [{ kind: 'size', session, found: answer.found }],
     )
   }
 
@@ -159,6 +163,7 @@ export class SharedFiles {
             return []
           }
           if (witness.isEarly(found, vantage.mount, since)) return []
+          if (found === 'end' && witness.isLate(ino, vantage.mount, since)) return []
           return [{ kind: 'read', session, cell: from + at, found }]
         }).flat()
       },
@@ -175,7 +180,7 @@ export class SharedFiles {
     const count = 1 + prng.below(prng.chance(0.2) ? writeMax : 3)
     const from = append || prng.chance(0.3) ? size : prng.below(Math.min(cellsMax, size + 4))
     if (from + count > cellsMax) return this.#truncate(file)
-    const value = witness.newWrite(vantage.mount)
+    const value = witness.newWrite(ino, vantage.mount)
     const synced = how.sync === true
     await this.#record(
       ino,

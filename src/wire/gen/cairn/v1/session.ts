@@ -418,6 +418,8 @@ export interface RenameReply {
 
 export interface CloseOrphan {
   ino: bigint;
+  /** Something that was written to it was not sent: EBUSY if another session has it open, and would miss that. */
+  unsent: boolean;
 }
 
 /** A time: a value, or the time of the command when `now`. */
@@ -4920,7 +4922,7 @@ export const RenameReply: MessageFns<RenameReply> = {
 };
 
 function createBaseCloseOrphan(): CloseOrphan {
-  return { ino: 0n };
+  return { ino: 0n, unsent: false };
 }
 
 export const CloseOrphan: MessageFns<CloseOrphan> = {
@@ -4930,6 +4932,9 @@ export const CloseOrphan: MessageFns<CloseOrphan> = {
         throw new globalThis.Error("value provided for field message.ino of type uint64 too large");
       }
       writer.uint32(8).uint64(message.ino);
+    }
+    if (message.unsent !== false) {
+      writer.uint32(16).bool(message.unsent);
     }
     return writer;
   },
@@ -4955,6 +4960,14 @@ export const CloseOrphan: MessageFns<CloseOrphan> = {
             message.ino = reader.uint64() as bigint;
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.unsent = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4973,6 +4986,7 @@ export const CloseOrphan: MessageFns<CloseOrphan> = {
   fromPartial<I extends Exact<DeepPartial<CloseOrphan>, I>>(object: I): CloseOrphan {
     const message = createBaseCloseOrphan();
     message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
+    message.unsent = object.unsent ?? false;
     return message;
   },
 };
