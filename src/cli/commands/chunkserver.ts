@@ -9,6 +9,7 @@ interface Options {
   readonly listen: string
   readonly zone: string
   readonly capacity?: number
+  readonly shortCircuit: boolean
   readonly logLevel: LogLevel
   readonly lifeline?: boolean
 }
@@ -25,6 +26,7 @@ export function registerChunkserver(program: Command): void {
       'most that its blocks may take, such as 500GiB (default: the disk)',
       capacity,
     )
+    .option('--no-short-circuit', 'do not tell mounts on this machine where the files of blocks are')
     .action(async (options: Options) => {
       const [{ runAsDaemon }, { startChunkserver }] = await Promise.all([
         import('../daemons/daemon.ts'),

@@ -21,6 +21,7 @@ interface Options {
   readonly zone: string
   readonly wait: number
   readonly cache?: number
+  readonly shortCircuit: boolean
   readonly log?: string
   readonly json?: boolean
   readonly logLevel: LogLevel
@@ -40,6 +41,7 @@ export function registerMount(program: Command): void {
     .option('--zone <zone>', 'where this machine stands, to read from near copies', 'default')
     .option('--wait <seconds>', 'how long system calls wait for a master that is away', seconds, 60)
     .option('--cache <bytes>', 'memory for data that was read (default 96MiB)', cacheBytes)
+    .option('--no-short-circuit', 'read all data over the network, also that of chunkservers on this machine')
     .option(
       '--log <file>',
       'log of the mount process (default: in /var/log/cairn, or in the state folder of the user)',
@@ -64,6 +66,7 @@ async function foreground(master: string, target: string, options: Options): Pro
       mountOptions: (options.options ?? '').split(',').filter(option => option !== ''),
       zone: options.zone,
       waitMs: options.wait * second,
+      shortCircuit: options.shortCircuit,
       ...(options.cache === undefined ? {} : { cacheBytes: options.cache }),
     }),
   )
@@ -87,6 +90,7 @@ async function background(master: string, target: string, options: Options): Pro
   ]
   if (options.options !== undefined) args.push('-o', options.options)
   if (options.cache !== undefined) args.push('--cache', String(options.cache))
+  if (!options.shortCircuit) args.push('--no-short-circuit')
   args.push('--log-level', options.logLevel)
   const child = spawn(process.execPath, [...process.execArgv, ...daemonNodeOptions, programFile, ...args], {
     detached: true,
