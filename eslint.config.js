@@ -12,6 +12,7 @@ const realWorld = [
   'src/fuse/mounter/**',
   'src/wire/grpc/**',
   'src/chunkserver/disk/**',
+  'src/client/disk/**',
   'src/console/**',
   'src/sim/main.ts',
   'test/**',

@@ -58,7 +58,7 @@ export class ChunkserverNode {
     this.#log = env.log.child({ part: 'node' })
     this.#authority = new Authority(env.clock)
     this.#peers = new Peers(env, network)
-    const parts = { env, store, authority: this.#authority, peers: this.#peers, checksums }
+    const parts = { env, store, authority: this.#authority, peers: this.#peers, checksums, host: config.host }
     this.#service = new BlocksService(parts)
     this.#copier = new Copier({ ...parts, log: env.log.child({ part: 'copy' }) })
     const bytesPerSecond = config.scrubBytesPerSecond ?? scrubBytesDefault

@@ -10,7 +10,9 @@ import { writeBackAgeMs } from '../core/limits.ts'
 import type { Network } from '../core/network.ts'
 import { MiB, second } from '../core/units.ts'
 import { BlockStreams } from './blocks/block-streams.ts'
+import type { LocalFiles } from './blocks/local-files.ts'
 import { BlockCache } from './cache/block-cache.ts'
+import { Frames } from './cache/pieces.ts'
 import { type FileParts, FileState } from './file-state.ts'
 import type { AttrPort, DataPath, FileData, MasterPort } from './ports.ts'
 import { BlockReader } from './read/block-reader.ts'
@@ -36,9 +38,11 @@ export interface DataPathOptions {
   readonly getStallMs: number
   /** How long storing or reading a block is tried before it is an error. */
   readonly giveUpMs: number
+  /** Reads the files of chunkservers on this machine past them, if it can. */
+  readonly local?: LocalFiles | undefined
 }
 
-export const dataPathDefaults: Omit<DataPathOptions, 'place'> = {
+export const dataPathDefaults: Omit<DataPathOptions, 'place' | 'local'> = {
   writeBytes: 64 * MiB,
   cacheBytes: 96 * MiB,
   readAheadBytes: 16 * MiB,
@@ -55,6 +59,8 @@ const keptShare = 4
 /** Bytes of blocks being put, and being read ahead, at once, as parts of the memory they come from. */
 const inFlightShare = 2
 const aheadShare = 4
+/** Memory of blocks that are being read, beside what is cached, as part of it. */
+const framesShare = 1 / 2
 
 /** Closed files whose extents are kept for the next open: some 2 KB each. */
 const idleMax = 4096
@@ -81,7 +87,7 @@ export class ClientDataPath implements DataPath {
   ) {
     this.#env = env
     const { clock, timers, log } = env
-    this.#streams = new BlockStreams(env, network, master)
+    this.#streams = new BlockStreams(env, network, master, options.place.host, options.local)
     const pool = new ChunkPool(master.facts.blockBytes, options.writeBytes / keptShare, () =>
       this.#writeBack.released(),
     )
@@ -102,7 +108,9 @@ export class ClientDataPath implements DataPath {
       giveUpMs: options.giveUpMs,
     })
     const cache = new BlockCache(options.cacheBytes)
-    const reader = new BlockReader(env, master, this.#streams, cache, checksums, {
+    const { local } = options
+    const frames = local && new Frames(local.memory(options.cacheBytes * (1 + framesShare)))
+    const reader = new BlockReader(env, master, this.#streams, { cache, frames }, checksums, {
       place: options.place,
       aheadBytes: options.cacheBytes / aheadShare,
       stallMs: options.getStallMs,

@@ -1,5 +1,6 @@
 import type { Attr } from '../core/attr.ts'
 import type { Ino } from '../core/ids.ts'
+import type { ReadBytes } from '../core/read-bytes.ts'
 import type { AttrPort, FileData, MasterPort } from './ports.ts'
 import type { BlockReader } from './read/block-reader.ts'
 import { FileExtents } from './read/file-extents.ts'
@@ -51,7 +52,7 @@ export class FileState implements FileData {
     this.writer.closed()
   }
 
-  read(offset: number, size: number, signal?: AbortSignal): Promise<readonly Uint8Array[]> {
+  read(offset: number, size: number, signal?: AbortSignal): Promise<ReadBytes> {
     return this.#reader.read(offset, size, signal)
   }
 

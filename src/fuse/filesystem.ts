@@ -1,6 +1,7 @@
 import type { Attr, AttrChange, Dirent, LockRange, StatFs } from '../core/attr.ts'
 import type { Ino } from '../core/ids.ts'
 import type { Name } from '../core/name.ts'
+import type { ReadBytes } from '../core/read-bytes.ts'
 
 /**
  * The file system that a FUSE driver serves: inode-based and free of FUSE's numbers. Both drivers
@@ -148,7 +149,7 @@ export interface FileSystem {
     caller: Caller,
   ): Answer<{ readonly entry: Entry; readonly opened: Opened }>
   /** Up to `size` bytes, fewer only at the end of the file; as pieces, none of which is changed afterwards. */
-  read(ino: Ino, handle: Handle, offset: number, size: number, caller: Caller): Answer<readonly Uint8Array[]>
+  read(ino: Ino, handle: Handle, offset: number, size: number, caller: Caller): Answer<ReadBytes>
   /** All of `data` or an error. `data` is the driver's again when the answer is given: copy what is kept. */
   write(
     ino: Ino,

@@ -15,6 +15,7 @@ import type { Env } from '../core/env.ts'
 import { FsError, messageOf } from '../core/errors.ts'
 import { type Ino, rootIno } from '../core/ids.ts'
 import { type Name, nameFromText } from '../core/name.ts'
+import type { ReadBytes } from '../core/read-bytes.ts'
 import { second } from '../core/units.ts'
 import type { Files } from '../client/files.ts'
 import { chain } from '../client/files/context.ts'
@@ -201,7 +202,7 @@ export class MountedFileSystem implements FileSystem {
     return { entry: { ...this.#attrAnswer(attr), nameTtlMs: 0 }, opened: openedFor(opened) }
   }
 
-  read(_ino: Ino, handle: Handle, offset: number, size: number): Answer<readonly Uint8Array[]> {
+  read(_ino: Ino, handle: Handle, offset: number, size: number): Answer<ReadBytes> {
     return this.#files.contents.read(this.#files.handles.get(handle), offset, size)
   }
 

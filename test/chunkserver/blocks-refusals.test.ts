@@ -140,12 +140,14 @@ test('puts wait until the master has accepted the node', async t => {
 
 const hello: BlocksUp['item'] = {
   $case: 'hello',
-  value: { versionMin: 1, versionMax: 1, cluster: Buffer.alloc(16, 7), session: 3n, epoch: 1n },
+  value: { versionMin: 1, versionMax: 1, cluster: Buffer.alloc(16, 7), session: 3n, epoch: 1n, host: '' },
 }
 const block = testBlock(1000, 1)
 const begin = { call: 1n, block: metaOf(block), grant: grantFor(1n, block), chain: [], verifyId: true }
 const hostile: Record<string, BlocksUp['item'][]> = {
-  'no hello': [{ $case: 'get', value: { call: 1n, id: blockIdToBytes(block.id), offset: 0, length: 1 } }],
+  'no hello': [
+    { $case: 'get', value: { call: 1n, id: blockIdToBytes(block.id), offset: 0, length: 1, local: false } },
+  ],
   'two hellos': [hello, hello],
   'nothing known': [undefined],
   'a put without a block': [hello, { $case: 'put', value: { ...begin, block: undefined } }],

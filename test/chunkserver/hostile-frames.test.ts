@@ -35,12 +35,14 @@ test('streams of hostile frames end alone, keep nothing and take nothing from th
       $case: 'putSmall',
       value: { call, blocks: [{ block: metaOf(small), grant: grantFor(1n, small), data: small.data }] },
     }),
-    encoded({ $case: 'get', value: { call, id: blockIdToBytes(small.id), offset: 0, length: 500 } }),
+    ...[false, true].map(local =>
+      encoded({ $case: 'get', value: { call, id: blockIdToBytes(small.id), offset: 0, length: 500, local } }),
+    ),
     encoded({ $case: 'cancel', value: { call } }),
   ]
   const hello = encoded({
     $case: 'hello',
-    value: { versionMin: 1, versionMax: 1, cluster, session: 3n, epoch: 1n },
+    value: { versionMin: 1, versionMax: 1, cluster, session: 3n, epoch: 1n, host: '' },
   })
   const ended: Promise<void>[] = []
   for (let stream = 0; stream < streams; stream++) {

@@ -1,6 +1,7 @@
 import type { Attr } from '#src/core/attr.ts'
 import { FsError } from '#src/core/errors.ts'
 import type { Ino } from '#src/core/ids.ts'
+import { keptBytes, type ReadBytes } from '#src/core/read-bytes.ts'
 import type { AttrPort, DataPath, FileData, MasterPort } from '#src/client/ports.ts'
 import { attrFromWire } from '#src/wire/attr.ts'
 
@@ -85,12 +86,12 @@ export class MemoryFile implements FileData {
     return this.#dirty.reduce((end, { at, bytes }) => Math.max(end, at + bytes.length), 0)
   }
 
-  async read(offset: number, size: number): Promise<readonly Uint8Array[]> {
+  async read(offset: number, size: number): Promise<ReadBytes> {
     const committed = await this.#data.attrs.committed(this.#ino)
     this.#cut(committed.size)
     const attr = this.overlay(committed)
     const end = Math.min(attr.size, offset + size)
-    if (end <= offset) return []
+    if (end <= offset) return keptBytes([])
     const result = Buffer.alloc(end - offset)
     const put = (at: number, bytes: Buffer) => {
       const from = Math.max(at, offset)
@@ -99,7 +100,7 @@ export class MemoryFile implements FileData {
     }
     put(0, this.#stored)
     for (const { at, bytes } of this.#dirty) put(at, bytes)
-    return [result]
+    return keptBytes([result])
   }
 
   prefetch(size: number): void {

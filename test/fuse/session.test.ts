@@ -4,6 +4,7 @@ import { errno, type ErrnoName, FsError } from '#src/core/errors.ts'
 import { rootIno } from '#src/core/ids.ts'
 import { fileTimeMaxSeconds, fileTimeMinSeconds } from '#src/core/limits.ts'
 import { nameFromText } from '#src/core/name.ts'
+import { keptBytes } from '#src/core/read-bytes.ts'
 import { opcode, type OpcodeName } from '#src/fuse/codec/abi.ts'
 import { operations } from '#src/fuse/session/operations.ts'
 import { body, message } from '../support/fuse-messages.ts'
@@ -308,7 +309,7 @@ test('a bug is EIO with a log line, and observers hear of every operation', asyn
   fs.statfs = () => {
     throw new TypeError('broken')
   }
-  fs.read = () => [Buffer.alloc(11)]
+  fs.read = () => keptBytes([Buffer.alloc(11)])
   const observed: unknown[] = []
   const harness = await SessionHarness.begun(fs, (...seen) => observed.push(seen))
   t.is((await harness.ask(message('STATFS'))).errno, errno.EIO)

@@ -177,7 +177,8 @@ test('any names made, moved and removed give the tree, and the errnos, of a plai
       }
       t.deepEqual(fsck(f.store).problems, [])
       // What was unlinked while open goes when it is closed.
-      for (const orphan of f.store.orphans.all()) f.run({ $case: 'closeOrphan', value: { ino: orphan.ino, unsent: false } })
+      for (const orphan of f.store.orphans.all())
+        f.run({ $case: 'closeOrphan', value: { ino: orphan.ino, unsent: false } })
       t.is(f.store.db.prepare('SELECT count(*) FROM inodes WHERE nlink = 0').pluck().get(), 0)
       t.deepEqual(fsck(f.store).problems, [])
     }),

@@ -12,6 +12,7 @@ import { FsError } from '#src/core/errors.ts'
 import { type Ino, ino, rootIno } from '#src/core/ids.ts'
 import { fileBytesMax } from '#src/core/limits.ts'
 import type { Name } from '#src/core/name.ts'
+import { keptBytes, type ReadBytes } from '#src/core/read-bytes.ts'
 import type {
   Absent,
   Answer,
@@ -202,11 +203,11 @@ export class MemoryFileSystem implements FileSystem {
     return { entry: this.#entry(node), opened: this.#opened(node, flags) }
   }
 
-  read(number: Ino, handle: Handle, offset: number, size: number): Answer<readonly Uint8Array[]> {
+  read(number: Ino, handle: Handle, offset: number, size: number): Answer<ReadBytes> {
     this.#count('read')
     return this.#after(() => {
       this.#handle(handle)
-      return this.#node(number).read(offset, size)
+      return keptBytes(this.#node(number).read(offset, size))
     })
   }
 

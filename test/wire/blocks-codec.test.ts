@@ -47,6 +47,7 @@ const getData: fc.Arbitrary<GetData> = fc.record({
   blockLength: u32,
   checksums: fc.uint8Array({ maxLength: 200 }),
   last: fc.boolean(),
+  inFile: fc.boolean(),
   data: bytes,
 })
 const up: fc.Arbitrary<BlocksUp> = fc.oneof(
@@ -116,6 +117,7 @@ test('a frame cut short is refused or lacks its end, and never throws anything b
         blockLength: 70_000,
         checksums: new Uint8Array(16),
         last: true,
+        inFile: false,
         data: new Uint8Array(70_000),
       },
     },

@@ -33,10 +33,13 @@ export class RowReader implements BlockReader {
 
 export class FileReader implements BlockReader {
   readonly row: BlockRow
+  /** Opened past the page cache. */
+  readonly once: boolean
   readonly #file: DiskFile
 
-  constructor(row: BlockRow, file: DiskFile) {
+  constructor(row: BlockRow, file: DiskFile, once: boolean) {
     this.row = row
+    this.once = once
     this.#file = file
   }
 

@@ -10,8 +10,9 @@ import type { BlockClaim } from './block-verifier.ts'
 import { DamageList } from './damage.ts'
 import { IncomingFile } from './incoming-file.ts'
 import { type BlockRow, place, type StoreIdentity, type Totals } from './index-protocol.ts'
+import { KeptReaders } from './kept-readers.ts'
 import { KeyedMutex } from './keyed-mutex.ts'
-import { folderOf, pathOf, temporaryFolder } from './layout.ts'
+import { folderOf, pathOf, proofPathOf, temporaryFolder } from './layout.ts'
 import { PopularBlocks } from './popular-blocks.ts'
 import { recoverStore } from './recover-store.ts'
 import { Space, type SpaceOptions } from './space.ts'
@@ -21,11 +22,22 @@ export interface StoreOptions extends SpaceOptions {
   readonly disk: Disk
   readonly index: BlockIndex
   readonly checksums: Checksums
+  /** The folder as other processes of this machine see it, if they may read the files of blocks. */
+  readonly sharedAs?: string | undefined
+}
+
+/** How a process of this machine finds the files of blocks, and knows that it sees the same folder. */
+export interface SharedFolder {
+  readonly folder: string
+  readonly proofFile: string
+  readonly proof: Uint8Array
 }
 
 /** How much is read at a time to verify a stored block. */
 const verifyBytes = 16 * pieceBytes
 const vacuumPages = 256
+/** Who reads less than this at a time most likely comes again. */
+const keptReadBytes = 4 * pieceBytes
 
 /**
  * The blocks of one disk. Small ones are rows of the index, larger ones files:
@@ -46,6 +58,7 @@ export class BlockStore {
   readonly #locks = new KeyedMutex<BlockId>()
   readonly #changed = new Set<() => void>()
   readonly #popular = new PopularBlocks()
+  readonly #readers = new KeptReaders()
   /** Unlinked, but perhaps not yet on stable storage. */
   #unlinked: BlockId[] = []
   #vacuum = false
@@ -53,6 +66,7 @@ export class BlockStore {
   #totals: Totals
   #temporaries = 0
   #scrubbed: BlockId | undefined
+  #shared: SharedFolder | undefined
 
   /** Recovers what a crash left. Rejects with a UsageError for a folder that must not be used. */
   static async open(options: StoreOptions): Promise<BlockStore> {
@@ -63,6 +77,7 @@ export class BlockStore {
     store.#totals = await options.index.ask('totals', {})
     store.space.usedBytes = store.#totals.bytes
     await store.space.refresh()
+    if (options.sharedAs !== undefined) await store.#share(options.sharedAs, options.env.random.bytes(16))
     return store
   }
 
@@ -78,6 +93,11 @@ export class BlockStore {
 
   get identity(): StoreIdentity {
     return this.#identity
+  }
+
+  /** Undefined where only this process reads the files. */
+  get shared(): SharedFolder | undefined {
+    return this.#shared
   }
 
   get totals(): Totals {
@@ -136,19 +156,22 @@ export class BlockStore {
    * here, EIO if it should be and is not.
    */
   async read(id: BlockId, bytes = 0): Promise<BlockReader> {
+    if (bytes === 0 || bytes > keptReadBytes) return this.#open(id, bytes)
+    const suits = ({ row, once }: FileReader): boolean => once !== this.#popular.note(id, bytes, row.length)
+    return this.#readers.use(id, () => this.#open(id, bytes), suits)
+  }
+
+  /** For who reads the files of blocks itself: the row of a block in a file, a reader of one in its row. */
+  async readUnlessInFile(id: BlockId): Promise<BlockRow | BlockReader> {
     const found = await this.#index.ask('get', { id })
     if (found === undefined) throw absent(id)
-    if (found.row.place === place.row) return new RowReader(found.row, found.data ?? new Uint8Array(0))
-    const once = !this.#popular.note(id, bytes, found.row.length)
-    try {
-      return new FileReader(found.row, await this.#disk.open(pathOf(id), once))
-    } catch (error) {
-      return this.#missing(found.row, error)
-    }
+    const { row, data } = found
+    return row.place === place.row ? new RowReader(row, data ?? new Uint8Array(0)) : row
   }
 
   /** Tells what a read found wrong; for the master. */
   noteDamage(row: BlockRow, what: string): void {
+    this.#readers.drop(row.id)
     this.#log.warn('block is damaged', { block: row.id, what })
     this.damages.add({ id: row.id, generation: row.generation, what })
   }
@@ -176,6 +199,7 @@ export class BlockStore {
       if (!removed) return
       this.#count(totals)
       this.damages.delete(id)
+      this.#readers.drop(id)
       this.#vacuum ||= !unlink
       if (unlink) await this.#unlink(id)
     })
@@ -189,6 +213,7 @@ export class BlockStore {
 
   /** Housekeeping, to be called every few seconds: free space, a failed disk, what deletions left. */
   async maintain(): Promise<void> {
+    this.#readers.sweep()
     await this.space.refresh()
     if (this.space.failure !== undefined) await this.#probe()
     await this.#forgetUnlinked()
@@ -197,8 +222,52 @@ export class BlockStore {
 
   /** In order: the next opening need not compare folder and index. No call may be under way. */
   async close(): Promise<void> {
+    await this.#readers.close()
+    await this.#unshare()
     await this.#forgetUnlinked()
     await this.#index.closeInOrder()
+  }
+
+  async #open(id: BlockId, bytes: number): Promise<BlockReader> {
+    const found = await this.#index.ask('get', { id })
+    if (found === undefined) throw absent(id)
+    if (found.row.place === place.row) return new RowReader(found.row, found.data ?? new Uint8Array(0))
+    const once = !this.#popular.note(id, bytes, found.row.length)
+    try {
+      return new FileReader(found.row, await this.#disk.open(pathOf(id), once), once)
+    } catch (error) {
+      return this.#missing(found.row, error)
+    }
+  }
+
+  /** Puts the proof into the folder; without it nobody else reads there. */
+  async #share(folder: string, proof: Uint8Array): Promise<void> {
+    const proofFile = proofPathOf(this.#identity.incarnation)
+    try {
+      const file = await this.#disk.create(proofFile)
+      try {
+        await file.append(proof)
+        await file.datasync()
+      } finally {
+        await file.close()
+      }
+      this.#shared = { folder, proofFile, proof }
+    } catch (error) {
+      this.#log.warn('mounts of this machine cannot read block files by themselves', {
+        error: messageOf(error),
+      })
+    }
+  }
+
+  async #unshare(): Promise<void> {
+    const shared = this.#shared
+    this.#shared = undefined
+    try {
+      if (shared !== undefined) await this.#disk.unlink(shared.proofFile)
+    } catch (error) {
+      // The next opening empties the folder.
+      this.#log.debug('the proof of this start stays', { error: messageOf(error) })
+    }
   }
 
   async #place(claim: BlockClaim, generation: bigint, file: IncomingFile): Promise<bigint> {
@@ -215,7 +284,7 @@ export class BlockStore {
     const row = await this.#index.ask('lookup', { id })
     if (row?.place !== place.file || Buffer.compare(row.checksums, checksums) !== 0) return false
     try {
-      const reader = new FileReader(row, await this.#disk.open(pathOf(id), true))
+      const reader = new FileReader(row, await this.#disk.open(pathOf(id), true), true)
       try {
         return await this.verify(reader)
       } finally {
@@ -236,6 +305,7 @@ export class BlockStore {
     try {
       const { generation, totals } = await this.#index.ask('put', put)
       this.damages.delete(put.id)
+      this.#readers.drop(put.id)
       this.#count(totals)
       return generation
     } catch (error) {

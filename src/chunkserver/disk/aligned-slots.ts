@@ -1,14 +1,6 @@
+import { alignedMemory } from '../../core/aligned-memory.ts'
 import { assert } from '../../core/assert.ts'
 import { sectorBytes } from './disk.ts'
-
-/** The part that is used of WebAssembly, which Node's types leave out. */
-interface WasmMemory {
-  readonly buffer: ArrayBuffer
-}
-declare const WebAssembly: {
-  readonly Memory: new (size: { readonly initial: number; readonly maximum: number }) => WasmMemory
-}
-const wasmPageBytes = 64 * 1024
 
 /** A slot of memory that is one's own until it is released, once. */
 export interface Slot {
@@ -18,9 +10,8 @@ export interface Slot {
 
 /**
  * A bounded number of equal pieces of memory that begin at page boundaries, used again and again: they cost
- * neither page faults nor collections, and what waits for one bounds what is under way. Node has no aligned
- * allocation; the memory of WebAssembly begins at a page, and takes only what was ever touched. The slot that
- * was released last is taken first, so that few are.
+ * neither page faults nor collections, and what waits for one bounds what is under way. The slot that was
+ * released last is taken first, so that few are touched.
  */
 export class AlignedSlots {
   readonly slotBytes: number
@@ -29,8 +20,7 @@ export class AlignedSlots {
 
   constructor(count: number, slotBytes: number) {
     assert(slotBytes % sectorBytes === 0, 'slots are whole sectors')
-    const pages = Math.ceil((count * slotBytes) / wasmPageBytes)
-    const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages })
+    const buffer = alignedMemory(count * slotBytes)
     this.slotBytes = slotBytes
     this.#free = Array.from({ length: count }, (_, index) =>
       Buffer.from(buffer, index * slotBytes, slotBytes),

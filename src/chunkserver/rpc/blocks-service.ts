@@ -16,6 +16,8 @@ export interface BlocksServiceParts {
   readonly authority: Authority
   readonly peers: Peers
   readonly checksums: Checksums
+  /** Identity of this machine. */
+  readonly host: string
 }
 
 /** What all streams together may hold of received data, so that memory does not grow with the clients. */

@@ -23,6 +23,8 @@ export interface StreamParts extends PutParts {
   /** Shared by all streams. */
   readonly budget: ReceiveBudget
   readonly reads: Permits
+  /** This machine. */
+  readonly host: string
 }
 
 /** A peer that asks for more at a time than this is told to wait. */
@@ -106,7 +108,8 @@ export class BlocksStream {
     }
     this.#hello = { ...hello, cluster: new Uint8Array(0) }
     const { node, incarnation } = store.identity
-    this.#link.send({ item: { $case: 'welcome', value: { version, node, incarnation } } })
+    const local = hello.host !== '' && hello.host === this.#parts.host ? store.shared : undefined
+    this.#link.send({ item: { $case: 'welcome', value: { version, node, incarnation, local } } })
   }
 
   #refuse(error: FsError): void {

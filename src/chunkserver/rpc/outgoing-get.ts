@@ -2,10 +2,11 @@ import { checksumBytes } from '../../core/checksum.ts'
 import { FsError } from '../../core/errors.ts'
 import { dataMessageBytes, pieceBytes } from '../../core/limits.ts'
 import type { Link } from '../../core/network.ts'
-import type { BlocksDown, BlocksUp, GetBlock } from '../../wire/gen/cairn/v1/blocks.ts'
+import type { BlocksDown, BlocksUp, GetBlock, GetData } from '../../wire/gen/cairn/v1/blocks.ts'
 import { toBlockId } from '../../wire/validate.ts'
 import type { BlockReader } from '../blocks/block-reader.ts'
 import type { BlockStore } from '../blocks/block-store.ts'
+import type { BlockRow } from '../blocks/index-protocol.ts'
 import type { LentBytes } from '../disk/disk.ts'
 
 /** What `sendBlock` needs of a semaphore over the memory of all reads. */
@@ -24,7 +25,12 @@ export async function sendBlock(
   permits: ReadPermits,
   cancelled: () => boolean,
 ): Promise<void> {
-  const reader = await store.read(toBlockId(get.id, 'get.id'), get.length)
+  const id = toBlockId(get.id, 'get.id')
+  const reader = get.local ? await store.readUnlessInFile(id) : await store.read(id, get.length)
+  if (!('row' in reader)) {
+    link.send({ item: { $case: 'data', value: inFile(get.call, reader) } })
+    return
+  }
   try {
     const { start, end } = widened(get, reader.row.length)
     for (let at = start; at < end && !cancelled(); at += dataMessageBytes) {
@@ -45,7 +51,13 @@ function message(call: bigint, { row }: BlockReader, offset: number, data: Uint8
   const first = offset / pieceBytes
   const count = Math.ceil(data.length / pieceBytes)
   const checksums = row.checksums.subarray(first * checksumBytes, (first + count) * checksumBytes)
-  return { call, offset, blockLength: row.length, checksums, data }
+  return { call, offset, blockLength: row.length, checksums, data, inFile: false }
+}
+
+/** For who reads the file itself. */
+function inFile(call: bigint, { length, checksums }: BlockRow): GetData {
+  const data = new Uint8Array(0)
+  return { call, offset: 0, blockLength: length, checksums, data, last: true, inFile: true }
 }
 
 /** The whole pieces that hold [offset, offset + length) of a block. Throws EINVAL for none. */

@@ -49,7 +49,7 @@ export class PeerLink {
       this.#end(error ?? new FsError('ECONNRESET', `node at ${link.peer} closed the stream`))
     })
     const versions = { versionMin: wireVersionMin, versionMax: wireVersion }
-    link.send({ item: { $case: 'hello', value: { ...versions, cluster, session: 0n, epoch: 0n } } })
+    link.send({ item: { $case: 'hello', value: { ...versions, cluster, session: 0n, epoch: 0n, host: '' } } })
     this.#sweep()
   }
 
@@ -91,7 +91,7 @@ export class PeerLink {
         resolve()
       }
       const call = this.#add({ patienceMs, onOutcomes: unexpected, onData, onEnd: reject })
-      this.#link.send({ item: { $case: 'get', value: { call, id, offset: 0, length } } })
+      this.#link.send({ item: { $case: 'get', value: { call, id, offset: 0, length, local: false } } })
     })
   }
 

@@ -13,7 +13,7 @@ export function registerChunkserver(program: Command): void {
         import('../daemons/chunkserver.ts'),
       ])
       await runAsDaemon('chunkserver', { ...settings, lifeline: flags.lifeline }, world =>
-        startChunkserver(world, settings),
+        startChunkserver(world, { ...settings, shortCircuit: settings.shortCircuit === 'on' }),
       )
     })
 }

@@ -56,6 +56,7 @@ async function foreground(mountpoint: string, settings: MountSettings, flags: Fl
       mountOptions: settings.options,
       zone: settings.zone,
       waitMs: settings.wait * second,
+      shortCircuit: settings.shortCircuit === 'on',
       ...(settings.cache === undefined ? {} : { cacheBytes: settings.cache }),
     }),
   )

@@ -17,6 +17,7 @@ interface Options {
   readonly chunkservers?: number
   readonly mount?: string
   readonly options?: string
+  readonly shortCircuit: boolean
   readonly detach?: boolean
   readonly json?: boolean
 }
@@ -38,6 +39,7 @@ export function registerUp(
     )
     .option('--mount <path>', 'mount the file system here')
     .option('-o, --options <list>', 'mount options, as of cairn mount')
+    .option('--no-short-circuit', 'have the mount read all data over the network, as from other machines')
     .option('--detach', 'return when it is usable, and leave it running')
     .option('--json', 'print the result as JSON (with --detach)')
     .addHelpText('after', '\nExample:\n  cairn up --dir ~/cairn --mount ~/files\n  cairn down --dir ~/cairn')
@@ -61,6 +63,7 @@ async function foreground(options: Options): Promise<void> {
       chunkservers: options.chunkservers,
       mount: options.mount,
       mountOptions: options.options,
+      shortCircuit: options.shortCircuit,
     })
   } catch (error) {
     reportReadiness({ ready: false, error: messageOf(error) })
@@ -113,6 +116,7 @@ async function detach(options: Options): Promise<void> {
   if (options.chunkservers !== undefined) args.push('--chunkservers', String(options.chunkservers))
   if (options.mount !== undefined) args.push('--mount', path.resolve(options.mount))
   if (options.options !== undefined) args.push('-o', options.options)
+  if (!options.shortCircuit) args.push('--no-short-circuit')
   const child = spawn(process.execPath, [...process.execArgv, programFile, ...args], {
     detached: true,
     stdio: ['ignore', log, log, 'pipe'],

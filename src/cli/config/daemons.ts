@@ -31,6 +31,9 @@ const common = {
   }),
 } as const
 
+const shortCircuit = (meaning: string) =>
+  sure<'on' | 'off'>({ kind: kind.choice(['on', 'off']), meaning, default: 'on', example: 'on' })
+
 const metrics = (example: string, recommended: boolean) =>
   sure({
     kind: kind.addressOrOff,
@@ -112,6 +115,7 @@ const chunkserver = {
     otherwise: 'what the disk has',
     example: 500 * GiB,
   }),
+  shortCircuit: shortCircuit('Whether mounts on this machine are told where the files of blocks are'),
   ...common,
   metrics: metrics('127.0.0.1:9431', false),
 } as const
@@ -150,6 +154,7 @@ const mount = {
     otherwise: '96MiB',
     example: 256 * MiB,
   }),
+  shortCircuit: shortCircuit('Whether files of blocks of chunkservers on this machine are read without them'),
   log: maybe({
     kind: kind.file,
     meaning: 'The log of a mount process that runs in the background',

@@ -12,6 +12,8 @@ export interface ChunkserverOptions {
   readonly listen: string
   readonly zone: string
   readonly capacity: number | undefined
+  /** Whether mounts on this machine may read block files by themselves. */
+  readonly shortCircuit: boolean
 }
 
 /** A node whose master is away is of use for reads: it counts as started after this long. */
@@ -29,8 +31,10 @@ export async function startChunkserver(
     died = reject
   })
   death.catch(() => undefined)
-  const space = options.capacity === undefined ? {} : { capacityBytes: options.capacity }
-  const { store, checksums } = await openBlockStore(env, folder, error => died(error), space)
+  const { store, checksums } = await openBlockStore(env, folder, error => died(error), {
+    ...(options.capacity === undefined ? {} : { capacityBytes: options.capacity }),
+    ...(options.shortCircuit ? { sharedAs: folder } : {}),
+  })
   try {
     const node = new ChunkserverNode(env, network, store, checksums, {
       masterAddress: options.master,

@@ -1,6 +1,7 @@
 import os from 'node:os'
 import path from 'node:path'
 import { ClientDataPath, dataPathDefaults } from '../../client/data-path.ts'
+import { RealLocalFiles } from '../../client/disk/real-local-files.ts'
 import { cacheDefaults, Files } from '../../client/files.ts'
 import type { SessionKey } from '../../client/session/hello.ts'
 import { Session } from '../../client/session/session.ts'
@@ -25,6 +26,8 @@ export interface MountDaemonOptions {
   readonly zone: string
   readonly waitMs: number
   readonly cacheBytes?: number
+  /** Whether the files of chunkservers on this machine are read past them, where they allow it. */
+  readonly shortCircuit: boolean
 }
 
 const startWaitMs = 10 * second
@@ -60,6 +63,7 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
           ...dataPathDefaults,
           cacheBytes,
           place,
+          local: options.shortCircuit ? new RealLocalFiles() : undefined,
         }),
       { readOnly, atime: atimeOf(options.mountOptions), cache: cacheDefaults },
     )

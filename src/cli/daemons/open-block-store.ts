@@ -1,5 +1,5 @@
 import { BlockIndex } from '../../chunkserver/blocks/block-index.ts'
-import { BlockStore } from '../../chunkserver/blocks/block-store.ts'
+import { BlockStore, type StoreOptions } from '../../chunkserver/blocks/block-store.ts'
 import type { IndexReply, IndexRequest } from '../../chunkserver/blocks/index-protocol.ts'
 import type { IndexWorkerData } from '../../chunkserver/blocks/index-worker.ts'
 import type { SpaceOptions } from '../../chunkserver/blocks/space.ts'
@@ -23,7 +23,7 @@ export async function openBlockStore(
   env: Env,
   folder: string,
   died: (error: Error) => void,
-  space: SpaceOptions = {},
+  options: Pick<StoreOptions, keyof SpaceOptions | 'sharedAs'> = {},
 ): Promise<OpenedStore> {
   const writer = await startLane(folder, 'writer', died)
   const reader = await startLane(folder, 'reader', died)
@@ -32,7 +32,7 @@ export async function openBlockStore(
   try {
     const checksums = await createChecksums()
     const disk = new RealDisk(folder)
-    return { store: await BlockStore.open({ env, disk, index, checksums, ...space }), checksums }
+    return { store: await BlockStore.open({ env, disk, index, checksums, ...options }), checksums }
   } catch (error) {
     await index.close()
     throw error instanceof UsageError || error instanceof FsError ? refusal(error) : error

@@ -25,6 +25,7 @@ export interface UpOptions {
   readonly chunkservers: number | undefined
   readonly mount: string | undefined
   readonly mountOptions: string | undefined
+  readonly shortCircuit: boolean
 }
 
 /** Starts, or starts again, every part of a cluster on this machine. What fails stops what was started. */
@@ -153,6 +154,7 @@ function startMount(
 ): Promise<Child> {
   if (isAbsent(mount)) makeFolder(mount)
   const extra = options.mountOptions === undefined ? [] : ['-o', options.mountOptions]
+  if (!options.shortCircuit) extra.push('--short-circuit', 'off')
   return Child.start(
     'mount',
     program,

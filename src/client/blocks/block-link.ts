@@ -4,11 +4,13 @@
  * retries: whoever called goes on to another node.
  */
 import type { Env, Timer } from '../../core/env.ts'
-import { FsError } from '../../core/errors.ts'
+import { FsError, messageOf } from '../../core/errors.ts'
 import { dataMessageBytes, wireVersion, wireVersionMin } from '../../core/limits.ts'
 import type { Link } from '../../core/network.ts'
 import { MiB, second } from '../../core/units.ts'
 import { errorFromWire } from '../../wire/attr.ts'
+import type { LocalBlocks } from './local-blocks.ts'
+import type { LocalOffer } from './local-files.ts'
 import type {
   BlocksDown,
   BlocksUp,
@@ -42,6 +44,13 @@ export interface BlockIdentity {
   readonly epoch: bigint
 }
 
+/** For a client that reads the files of nodes on its machine itself. */
+export interface LocalAccess {
+  readonly host: string
+  /** Undefined if the folder cannot be read here. */
+  readonly open: (offer: LocalOffer) => Promise<LocalBlocks | undefined>
+}
+
 export class BlockLink {
   readonly identity: BlockIdentity
   readonly #env: Env
@@ -52,8 +61,17 @@ export class BlockLink {
   #heardAt: number
   #usedAt: number
   #closed = false
+  readonly #access: LocalAccess | undefined
+  #local: LocalBlocks | undefined
 
-  constructor(env: Env, link: Link<BlocksUp, BlocksDown>, identity: BlockIdentity, onClosed: () => void) {
+  constructor(
+    env: Env,
+    link: Link<BlocksUp, BlocksDown>,
+    identity: BlockIdentity,
+    onClosed: () => void,
+    access?: LocalAccess,
+  ) {
+    this.#access = access
     this.#env = env
     this.#link = link
     this.identity = identity
@@ -61,16 +79,29 @@ export class BlockLink {
     link.onFrame(frame => this.#receive(frame))
     link.onClose(error => {
       this.#closed = true
+      this.#local?.close()
       this.#ticker?.cancel()
       onClosed()
       this.#failAll(error ?? new FsError('EPIPE', `${link.peer} closed the stream of blocks`))
     })
-    const hello = { versionMin: wireVersionMin, versionMax: wireVersion, ...identity }
+    const hello = {
+      versionMin: wireVersionMin,
+      versionMax: wireVersion,
+      ...identity,
+      host: access?.host ?? '',
+    }
     this.#send({ $case: 'hello', value: hello })
   }
 
   get closed(): boolean {
     return this.#closed
+  }
+
+  /** The node's blocks as this process can read them by itself. */
+  get local(): LocalBlocks | undefined {
+    if (this.#local?.usable !== true) return undefined
+    this.#usedAt = this.#env.clock.now()
+    return this.#local
   }
 
   get busy(): number {
@@ -180,7 +211,20 @@ export class BlockLink {
         return
       }
       case 'welcome':
+        if (item.value.local !== undefined) void this.#openLocal(item.value.local)
+        return
       case undefined:
+    }
+  }
+
+  async #openLocal(offer: LocalOffer): Promise<void> {
+    try {
+      const local = await this.#access?.open(offer)
+      if (this.#closed) local?.close()
+      else this.#local = local
+    } catch (thrown) {
+      const fields = { node: this.peer, folder: offer.folder, error: messageOf(thrown) }
+      this.#env.log.warn('the files of a node on this machine cannot be read', fields)
     }
   }
 

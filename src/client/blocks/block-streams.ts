@@ -9,7 +9,9 @@ import type { Network } from '../../core/network.ts'
 import { second } from '../../core/units.ts'
 import { blocksOpen } from '../../wire/services.ts'
 import type { MasterPort } from '../ports.ts'
-import { BlockLink } from './block-link.ts'
+import { BlockLink, type LocalAccess } from './block-link.ts'
+import { LocalBlocks } from './local-blocks.ts'
+import type { LocalFiles, LocalOffer } from './local-files.ts'
 
 export type Purpose = 'put' | 'get'
 
@@ -34,6 +36,7 @@ export class BlockStreams {
   readonly #env: Env
   readonly #network: Network
   readonly #master: MasterPort
+  readonly #access: LocalAccess | undefined
   readonly #links = new Map<string, BlockLink>()
   /** Of an earlier session, with calls under way. */
   readonly #retired = new Set<BlockLink>()
@@ -42,10 +45,13 @@ export class BlockStreams {
   #sweeper: Timer | undefined
   #closed = false
 
-  constructor(env: Env, network: Network, master: MasterPort) {
+  /** With `local`, the files of nodes on `host`, this machine, are read past them. */
+  constructor(env: Env, network: Network, master: MasterPort, host = '', local?: LocalFiles) {
     this.#env = env
     this.#network = network
     this.#master = master
+    if (local !== undefined && host !== '')
+      this.#access = { host, open: offer => openLocal(env, local, offer) }
   }
 
   /** The stream to an address. A node that is away shows as the failure of the calls. */
@@ -65,6 +71,7 @@ export class BlockStreams {
         if (this.#links.get(key) === link) this.#links.delete(key)
         this.#retired.delete(link)
       },
+      purpose === 'get' ? this.#access : undefined,
     )
     this.#links.set(key, link)
     if (known?.busy === 0) known.close()
@@ -138,4 +145,13 @@ export class BlockStreams {
     for (const link of this.#all()) if (link.busy === 0 && now - link.usedAt >= idleMs) link.close()
     if (this.#all().length > 0) this.#sweeper = this.#env.timers.after(idleMs, () => this.#sweep())
   }
+}
+
+async function openLocal(env: Env, files: LocalFiles, offer: LocalOffer): Promise<LocalBlocks | undefined> {
+  const folder = await files.open(offer)
+  env.log.debug('a node on this machine told where its files are', {
+    folder: offer.folder,
+    readable: folder !== undefined,
+  })
+  return folder === undefined ? undefined : new LocalBlocks(env, folder)
 }

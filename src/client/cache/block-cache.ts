@@ -1,17 +1,18 @@
 /**
  * Verified bytes of blocks in memory. Blocks are immutable, so a cached piece is never stale, only
- * evicted; what is evicted goes by whole blocks, since pieces that came together share buffers.
+ * evicted; what is evicted goes by whole blocks, since short pieces that came together share buffers.
  */
 import { LRUCache } from 'lru-cache'
 import type { BlockId } from '../../core/ids.ts'
+import type { Piece } from './pieces.ts'
 
 /** What an entry costs beside its bytes. */
 const entryOverhead = 512
 
 export interface CachedBlock {
   /** By number; a missing one is not cached. Each holds the whole piece (the block's last may be short). */
-  readonly pieces: Map<number, Uint8Array>
-  bytes: number
+  readonly pieces: Map<number, Piece>
+  cost: number
 }
 
 export class BlockCache {
@@ -19,10 +20,13 @@ export class BlockCache {
   readonly maxBytes: number
 
   constructor(maxBytes: number) {
-    this.maxBytes = maxBytes
+    this.maxBytes = Math.max(1, maxBytes)
     this.#blocks = new LRUCache({
-      maxSize: Math.max(1, maxBytes),
-      sizeCalculation: block => block.bytes + entryOverhead,
+      maxSize: this.maxBytes,
+      sizeCalculation: sizeOf,
+      dispose: (block, _id, reason) => {
+        if (reason === 'evict') releaseAll(block)
+      },
     })
   }
 
@@ -34,24 +38,24 @@ export class BlockCache {
     return this.#blocks.get(id)
   }
 
-  /** Adds verified pieces, which follow each other from `first` on. The cache keeps them as they are. */
-  add(id: BlockId, first: number, pieces: readonly Uint8Array[]): void {
-    const block = this.#blocks.get(id) ?? { pieces: new Map<number, Uint8Array>(), bytes: 0 }
+  /** Adds verified pieces, which follow each other from `first` on, and holds them. */
+  add(id: BlockId, first: number, pieces: readonly Piece[]): void {
+    const block = this.#blocks.get(id) ?? { pieces: new Map<number, Piece>(), cost: 0 }
     for (const [index, piece] of pieces.entries()) {
       if (block.pieces.has(first + index)) continue
+      piece.hold()
       block.pieces.set(first + index, piece)
-      block.bytes += piece.length
+      block.cost += piece.cost
     }
     // Set again, so that its size is counted anew.
     this.#blocks.delete(id)
-    this.#blocks.set(id, block)
+    if (sizeOf(block) > this.maxBytes) releaseAll(block)
+    else this.#blocks.set(id, block)
   }
+}
 
-  delete(id: BlockId): void {
-    this.#blocks.delete(id)
-  }
+const sizeOf = (block: CachedBlock): number => block.cost + entryOverhead
 
-  clear(): void {
-    this.#blocks.clear()
-  }
+function releaseAll(block: CachedBlock): void {
+  for (const piece of block.pieces.values()) piece.release()
 }

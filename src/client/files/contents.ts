@@ -1,6 +1,7 @@
 import { type Attr, S_ISGID, S_ISUID, S_IXGRP } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import { fileBytesMax } from '../../core/limits.ts'
+import type { ReadBytes } from '../../core/read-bytes.ts'
 import { attrFromWire } from '../../wire/attr.ts'
 import { u64 } from '../../wire/validate.ts'
 import type { Inode } from '../cache/inode.ts'
@@ -42,7 +43,7 @@ export class Contents {
     this.#atimes = atimes
   }
 
-  async read(file: OpenFile, offset: number, size: number): Promise<readonly Uint8Array[]> {
+  async read(file: OpenFile, offset: number, size: number): Promise<ReadBytes> {
     const { node } = file
     node.reading += 1
     try {

@@ -3,18 +3,20 @@
  * verified against checksums bound to the block asked for before anyone sees it; a copy that fails the
  * check is reported and the next one read.
  */
-import type { Checksums } from '../../core/checksum.ts'
+import { checksumBytes, type Checksums } from '../../core/checksum.ts'
 import type { Env } from '../../core/env.ts'
 import { FsError, messageOf } from '../../core/errors.ts'
 import { type BlockId, blockIdToBytes } from '../../core/ids.ts'
-import { pieceBytes } from '../../core/limits.ts'
+import { dataMessageBytes, pieceBytes } from '../../core/limits.ts'
 import { second } from '../../core/units.ts'
 import type { GetData } from '../../wire/gen/cairn/v1/blocks.ts'
 import type { Location } from '../../wire/gen/cairn/v1/common.ts'
 import { toBlockId } from '../../wire/validate.ts'
 import type { BlockLink } from '../blocks/block-link.ts'
+import type { LocalBlock, LocalBlocks } from '../blocks/local-blocks.ts'
 import type { BlockStreams } from '../blocks/block-streams.ts'
 import type { BlockCache } from '../cache/block-cache.ts'
+import { type Frames, type Hold, OwnPiece, type Piece } from '../cache/pieces.ts'
 import type { MasterPort } from '../ports.ts'
 import { Gate } from '../waiting.ts'
 import type { BlockRef } from './extent-map.ts'
@@ -34,6 +36,8 @@ export interface BlockReaderOptions {
 
 const pauseFirstMs = 50
 const pauseMaxMs = 1 * second
+/** Read from a file at once. */
+const piecesAtOnce = dataMessageBytes / pieceBytes
 
 /** The bytes of a copy are not those of the block. */
 class DamagedCopy extends Error {
@@ -48,11 +52,19 @@ interface Position {
 const isDamage = (thrown: unknown): boolean =>
   thrown instanceof FsError && thrown.cause instanceof DamagedCopy
 
+/** The memory of what is read. */
+export interface ReadMemory {
+  readonly cache: BlockCache
+  /** For what is read from files; without them all comes over the wire. */
+  readonly frames: Frames | undefined
+}
+
 export class BlockReader {
   readonly #env: Env
   readonly #master: MasterPort
   readonly #streams: BlockStreams
   readonly #cache: BlockCache
+  readonly #frames: Frames | undefined
   readonly #checksums: Checksums
   readonly #options: BlockReaderOptions
   readonly #fetches = new Map<BlockId, Fetch[]>()
@@ -62,33 +74,36 @@ export class BlockReader {
     env: Env,
     master: MasterPort,
     streams: BlockStreams,
-    cache: BlockCache,
+    memory: ReadMemory,
     checksums: Checksums,
     options: BlockReaderOptions,
   ) {
     this.#env = env
     this.#master = master
     this.#streams = streams
-    this.#cache = cache
+    this.#cache = memory.cache
+    this.#frames = memory.frames
     this.#checksums = checksums
     this.#options = options
     this.#ahead = new Gate(options.aheadBytes)
   }
 
   /**
-   * Bytes [from, to) of the block, as views of what is cached. At once when cached. Rejects with ENOENT
+   * Bytes [from, to) of the block, as views of what is cached, until `hold` is released. At once when cached.
+   * Rejects with ENOENT
    * when the cluster no longer knows the block, EIO when no copy can be read.
    */
-  read(block: BlockRef, from: number, to: number): Uint8Array[] | Promise<Uint8Array[]> {
+  read(block: BlockRef, from: number, to: number, hold: Hold): Uint8Array[] | Promise<Uint8Array[]> {
     const first = Math.floor(from / pieceBytes)
     const end = Math.ceil(to / pieceBytes)
     const cached = this.#cache.get(block.id)
-    const pieces: Uint8Array[] = []
+    const pieces: Piece[] = []
     for (let index = first; index < end; index++) {
       const piece = cached?.pieces.get(index)
-      if (piece === undefined) return this.#readMissing(block, from, to)
+      if (piece === undefined) return this.#readMissing(block, from, to, hold)
       pieces.push(piece)
     }
+    for (const piece of pieces) hold.add(piece)
     return viewsOf(pieces, from - first * pieceBytes, to - first * pieceBytes)
   }
 
@@ -98,7 +113,7 @@ export class BlockReader {
     try {
       const first = Math.floor(from / pieceBytes)
       const end = Math.ceil(to / pieceBytes)
-      await Promise.all(this.#cover(block, first, end).map(fetch => fetch.reach(Math.min(fetch.end, end))))
+      await this.#come(this.#cover(block, first, end), end)
     } catch (thrown) {
       // The reader that gets there asks again and hears of it.
       this.#env.log.debug('reading ahead failed', { block: block.id, error: messageOf(thrown) })
@@ -107,31 +122,53 @@ export class BlockReader {
     }
   }
 
-  async #readMissing(block: BlockRef, from: number, to: number, again = false): Promise<Uint8Array[]> {
+  async #readMissing(
+    block: BlockRef,
+    from: number,
+    to: number,
+    hold: Hold,
+    again = false,
+  ): Promise<Uint8Array[]> {
     const first = Math.floor(from / pieceBytes)
     const end = Math.ceil(to / pieceBytes)
     const cached = this.#cache.get(block.id)
-    const known = new Map<number, Uint8Array>()
+    const known = new Map<number, Piece>()
     for (let index = first; index < end; index++) {
       const piece = cached?.pieces.get(index)
-      if (piece !== undefined) known.set(index, piece)
+      if (piece === undefined) continue
+      hold.add(piece)
+      known.set(index, piece)
     }
     const fetches = this.#cover(block, first, end)
+    const pieces: Piece[] = []
+    const take = (): void => {
+      for (let index = first; index < end; index++) {
+        const piece = known.get(index) ?? fetches.find(fetch => fetch.covers(index))?.piece(index)
+        if (piece === undefined) throw new FsError('EIO', `Piece ${index} of block ${block.id} did not come`)
+        hold.add(piece)
+        pieces.push(piece)
+      }
+    }
     try {
-      await Promise.all(fetches.map(fetch => fetch.reach(Math.min(fetch.end, end))))
+      await this.#come(fetches, end, take)
     } catch (thrown) {
       // One that was under way for more than is wanted here may have met its damage elsewhere.
       const wider = fetches.some(fetch => fetch.first < first || fetch.end > end)
       if (again || !wider) throw thrown
-      return this.#readMissing(block, from, to, true)
-    }
-    const pieces: Uint8Array[] = []
-    for (let index = first; index < end; index++) {
-      const piece = known.get(index) ?? fetches.find(fetch => fetch.covers(index))?.piece(index)
-      if (piece === undefined) throw new FsError('EIO', `Piece ${index} of block ${block.id} did not come`)
-      pieces.push(piece)
+      return this.#readMissing(block, from, to, hold, true)
     }
     return viewsOf(pieces, from - first * pieceBytes, to - first * pieceBytes)
+  }
+
+  /** Waits for the pieces before `end`, and has `then` look at them before the fetches may let go of them. */
+  async #come(fetches: readonly Fetch[], end: number, then?: () => void): Promise<void> {
+    for (const fetch of fetches) fetch.join()
+    try {
+      await Promise.all(fetches.map(fetch => fetch.reach(Math.min(fetch.end, end))))
+      then?.()
+    } finally {
+      for (const fetch of fetches) fetch.leave()
+    }
   }
 
   /** Requests, new and under way, that bring what is not cached of pieces [first, end). */
@@ -159,7 +196,7 @@ export class BlockReader {
   }
 
   #start(block: BlockRef, first: number, end: number): Fetch {
-    const fetch = new Fetch(first, end)
+    const fetch = new Fetch(first, end).join()
     const list = this.#fetches.get(block.id)
     if (list === undefined) this.#fetches.set(block.id, [fetch])
     else list.push(fetch)
@@ -167,6 +204,7 @@ export class BlockReader {
       const left = (this.#fetches.get(block.id) ?? []).filter(other => other !== fetch)
       if (left.length === 0) this.#fetches.delete(block.id)
       else this.#fetches.set(block.id, left)
+      fetch.leave()
     }
     this.#run(block, fetch).then(ended, (thrown: unknown) => {
       ended()
@@ -231,7 +269,8 @@ export class BlockReader {
       done.catch((thrown: unknown) => {
         if (isDamage(thrown)) damaged.set(copy.node, at.next)
       })
-      return { done, heard: () => link.heardAt }
+      // Progress of any kind changes it.
+      return { done, heard: () => link.heardAt + at.next }
     } catch (thrown) {
       return { done: Promise.reject(FsError.from(thrown)), heard: () => 0 }
     }
@@ -244,14 +283,80 @@ export class BlockReader {
     at: Position,
     signal: AbortSignal,
   ): Promise<void> {
-    const offset = at.next * pieceBytes
-    const length = Math.min(block.length, fetch.end * pieceBytes) - offset
-    const what = { id: blockIdToBytes(block.id), offset, length }
-    await link.get(what, data => this.#receive(block, fetch, at, data), this.#options.stallMs, signal)
+    const { local } = link
+    if (local !== undefined) await this.#fetchFromFile(local, link, block, fetch, at, signal)
+    if (at.next >= fetch.end) return
+    const onData = (data: GetData): void => this.#receive(block, fetch, at, data)
+    await link.get(rest(block, fetch, at, false), onData, this.#options.stallMs, signal)
     if (at.next < fetch.end) throw new FsError('EPROTO', `${link.peer} ended a get early`)
   }
 
-  /** Takes what a copy sends. Another copy may be ahead of it: then its pieces are here already. */
+  /**
+   * Reads what is left of a fetch from the block's file. Where that does not go well, the rest is left: the
+   * node itself is asked, which knows its files best. Damage that was read counts as if the node had sent it.
+   */
+  async #fetchFromFile(
+    local: LocalBlocks,
+    link: BlockLink,
+    block: BlockRef,
+    fetch: Fetch,
+    at: Position,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const opened = local.known(block.id) ?? (await this.#openFile(local, link, block, fetch, at, signal))
+    while (opened !== undefined && at.next < fetch.end && !signal.aborted) {
+      const count = Math.min(piecesAtOnce, fetch.end - at.next)
+      const frames = this.#frames?.take(count)
+      if (frames === undefined) return
+      try {
+        const from = at.next * pieceBytes
+        const bytes = Math.min(count * pieceBytes, block.length - from)
+        const whole = frames.map(frame => frame.whole)
+        if ((await opened.file.read(whole, from)) < bytes) throw new FsError('EIO', 'the file is too short')
+        for (const [index, frame] of frames.entries())
+          frame.length = Math.min(pieceBytes, bytes - index * pieceBytes)
+        this.#accept(block, fetch, at, frames, this.#firstWrong(block, at.next, frames, opened.checksums))
+      } catch (thrown) {
+        if (isDamage(thrown)) throw thrown
+        local.forget(block.id)
+        const fields = { block: block.id, node: link.peer, error: messageOf(thrown) }
+        this.#env.log.warn('the file of a block cannot be read', fields)
+        return
+      } finally {
+        for (const frame of frames) frame.release()
+      }
+    }
+  }
+
+  /** Asks the node for the checksums. A block that is in no file comes instead. */
+  async #openFile(
+    local: LocalBlocks,
+    link: BlockLink,
+    block: BlockRef,
+    fetch: Fetch,
+    at: Position,
+    signal: AbortSignal,
+  ): Promise<LocalBlock | undefined> {
+    let checksums: Uint8Array | undefined
+    const onData = (data: GetData): void => {
+      if (!data.inFile) this.#receive(block, fetch, at, data)
+      else if (data.blockLength === block.length) checksums = data.checksums
+    }
+    await link.get(rest(block, fetch, at, true), onData, this.#options.stallMs, signal)
+    return checksums === undefined ? undefined : await local.open(block.id, block.length, checksums)
+  }
+
+  /** Of pieces from `first` on: the number of the first one that does not match its checksum, or -1. */
+  #firstWrong(block: BlockRef, first: number, pieces: readonly Piece[], checksums: Uint8Array): number {
+    for (const [index, { bytes }] of pieces.entries()) {
+      const number = first + index
+      const expected = checksums.subarray(number * checksumBytes, (number + 1) * checksumBytes)
+      if (this.#checksums.mismatch(block.id, bytes, expected, number) >= 0) return number
+    }
+    return -1
+  }
+
+  /** Takes what a copy sends. */
   #receive(block: BlockRef, fetch: Fetch, at: Position, frame: GetData): void {
     const { data } = frame
     const { next } = at
@@ -267,17 +372,23 @@ export class BlockReader {
         `${data.length} bytes at ${frame.offset} of ${block.length} are not the pieces asked for`,
       )
     const wrong = this.#checksums.mismatch(block.id, data, frame.checksums, next)
+    const pieces: Piece[] = []
+    const kept = ownBuffer(data)
+    for (let offset = 0; offset < kept.length; offset += pieceBytes)
+      pieces.push(new OwnPiece(kept.subarray(offset, offset + pieceBytes)))
+    this.#accept(block, fetch, at, pieces, wrong)
+  }
+
+  /** Takes pieces that follow each other, all good but from `wrong` on. Another copy may be ahead. */
+  #accept(block: BlockRef, fetch: Fetch, at: Position, pieces: readonly Piece[], wrong: number): void {
+    const { next } = at
     // What comes before the damage is good: another copy goes on from there.
-    const goodEnd = wrong < 0 ? pieceEnd : wrong
+    const goodEnd = wrong < 0 ? next + pieces.length : wrong
     const first = Math.max(next, fetch.next)
     if (goodEnd > first) {
-      const pieces: Uint8Array[] = []
-      const from = (first - next) * pieceBytes
-      const kept = ownBuffer(data.subarray(from, (goodEnd - next) * pieceBytes))
-      for (let offset = 0; offset < kept.length; offset += pieceBytes)
-        pieces.push(kept.subarray(offset, offset + pieceBytes))
-      this.#cache.add(block.id, first, pieces)
-      fetch.deliver(pieces)
+      const good = pieces.slice(first - next, goodEnd - next)
+      this.#cache.add(block.id, first, good)
+      fetch.deliver(good)
     }
     at.next = goodEnd
     if (wrong >= 0) throw new DamagedCopy(`the checksum of piece ${wrong} does not match`)
@@ -308,16 +419,23 @@ export class BlockReader {
   }
 }
 
+/** What a copy is asked for. */
+const rest = (block: BlockRef, fetch: Fetch, at: Position, local: boolean) => {
+  const offset = at.next * pieceBytes
+  const length = Math.min(block.length, fetch.end * pieceBytes) - offset
+  return { id: blockIdToBytes(block.id), offset, length, local }
+}
+
 /** The bytes alone, if the buffer they came in is much larger: a cache must not keep it alive. */
 function ownBuffer(data: Uint8Array): Uint8Array {
   return data.buffer.byteLength > 2 * data.length ? Uint8Array.prototype.slice.call(data) : data
 }
 
 /** [from, to) of consecutive pieces; those that lie one after the other in one buffer are joined. */
-function viewsOf(pieces: readonly Uint8Array[], from: number, to: number): Uint8Array[] {
+function viewsOf(pieces: readonly Piece[], from: number, to: number): Uint8Array[] {
   const views: Uint8Array[] = []
   let at = 0
-  for (const piece of pieces) {
+  for (const { bytes: piece } of pieces) {
     const start = Math.max(0, from - at)
     const end = Math.min(piece.length, to - at)
     at += piece.length

@@ -1,13 +1,18 @@
-/** One request for consecutive pieces of a block, joined by everybody who needs any of them. */
+/**
+ * One request for consecutive pieces of a block, joined by everybody who needs any of them. It holds what has come
+ * until all of them have left.
+ */
 import { must } from '../../core/assert.ts'
+import type { Piece } from '../cache/pieces.ts'
 import { deferred, type Deferred } from '../waiting.ts'
 
 export class Fetch {
   readonly first: number
   /** Exclusive. */
   readonly end: number
-  readonly #pieces: Uint8Array[] = []
+  readonly #pieces: Piece[] = []
   readonly #waiting: { readonly end: number; readonly done: Deferred<undefined> }[] = []
+  #users = 0
 
   constructor(first: number, end: number) {
     this.first = first
@@ -24,8 +29,18 @@ export class Fetch {
   }
 
   /** Pieces that have come, which the cache may have dropped since. */
-  piece(index: number): Uint8Array {
+  piece(index: number): Piece {
     return must(this.#pieces[index - this.first], `piece ${index}`)
+  }
+
+  join(): this {
+    this.#users++
+    return this
+  }
+
+  leave(): void {
+    if (--this.#users > 0) return
+    for (const piece of this.#pieces) piece.release()
   }
 
   /** Resolves when all pieces before `end` have come. */
@@ -36,8 +51,11 @@ export class Fetch {
     await done.promise
   }
 
-  deliver(pieces: readonly Uint8Array[]): void {
-    this.#pieces.push(...pieces)
+  deliver(pieces: readonly Piece[]): void {
+    for (const piece of pieces) {
+      piece.hold()
+      this.#pieces.push(piece)
+    }
     const { next } = this
     for (let i = this.#waiting.length - 1; i >= 0; i--) {
       const waiting = this.#waiting[i]

@@ -3,6 +3,8 @@ import { zeros } from './zeros.ts'
 import type { Attr } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
+import { keptBytes, type ReadBytes } from '../../core/read-bytes.ts'
+import { Hold } from '../cache/pieces.ts'
 import type { Range } from '../interval-set.ts'
 import type { AttrPort } from '../ports.ts'
 import { interruptible } from '../waiting.ts'
@@ -44,23 +46,26 @@ export class FileReader {
     this.#streams = new ReadStreams(aheadBytes)
   }
 
-  async read(offset: number, size: number, signal?: AbortSignal): Promise<readonly Uint8Array[]> {
+  async read(offset: number, size: number, signal?: AbortSignal): Promise<ReadBytes> {
     for (let stale = 0; ; ) {
       const attr = await this.#committed(signal)
       // From here to the first await, everything is of one moment.
       const end = Math.min(offset + size, this.#writer.sizeOver(attr.size))
-      if (end <= offset) return []
+      if (end <= offset) return keptBytes([])
       const { parts, gaps } = this.#writer.overlay(offset, end)
       const unknown = this.#firstUnknown(gaps, attr.size)
       if (unknown !== undefined) {
         await interruptible(this.#extents.resolve(unknown, attr.size), signal)
         continue
       }
-      const pieces = this.#piecesOf(parts, gaps, attr.size)
+      const hold = new Hold()
+      const pieces = this.#piecesOf(parts, gaps, attr.size, hold)
       this.#readAhead(offset, end - offset, attr.size)
       try {
-        return (await interruptible(all(pieces), signal)).flat()
+        const found = await interruptible(all(pieces), signal)
+        return { pieces: found.flat(), release: () => hold.release() }
       } catch (thrown) {
+        hold.release()
         if (!(thrown instanceof FsError) || thrown.code !== 'ENOENT') throw thrown
         // The extents were older than we believed: another mount replaced the blocks, and they are gone.
         if (++stale >= staleExtentsMax)
@@ -123,14 +128,14 @@ export class FileReader {
     return undefined
   }
 
-  #piecesOf(parts: readonly OverlayPart[], gaps: readonly Range[], committed: number): Piece[] {
+  #piecesOf(parts: readonly OverlayPart[], gaps: readonly Range[], committed: number, hold: Hold): Piece[] {
     const located: { readonly from: number; readonly piece: Piece }[] = []
     for (const { from, bytes } of parts) located.push({ from, piece: [bytes] })
     for (const { from, to } of gaps) {
       let at = from
       for (const extent of this.#extents.within(from, Math.min(to, committed))) {
         if (extent.from > at) located.push({ from: at, piece: zeros(extent.from - at) })
-        located.push({ from: extent.from, piece: this.#bytesOf(extent) })
+        located.push({ from: extent.from, piece: this.#bytesOf(extent, hold) })
         at = extent.to
       }
       if (at < to) located.push({ from: at, piece: zeros(to - at) })
@@ -138,8 +143,8 @@ export class FileReader {
     return located.sort((a, b) => a.from - b.from).map(({ piece }) => piece)
   }
 
-  #bytesOf({ block, blockOffset, from, to }: MappedExtent): Piece {
-    return this.#blocks.read(block, blockOffset, blockOffset + (to - from))
+  #bytesOf({ block, blockOffset, from, to }: MappedExtent, hold: Hold): Piece {
+    return this.#blocks.read(block, blockOffset, blockOffset + (to - from), hold)
   }
 
   #readAhead(offset: number, size: number, committed: number): void {

@@ -2,6 +2,7 @@ import { assert } from '../../core/assert.ts'
 import type { LockRange } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
+import { keptBytes, type ReadBytes } from '../../core/read-bytes.ts'
 import {
   fallocFlag,
   fsyncDataOnly,
@@ -39,16 +40,16 @@ function dataSize(size: number): number {
   return size
 }
 
-function read(fs: FileSystem, r: Request): Answer<readonly Uint8Array[]> {
+function read(fs: FileSystem, r: Request): Answer<ReadBytes> {
   const offset = r.maybeSize(8)
   const size = dataSize(r.u32(16))
   // No file reaches that far: the end of the file, as on ext4.
-  if (offset === undefined) return []
-  return then(fs.read(r.node, r.u64(0), offset, size, r), pieces => {
+  if (offset === undefined) return keptBytes([])
+  return then(fs.read(r.node, r.u64(0), offset, size, r), found => {
     let bytes = 0
-    for (const piece of pieces) bytes += piece.length
+    for (const piece of found.pieces) bytes += piece.length
     assert(bytes <= size, () => `read returned ${bytes} bytes of ${size}`)
-    return pieces
+    return found
   })
 }
 
@@ -167,7 +168,13 @@ export const fileOperations = {
     reply: (reply, { opened }) => replyOpened(reply, opened),
     undo: (fs, { node, opened }) => fs.release(node, opened.handle, undefined),
   }),
-  READ: operation({ inBytes: 40, run: read, reply: (reply, pieces) => reply.data(pieces) }),
+  READ: operation<ReadBytes>({
+    inBytes: 40,
+    run: read,
+    reply: (reply, { pieces }) => reply.data(pieces),
+    sent: ({ release }) => release(),
+    undo: (_fs, { release }) => release(),
+  }),
   WRITE: operation<number>({
     inBytes: 40,
     lendsRequest: true,

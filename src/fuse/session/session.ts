@@ -227,7 +227,8 @@ export class Session {
         this.#options.log.error('the kernel refused an answer', { operation: named.name })
         this.#fail(unique, new FsError('EIO'))
       }
-      if (outcome !== 'sent') void this.#undo(named, row, fs, value)
+      if (outcome === 'sent') row.sent?.(value)
+      else void this.#undo(named, row, fs, value)
     }
     this.#options.observe?.(named.name, (this.#options.clock.now() - began) * 1000, undefined)
   }

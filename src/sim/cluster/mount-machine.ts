@@ -12,8 +12,10 @@ import { KernelNotifier } from '../kernel/kernel-notifier.ts'
 import { Names } from '../kernel/names.ts'
 import type { HostEnv } from '../world/host.ts'
 import type { Prng } from '../world/prng.ts'
+import { SimLocalFiles } from '../world/sim-local-files.ts'
 import type { World } from '../world/world.ts'
 import { masterAddress } from './master-machine.ts'
+import type { NodeMachine } from './node-machine.ts'
 import { type PlantedBugs, simDataPath } from './options.ts'
 import { plantInData, plantInFileSystem, plantInNotifier, plantInSession } from './plant.ts'
 
@@ -34,6 +36,8 @@ export class MountMachine {
   readonly #world: World
   readonly #prng: Prng
   readonly #bugs: PlantedBugs
+  /** On the same machine, if there is one: its files can be read from here. */
+  readonly #node: NodeMachine | undefined
   readonly #skewNs: bigint
   readonly #knowsEpochs: boolean
   #env: HostEnv | undefined
@@ -41,13 +45,14 @@ export class MountMachine {
   #last: SessionKey | undefined
   #mounted: Mounted | undefined
 
-  constructor(world: World, name: string, bugs: PlantedBugs) {
+  constructor(world: World, name: string, bugs: PlantedBugs, node?: NodeMachine) {
     this.name = name
     this.#world = world
     this.#prng = world.fork()
     this.#bugs = bugs
     this.#skewNs = BigInt(Math.round(this.#prng.between(-3600e9, 3600e9)))
     this.#knowsEpochs = this.#prng.chance(0.7)
+    this.#node = this.#prng.chance(0.7) ? node : undefined
   }
 
   get up(): boolean {
@@ -104,11 +109,13 @@ export class MountMachine {
   async #attempt(env: HostEnv): Promise<Mounted> {
     const world = this.#world
     const network = world.network.of(env)
-    const place = { host: this.name, zone: '' }
+    const host = this.#node?.name ?? this.name
+    const place = { host, zone: '' }
+    const local = this.#node && new SimLocalFiles(env, this.#node.name, this.#node.disk)
     const dead = this.#prng.chance(0.5) ? this.#last : undefined
     const session = new Session(env, network, {
       address: masterAddress,
-      host: this.name,
+      host,
       mountpoint: '/mnt',
       pid: 1,
       program: 'sim',
@@ -127,7 +134,7 @@ export class MountMachine {
       (master, attrs) =>
         plantInData(
           this.#bugs,
-          new ClientDataPath(env, network, master, attrs, world.checksums, { ...simDataPath, place }),
+          new ClientDataPath(env, network, master, attrs, world.checksums, { ...simDataPath, place, local }),
         ),
       { readOnly: false, atime: 'relatime', cache: { inodes: 12, names: 40 } },
     )

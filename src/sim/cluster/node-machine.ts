@@ -105,7 +105,7 @@ export class NodeMachine {
   async #open(env: HostEnv, index: BlockIndex): Promise<BlockStore> {
     const { checksums } = this.#world
     const disk = new SimDisk(env, this.disk)
-    return BlockStore.open({ env, disk, index, checksums, reserveBytes: 1 * MiB })
+    return BlockStore.open({ env, disk, index, checksums, reserveBytes: 1 * MiB, sharedAs: this.name })
   }
 
   async #run(env: HostEnv, opening: Promise<BlockStore>): Promise<void> {

@@ -1,5 +1,6 @@
 import { type Attr, isDirectory } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
+import { taken } from '../../core/read-bytes.ts'
 import type { Opened, OpenFlags } from '../../fuse/filesystem.ts'
 import type { Kernel } from './kernel.ts'
 import { type KernelInode, type Page, pageBytes } from './kernel-inode.ts'
@@ -103,10 +104,11 @@ export class FileIo {
   async read(file: OpenedFile, offset: number, length: number): Promise<Buffer> {
     const { inode, opened, pid } = file
     if (opened.directIo === true) {
-      const pieces = await this.#kernel.request(`read ${inode.ino} ${offset}+${length} direct`, fs =>
-        fs.read(inode.ino, opened.handle, offset, length, this.#kernel.caller(pid)),
+      return taken(
+        await this.#kernel.request(`read ${inode.ino} ${offset}+${length} direct`, fs =>
+          fs.read(inode.ino, opened.handle, offset, length, this.#kernel.caller(pid)),
+        ),
       )
-      return Buffer.concat(pieces)
     }
     if (offset + length > inode.size) await this.#kernel.freshAttr(inode, pid)
     const out: Buffer[] = []
@@ -345,10 +347,11 @@ export class FileIo {
       const { version } = kernel
       const offset = first * pageBytes
       const length = wanted.length * pageBytes
-      const pieces = await kernel.request(`read ${inode.ino} ${offset}+${length}`, fs =>
-        fs.read(inode.ino, opened.handle, offset, length, kernel.caller(pid)),
+      const data = taken(
+        await kernel.request(`read ${inode.ino} ${offset}+${length}`, fs =>
+          fs.read(inode.ino, opened.handle, offset, length, kernel.caller(pid)),
+        ),
       )
-      const data = Buffer.concat(pieces)
       for (const [at, { page }] of wanted.entries()) {
         page.bytes.fill(0)
         page.bytes.set(data.subarray(at * pageBytes, (at + 1) * pageBytes))

@@ -28,7 +28,7 @@ export class Cluster {
     )
     this.mounts = Array.from(
       { length: plan.mounts },
-      (_, index) => new MountMachine(world, `mount${index + 1}`, bugs),
+      (_, index) => new MountMachine(world, `mount${index + 1}`, bugs, this.nodes[index]),
     )
     for (const { disk } of this.nodes) disk.lying = bugs.lyingDisks === true
   }

@@ -76,7 +76,10 @@ export class TestClient {
 
   hello(): this {
     this.link.send({
-      item: { $case: 'hello', value: { versionMin: 1, versionMax: 1, cluster, session: 3n, epoch: 1n } },
+      item: {
+        $case: 'hello',
+        value: { versionMin: 1, versionMax: 1, cluster, session: 3n, epoch: 1n, host: '' },
+      },
     })
     return this
   }
@@ -132,7 +135,8 @@ export class TestClient {
           parts.push(data)
           if (data.last) resolve(null)
         }
-      this.link.send({ item: { $case: 'get', value: { call, id: blockIdToBytes(id), offset, length } } })
+      const value = { call, id: blockIdToBytes(id), offset, length, local: false }
+      this.link.send({ item: { $case: 'get', value } })
     })
     for (const part of parts)
       if (checksums.mismatch(id, part.data, part.checksums, part.offset / 65536) !== -1)

@@ -82,7 +82,7 @@ export async function startNode(
   const { incarnation } = store.identity
   if (options.accepted !== false) authority.accept({ cluster, node, incarnation, key, blockBytes: 4 * MiB })
   const peers = new Peers(env, network)
-  const service = new BlocksService({ env, store, authority, peers, checksums })
+  const service = new BlocksService({ env, store, authority, peers, checksums, host: 'test-host' })
   const listener = await network.listen('127.0.0.1:0', serving => service.register(serving))
   t.teardown(async () => {
     peers.close()

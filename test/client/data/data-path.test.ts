@@ -1,6 +1,7 @@
 import test from 'ava'
 import { FsError } from '#src/core/errors.ts'
 import { ino } from '#src/core/ids.ts'
+import { taken } from '#src/core/read-bytes.ts'
 import { KiB, MiB } from '#src/core/units.ts'
 import { harness, pattern } from './harness.ts'
 
@@ -11,14 +12,14 @@ test('what is written is read at once, and from the cluster after a flush', asyn
   const file = data.file(file1)
   const bytes = pattern(1000 * KiB + 17, 1)
   await env.run(Promise.resolve(file.write(0, bytes)))
-  t.true(Buffer.concat(await env.run(file.read(0, 2 * MiB))).equals(bytes))
+  t.true(taken(await env.run(file.read(0, 2 * MiB))).equals(bytes))
   await env.run(file.flush())
   t.is(file.dirtyBytes, 0)
   t.is(data.dirtyBytes, 0)
   t.true(master.contentOf(file1).equals(bytes))
   file.forgetExtents()
-  t.true(Buffer.concat(await env.run(file.read(5, 900 * KiB))).equals(bytes.subarray(5, 5 + 900 * KiB)))
-  t.deepEqual(await env.run(file.read(bytes.length, 10)), [])
+  t.true(taken(await env.run(file.read(5, 900 * KiB))).equals(bytes.subarray(5, 5 + 900 * KiB)))
+  t.is(taken(await env.run(file.read(bytes.length, 10))).length, 0)
 })
 
 test('every block has as many receipts as copies are asked for', async t => {
@@ -187,7 +188,7 @@ test('a damaged copy is never served, and reported', async t => {
   for (const node of nodes.nodes.slice(0, 2))
     for (const block of node.blocks.values()) block[70_000] = (block[70_000] ?? 0) ^ 1
   file.forgetExtents()
-  t.true(Buffer.concat(await env.run(file.read(0, bytes.length))).equals(bytes))
+  t.true(taken(await env.run(file.read(0, bytes.length))).equals(bytes))
   await env.pass(100)
   t.true(master.damage.every(node => node === 1n || node === 2n))
 })
@@ -199,7 +200,7 @@ test('a random read of 4 KiB fetches one piece', async t => {
   await env.run(Promise.resolve(file.write(0, bytes)))
   await env.run(file.flush())
   const at = 700 * KiB
-  t.true(Buffer.concat(await env.run(file.read(at, 4096))).equals(bytes.subarray(at, at + 4096)))
+  t.true(taken(await env.run(file.read(at, 4096))).equals(bytes.subarray(at, at + 4096)))
   await env.pass(100)
   t.is(
     nodes.nodes.reduce((sum, node) => sum + node.getBytes, 0),
@@ -214,7 +215,7 @@ test('a sequential reader is read ahead of', async t => {
   await env.run(Promise.resolve(file.write(0, bytes)))
   await env.run(file.flush())
   for (let at = 0; at < bytes.length; at += 64 * KiB)
-    t.true(Buffer.concat(await env.run(file.read(at, 64 * KiB))).equals(bytes.subarray(at, at + 64 * KiB)))
+    t.true(taken(await env.run(file.read(at, 64 * KiB))).equals(bytes.subarray(at, at + 64 * KiB)))
   const gets = nodes.nodes.reduce((sum, node) => sum + node.gets, 0)
   t.true(gets <= 24, `${gets} requests for 48 reads`)
   t.is(
@@ -231,7 +232,7 @@ test('readers of the same bytes share one request', async t => {
   await env.run(file.flush())
   file.forgetExtents()
   const reads = await env.run(Promise.all([file.read(100, 50), file.read(100, 50), file.read(9000, 1)]))
-  t.true(Buffer.concat(reads[0]).equals(bytes.subarray(100, 150)))
+  t.true(taken(reads[0]).equals(bytes.subarray(100, 150)))
   t.is(
     nodes.nodes.reduce((sum, node) => sum + node.gets, 0),
     1,
@@ -251,7 +252,7 @@ test('an interrupted read is EINTR, and the file goes on', async t => {
   env.timers.after(10, () => stop.abort())
   t.is((await t.throwsAsync<FsError>(env.run(read))).code, 'EINTR')
   for (const node of nodes.nodes) node.frozen = false
-  t.true(Buffer.concat(await env.run(file.read(0, 5000))).equals(pattern(5000, 1)))
+  t.true(taken(await env.run(file.read(0, 5000))).equals(pattern(5000, 1)))
 })
 
 test('a removed file is forgotten without a word', async t => {
@@ -336,7 +337,7 @@ test('a node that hangs costs its readers a moment, once', async t => {
     const cold = data.file(file1)
     const before = env.nowMs
     for (let at = 0; at < bytes.length; at += 64 * KiB)
-      t.true(Buffer.concat(await env.run(cold.read(at, 64 * KiB))).equals(bytes.subarray(at, at + 64 * KiB)))
+      t.true(taken(await env.run(cold.read(at, 64 * KiB))).equals(bytes.subarray(at, at + 64 * KiB)))
     t.true(env.nowMs - before < 3000, `${env.nowMs - before} ms with node ${hung.id} hung`)
     hung.frozen = false
     await env.pass(60_000)
@@ -351,7 +352,7 @@ test('copies race: what a slow one sends later is no damage', async t => {
   await env.run(file.flush())
   // Frames come in pieces, each after up to this long: some copies are quiet in the middle.
   nodes.faults.maxDelayMs = 900
-  t.true(Buffer.concat(await env.run(file.read(0, bytes.length))).equals(bytes))
+  t.true(taken(await env.run(file.read(0, bytes.length))).equals(bytes))
   await env.pass(60_000)
   t.deepEqual(master.damage, [])
   t.true(nodes.nodes.filter(({ gets }) => gets > 0).length > 1, 'more than one was asked')

@@ -264,7 +264,15 @@ class FakeLink implements Link<BlocksUp, BlocksDown> {
       if (corrupt) part[part.length >> 1] = (part[part.length >> 1] ?? 0) ^ 1
       frames.push({
         $case: 'data',
-        value: { call, offset: at, blockLength: data.length, checksums, last: end === to, data: part },
+        value: {
+          call,
+          offset: at,
+          blockLength: data.length,
+          checksums,
+          last: end === to,
+          inFile: false,
+          data: part,
+        },
       })
     }
     // One after the other: frames of a stream keep their order.

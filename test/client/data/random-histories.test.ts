@@ -1,6 +1,7 @@
 /** Random writes, truncations, punches, flushes and reads of a file against an array of bytes. */
 import test from 'ava'
 import { ino } from '#src/core/ids.ts'
+import { taken } from '#src/core/read-bytes.ts'
 import { KiB } from '#src/core/units.ts'
 import { type Harness, harness, pattern } from './harness.ts'
 
@@ -62,7 +63,7 @@ async function read(world: World): Promise<string | undefined> {
   const { env, data, model } = world
   const offset = below(world, fileMax)
   const size = 1 + below(world, fileMax)
-  const got = Buffer.concat(await env.run(data.file(file1).read(offset, size)))
+  const got = taken(await env.run(data.file(file1).read(offset, size)))
   const expected = model.subarray(offset, offset + size)
   if (got.equals(expected)) return undefined
   const at = got.findIndex((byte, index) => byte !== expected[index])

@@ -35,12 +35,26 @@ export interface BlocksHello {
   cluster: Uint8Array;
   session: bigint;
   epoch: bigint;
+  /** Machine of an opener that wants to read the files of nodes on it by itself; else empty. */
+  host: string;
 }
 
 export interface BlocksWelcome {
   version: number;
   node: bigint;
   incarnation: bigint;
+  /** Only to who named this node's own machine, and where the node allows it. */
+  local: LocalStore | undefined;
+}
+
+/**
+ * Where a node's block files are. Who finds `proof` in the file named `proof_file` of that folder sees the same
+ * folder: paths alone mean different things in different containers. The proof is new with each start of the node.
+ */
+export interface LocalStore {
+  folder: string;
+  proofFile: string;
+  proof: Uint8Array;
 }
 
 export interface BlockMeta {
@@ -100,6 +114,8 @@ export interface GetBlock {
   id: Uint8Array;
   offset: number;
   length: number;
+  /** The opener reads the node's files itself: of a block in a file, send no data but the checksums of all of it. */
+  local: boolean;
 }
 
 /** Data in order, whole pieces (the last may be short), with their checksums. */
@@ -111,6 +127,8 @@ export interface GetData {
   blockLength: number;
   checksums: Uint8Array;
   last: boolean;
+  /** Answer to `local`: the data is in the block's file, and the checksums are those of the whole block. */
+  inFile: boolean;
   data: Uint8Array;
 }
 
@@ -389,7 +407,7 @@ export const BlocksDown: MessageFns<BlocksDown> = {
 };
 
 function createBaseBlocksHello(): BlocksHello {
-  return { versionMin: 0, versionMax: 0, cluster: new Uint8Array(0), session: 0n, epoch: 0n };
+  return { versionMin: 0, versionMax: 0, cluster: new Uint8Array(0), session: 0n, epoch: 0n, host: "" };
 }
 
 export const BlocksHello: MessageFns<BlocksHello> = {
@@ -414,6 +432,9 @@ export const BlocksHello: MessageFns<BlocksHello> = {
         throw new globalThis.Error("value provided for field message.epoch of type uint64 too large");
       }
       writer.uint32(40).uint64(message.epoch);
+    }
+    if (message.host !== "") {
+      writer.uint32(50).string(message.host);
     }
     return writer;
   },
@@ -471,6 +492,14 @@ export const BlocksHello: MessageFns<BlocksHello> = {
             message.epoch = reader.uint64() as bigint;
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -493,12 +522,13 @@ export const BlocksHello: MessageFns<BlocksHello> = {
     message.cluster = object.cluster ?? new Uint8Array(0);
     message.session = (object.session !== undefined && object.session !== null) ? BigInt(object.session) : 0n;
     message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
+    message.host = object.host ?? "";
     return message;
   },
 };
 
 function createBaseBlocksWelcome(): BlocksWelcome {
-  return { version: 0, node: 0n, incarnation: 0n };
+  return { version: 0, node: 0n, incarnation: 0n, local: undefined };
 }
 
 export const BlocksWelcome: MessageFns<BlocksWelcome> = {
@@ -517,6 +547,9 @@ export const BlocksWelcome: MessageFns<BlocksWelcome> = {
         throw new globalThis.Error("value provided for field message.incarnation of type uint64 too large");
       }
       writer.uint32(24).uint64(message.incarnation);
+    }
+    if (message.local !== undefined) {
+      LocalStore.encode(message.local, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -558,6 +591,14 @@ export const BlocksWelcome: MessageFns<BlocksWelcome> = {
             message.incarnation = reader.uint64() as bigint;
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.local = LocalStore.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -580,6 +621,88 @@ export const BlocksWelcome: MessageFns<BlocksWelcome> = {
     message.incarnation = (object.incarnation !== undefined && object.incarnation !== null)
       ? BigInt(object.incarnation)
       : 0n;
+    message.local = (object.local !== undefined && object.local !== null)
+      ? LocalStore.fromPartial(object.local)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseLocalStore(): LocalStore {
+  return { folder: "", proofFile: "", proof: new Uint8Array(0) };
+}
+
+export const LocalStore: MessageFns<LocalStore> = {
+  encode(message: LocalStore, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.folder !== "") {
+      writer.uint32(10).string(message.folder);
+    }
+    if (message.proofFile !== "") {
+      writer.uint32(18).string(message.proofFile);
+    }
+    if (message.proof.length !== 0) {
+      writer.uint32(26).bytes(message.proof);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LocalStore {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLocalStore();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.folder = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.proofFile = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.proof = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LocalStore>, I>>(base?: I): LocalStore {
+    return LocalStore.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LocalStore>, I>>(object: I): LocalStore {
+    const message = createBaseLocalStore();
+    message.folder = object.folder ?? "";
+    message.proofFile = object.proofFile ?? "";
+    message.proof = object.proof ?? new Uint8Array(0);
     return message;
   },
 };
@@ -1159,7 +1282,7 @@ export const PutOutcome: MessageFns<PutOutcome> = {
 };
 
 function createBaseGetBlock(): GetBlock {
-  return { call: 0n, id: new Uint8Array(0), offset: 0, length: 0 };
+  return { call: 0n, id: new Uint8Array(0), offset: 0, length: 0, local: false };
 }
 
 export const GetBlock: MessageFns<GetBlock> = {
@@ -1178,6 +1301,9 @@ export const GetBlock: MessageFns<GetBlock> = {
     }
     if (message.length !== 0) {
       writer.uint32(32).uint32(message.length);
+    }
+    if (message.local !== false) {
+      writer.uint32(40).bool(message.local);
     }
     return writer;
   },
@@ -1227,6 +1353,14 @@ export const GetBlock: MessageFns<GetBlock> = {
             message.length = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.local = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1248,12 +1382,21 @@ export const GetBlock: MessageFns<GetBlock> = {
     message.id = object.id ?? new Uint8Array(0);
     message.offset = object.offset ?? 0;
     message.length = object.length ?? 0;
+    message.local = object.local ?? false;
     return message;
   },
 };
 
 function createBaseGetData(): GetData {
-  return { call: 0n, offset: 0, blockLength: 0, checksums: new Uint8Array(0), last: false, data: new Uint8Array(0) };
+  return {
+    call: 0n,
+    offset: 0,
+    blockLength: 0,
+    checksums: new Uint8Array(0),
+    last: false,
+    inFile: false,
+    data: new Uint8Array(0),
+  };
 }
 
 export const GetData: MessageFns<GetData> = {
@@ -1275,6 +1418,9 @@ export const GetData: MessageFns<GetData> = {
     }
     if (message.last !== false) {
       writer.uint32(40).bool(message.last);
+    }
+    if (message.inFile !== false) {
+      writer.uint32(48).bool(message.inFile);
     }
     if (message.data.length !== 0) {
       writer.uint32(122).bytes(message.data);
@@ -1335,6 +1481,14 @@ export const GetData: MessageFns<GetData> = {
             message.last = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.inFile = reader.bool();
+            continue;
+          }
           case 15: {
             if (tag !== 122) {
               break;
@@ -1365,6 +1519,7 @@ export const GetData: MessageFns<GetData> = {
     message.blockLength = object.blockLength ?? 0;
     message.checksums = object.checksums ?? new Uint8Array(0);
     message.last = object.last ?? false;
+    message.inFile = object.inFile ?? false;
     message.data = object.data ?? new Uint8Array(0);
     return message;
   },
