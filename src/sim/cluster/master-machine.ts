@@ -55,7 +55,7 @@ export class MasterMachine {
     const world = this.#world
     const env = world.start(this.name, this.#skewNs)
     const store = this.#open()
-    const handler = engineHandler(store, 'sim', world.checksums, simSettings)
+    const handler = engineHandler(store, 'sim', world.checksums, { settings: simSettings })
     const lane = new SimLane<readonly EngineInput[], readonly EngineOutput[]>(
       env,
       () => this.#delay(),
