@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { FsError, messageOf, NotStoredError, UsageError } from '../core/errors.ts'
 import type { Network } from '../core/network.ts'
 import { version } from '../service/version.ts'
+import { registerBackup } from './commands/backup.ts'
 import { registerChunkserver } from './commands/chunkserver.ts'
 import { registerConfig } from './commands/config.ts'
 import { registerCopies } from './commands/copies.ts'
@@ -11,6 +12,7 @@ import { registerFsck } from './commands/fsck.ts'
 import { registerInfo } from './commands/info.ts'
 import { registerMaster } from './commands/master.ts'
 import { registerMount } from './commands/mount.ts'
+import { registerRestore } from './commands/restore.ts'
 import { registerStatus } from './commands/status.ts'
 import { registerSync } from './commands/sync.ts'
 import { registerUmount } from './commands/umount.ts'
@@ -55,6 +57,8 @@ registerInfo(program, network, wholeNumber)
 registerCopies(program, network, wholeNumber)
 registerSync(program)
 registerFsck(program, network)
+registerBackup(program, network)
+registerRestore(program, network)
 
 for (const command of program.commands) inherit(command, 'cairn')
 

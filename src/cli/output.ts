@@ -67,3 +67,6 @@ export function healthColour(health: string): string {
   if (health === 'ok') return colors.green(health)
   return health === 'degraded' ? colors.yellow(health) : colors.red(health)
 }
+
+/** A time in nanoseconds since 1970, as people and scripts read it. */
+export const timeOf = (ns: bigint): string => new Date(Number(ns / 1_000_000n)).toISOString()

@@ -48,3 +48,27 @@ export const adminListBlocks = unary(
   messageCodec(admin.ListBlocksRequest, 'ListBlocksRequest'),
   messageCodec(admin.ListBlocksReply, 'ListBlocksReply'),
 )
+
+export const adminBackup = unary(
+  '/cairn.v1.Admin/Backup',
+  messageCodec(admin.BackupRequest, 'BackupRequest'),
+  messageCodec(admin.BackupReply, 'BackupReply'),
+)
+
+export const adminReadBackup = unary(
+  '/cairn.v1.Admin/ReadBackup',
+  messageCodec(admin.ReadBackupRequest, 'ReadBackupRequest'),
+  messageCodec(admin.ReadBackupReply, 'ReadBackupReply'),
+)
+
+export const adminRestoreStatus = unary(
+  '/cairn.v1.Admin/RestoreStatus',
+  messageCodec(admin.RestoreStatusRequest, 'RestoreStatusRequest'),
+  messageCodec(admin.RestoreStatusReply, 'RestoreStatusReply'),
+)
+
+export const adminConfirmRestore = unary(
+  '/cairn.v1.Admin/ConfirmRestore',
+  messageCodec(admin.ConfirmRestoreRequest, 'ConfirmRestoreRequest'),
+  messageCodec(admin.ConfirmRestoreReply, 'ConfirmRestoreReply'),
+)

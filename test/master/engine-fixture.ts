@@ -31,7 +31,7 @@ export class EngineFixture {
   readonly #peers = new Map<number, Peer>()
   readonly #checksums: Checksums
   readonly #settings: Partial<EngineSettings>
-  readonly store: Store
+  store: Store
   engine: MasterEngine
   #next = 1
 
@@ -92,6 +92,13 @@ export class EngineFixture {
     for (const peer of this.#peers.values()) peer.closed ??= 'restart'
     this.#peers.clear()
     this.engine = this.#start()
+  }
+
+  /** The master is lost and another one begins over a restored database; the old one is closed. */
+  replace(store: Store): void {
+    this.store.close()
+    this.store = store
+    this.restart()
   }
 
   step(...inputs: EngineInput[]): void {
@@ -346,6 +353,9 @@ export class ChunkNode implements Peer {
     this.items = this.items.filter(item => item !== accepted)
     this.node = accepted.value.node
     this.key = accepted.value.key
+    // What it had acknowledged once it does not know any more: it skips that.
+    if (this.unacked.length === 0 && accepted.value.knownSequence < this.sequence)
+      this.up({ $case: 'changes', value: { first: this.sequence + 1n, changes: [] } })
     this.#sendChanges()
     this.obey()
   }

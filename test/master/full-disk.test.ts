@@ -37,9 +37,9 @@ test('where the disk is full to the last byte the step is undone, and the next b
   const first = Store.format(new Database(file), format)
   const pages = Number(first.db.pragma('page_count', { simple: true }))
   first.db.pragma(`max_page_count = ${pages + 3}`)
-  const handler = engineHandler(first, 'test', await createChecksums(), {}, () =>
-    Store.open(new Database(file)),
-  )
+  const handler = engineHandler(first, 'test', await createChecksums(), {
+    reopen: () => Store.open(new Database(file)),
+  })
   let now = 0
   const step = (...inputs: EngineInput[]) => {
     now += 1

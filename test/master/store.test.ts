@@ -274,11 +274,13 @@ test('a database of version 1 is brought up to date, once', t => {
     const file = path('db')
     {
       using store = Store.format(openDatabase(file), format)
-      store.db.exec('DROP TABLE ino_ranges; DROP INDEX blocks_surplus; UPDATE format SET version = 1')
+      store.db.exec(
+        'DROP TABLE ino_ranges; DROP INDEX blocks_surplus; DROP TABLE restores; DROP TABLE unverified; UPDATE format SET version = 1',
+      )
     }
     for (const session of [1n, 2n]) {
       using store = Store.open(openDatabase(file))
-      t.is(store.db.prepare('SELECT version FROM format').pluck().get(), 2)
+      t.is(store.db.prepare('SELECT version FROM format').pluck().get(), 3)
       store.transaction(() => t.true(store.inoRanges.reserve(session as SessionId, 10) >= 2n))
       t.deepEqual(store.blocks.surplusAfter(0n, 10), [])
       t.deepEqual(fsck(store).problems, [])

@@ -1,4 +1,6 @@
+import path from 'node:path'
 import type { Command } from 'commander'
+import { UsageError } from '../../core/errors.ts'
 import type { Network } from '../../core/network.ts'
 import { adminFsck } from '../../wire/services.ts'
 import { ask, longCallMs } from '../admin-client.ts'
@@ -8,6 +10,8 @@ import { bytes, print, printJson } from '../output.ts'
 
 interface Options extends ClusterOptions {
   readonly data?: boolean
+  readonly repair?: string
+  readonly yes?: boolean
   readonly json?: boolean
 }
 
@@ -15,9 +19,16 @@ export function registerFsck(program: Command, network: () => Promise<Network>):
   withCluster(program.command('fsck'))
     .description('check every invariant of the metadata, and with --data every copy of every block')
     .option('--data', 'read every referenced block from every node that should hold it')
+    .option('--repair <dir>', 'say what can be repaired in the folder of a master that does not run')
+    .option('--yes', 'and repair it; the database as it was is kept beside it')
     .option('--json', 'print the result as JSON')
     .addHelpText('after', '\nExit code 0 if all is well, 1 on damage, 2 if it could not be checked.')
     .action(async (options: Options) => {
+      if (options.repair !== undefined) {
+        await repairDatabase(options.repair, options)
+        return
+      }
+      if (options.yes === true) throw new UsageError('--yes goes with --repair DIR')
       const address = masterAddress(options)
       const net = await network()
       const meta = await ask(net, address, adminFsck, {}, longCallMs)
@@ -49,4 +60,28 @@ export function registerFsck(program: Command, network: () => Promise<Network>):
 
 function describe(data: DataReport): string {
   return `${data.copies.toString()} copies read and verified, ${bytes(data.bytes)}`
+}
+
+async function repairDatabase(dir: string, { yes, json }: Options): Promise<void> {
+  const [{ repairFolder }, { takeFolder }, { realEnv }, { silentLog }] = await Promise.all([
+    import('../repair-folder.ts'),
+    import('../daemons/daemon.ts'),
+    import('../../env/real-env.ts'),
+    import('../../core/env.ts'),
+  ])
+  const folder = path.resolve(dir)
+  const lock = await takeFolder(folder)
+  try {
+    const { actions, left, aside } = repairFolder(folder, realEnv(silentLog).clock.wall(), yes === true)
+    if (json === true) printJson({ repaired: aside !== undefined, actions, left, oldDatabase: aside ?? null })
+    else {
+      for (const action of actions) print(`${yes === true ? 'did' : 'would'} ${action}`)
+      for (const problem of left) print(`cannot be repaired: ${problem}`)
+      if (aside !== undefined) print(`Repaired. The database as it was is ${aside}`)
+      else print(actions.length === 0 ? 'There is nothing to repair.' : 'Nothing was changed: --yes does it.')
+    }
+    if (left.length > 0 || (actions.length > 0 && aside === undefined)) process.exitCode = 1
+  } finally {
+    lock.release()
+  }
 }

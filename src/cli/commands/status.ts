@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { Network } from '../../core/network.ts'
-import type { StatusReply } from '../../wire/gen/cairn/v1/admin.ts'
+import type { BackupStatus, StatusReply } from '../../wire/gen/cairn/v1/admin.ts'
 import { adminStatus } from '../../wire/services.ts'
 import { ask } from '../admin-client.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
@@ -39,6 +39,8 @@ function asJson(address: string, status: StatusReply): object {
     copies: status.copies,
     minCopies: status.minCopies,
     blockBytes: status.blockBytes,
+    backups: status.backups,
+    restore: status.restore,
   }
 }
 
@@ -70,6 +72,7 @@ function show(address: string, status: StatusReply): void {
         `${blocks.missing.toString()} with none, ${blocks.condemned.toString()} to be removed`,
     )
   print(`Inodes   ${status.inodes.toString()}`)
+  if (status.backups !== undefined) print(`Backups  ${backupLine(status.backups)}`)
   print('')
   printTable(
     ['Node', 'Address', 'Zone', 'State', 'Used', 'Size', 'Blocks'],
@@ -96,6 +99,12 @@ function show(address: string, status: StatusReply): void {
       mount.leases.toString(),
     ]),
   )
+}
+
+function backupLine({ taken, ageMs, bytes: size, count, everyMs }: BackupStatus): string {
+  const every = everyMs === 0n ? 'none taken by itself' : `one every ${duration(Number(everyMs))}`
+  if (taken === 0n) return `none yet, ${every}`
+  return `${String(count)}, the newest ${duration(Number(ageMs))} old (${bytes(size)}), ${every}`
 }
 
 function duration(ms: number): string {

@@ -9,7 +9,7 @@ import {
   leaseMsMax,
   leaseMsMin,
 } from '../../core/limits.ts'
-import { GiB, MiB, second } from '../../core/units.ts'
+import { GiB, hour, MiB, second } from '../../core/units.ts'
 import { type LogFormat, logFormats, type LogLevel, logLevels } from '../../service/log.ts'
 import * as kind from './kinds.ts'
 import { type Daemon, maybe, sure, type Values } from './setting.ts'
@@ -78,6 +78,24 @@ const master = {
     meaning: 'Seconds: a mount that is silent for so long has lost its leases and locks',
     otherwise: String(leaseMs / second),
     example: leaseMs / second,
+  }),
+  backupEvery: sure({
+    kind: kind.duration,
+    meaning: 'How often its database is copied into its folder; 0: never by itself',
+    default: 1 * hour,
+    example: 1 * hour,
+  }),
+  backupHourly: sure({
+    kind: kind.wholeNumber(0, 9999),
+    meaning: 'Of so many hours the newest copy is kept',
+    default: 24,
+    example: 24,
+  }),
+  backupDaily: sure({
+    kind: kind.wholeNumber(0, 9999),
+    meaning: 'Of so many days the newest copy is kept',
+    default: 7,
+    example: 7,
   }),
   ...common,
   metrics: metrics('127.0.0.1:9430', true),

@@ -5,7 +5,7 @@
 import path from 'node:path'
 import { z } from 'zod'
 import { parseAddress } from '../../core/address.ts'
-import { KiB } from '../../core/units.ts'
+import { day, hour, KiB, minute, second } from '../../core/units.ts'
 import { byteCount } from '../output.ts'
 
 export interface Kind<T> {
@@ -92,6 +92,28 @@ export const seconds: Kind<number> = {
   schema: z.number().min(0).max(1e9),
   fromText: decimal,
   toToml: String,
+}
+
+const timeUnits = { s: second, m: minute, h: hour, d: day } as const
+
+/** A span of time, ms. */
+export const duration: Kind<number> = {
+  placeholder: 'time',
+  allowed: 'a time such as "90s", "30m", "1h" or "1d" of at most a year, or 0',
+  schema: z
+    .union([z.literal(0), z.string().regex(/^(0|\d+(\.\d+)?[smhd])$/)])
+    .transform(given => {
+      const text = String(given)
+      return text === '0'
+        ? 0
+        : Number(text.slice(0, -1)) * timeUnits[text.slice(-1) as keyof typeof timeUnits]
+    })
+    .refine(ms => ms <= 365 * day),
+  fromText: same,
+  toToml: ms => {
+    const unit = (['d', 'h', 'm'] as const).find(name => ms > 0 && ms % timeUnits[name] === 0) ?? 's'
+    return quoted(`${ms / timeUnits[unit]}${unit}`)
+  },
 }
 
 const bytesOf = z.union([z.number().int().min(0), byteCount])

@@ -1,15 +1,21 @@
+import { statSync } from 'node:fs'
 import path from 'node:path'
 import { must } from '../../core/assert.ts'
 import type { Clock } from '../../core/env.ts'
+import { messageOf } from '../../core/errors.ts'
 import { blockBytesDefault, copiesDefault } from '../../core/limits.ts'
 import { second } from '../../core/units.ts'
 import { WorkerLane } from '../../env/worker-lane.ts'
+import { Backups, type BackupJob, type TakenBackup } from '../../master/backup/backups.ts'
 import type { EngineInput, EngineOutput } from '../../master/engine/io.ts'
+import { leaseSettings } from '../../master/engine/settings.ts'
+import type { Reading } from '../../master/rpc/check-database.ts'
 import type { EngineData } from '../../master/rpc/open-engine.ts'
 import { MasterServer } from '../../master/rpc/server.ts'
-import { leaseSettings } from '../../master/engine/settings.ts'
+import { damaged, quickCheckBytesMax } from '../../master/store/store.ts'
 import { version } from '../../service/version.ts'
 import { DiskRoom } from '../../service/disk-room.ts'
+import { MasterFolder } from '../master-folder.ts'
 import { type Started, takeFolder, type World } from './daemon.ts'
 
 /** How old what is shown of the process may be. */
@@ -22,6 +28,11 @@ export interface MasterOptions {
   readonly blockSize: number | undefined
   /** Seconds. */
   readonly leaseTime: number | undefined
+  /** Between two copies of the database, ms; 0: none by themselves. */
+  readonly backupEvery: number
+  /** The newest copies of so many hours are kept, and of so many days. */
+  readonly backupHourly: number
+  readonly backupDaily: number
 }
 
 /** A master over its data folder, which is formatted as a new cluster if it is empty. */
@@ -29,8 +40,16 @@ export async function startMaster({ env, network }: World, options: MasterOption
   const folder = path.resolve(options.data)
   const lock = await takeFolder(folder)
   const copies = options.copies ?? copiesDefault
+  const master = new MasterFolder(folder)
+  try {
+    master.check()
+  } catch (error) {
+    lock.release()
+    throw error
+  }
   const data: EngineData = {
-    database: path.join(folder, 'master.db'),
+    database: master.database,
+    restoreWith: master.restoreWith,
     format: {
       cluster: env.random.bytes(16),
       blockBytes: options.blockSize ?? blockBytesDefault,
@@ -55,23 +74,55 @@ export async function startMaster({ env, network }: World, options: MasterOption
       died: fail,
     })
     const room = await DiskRoom.watch(folder, env)
+    let server: MasterServer | undefined
+    const backups = new Backups(env, {
+      database: data.database,
+      databaseBytes: () => bytesOf(data.database),
+      folder: master.backups,
+      take: takeBackup,
+      program: version,
+      everyMs: options.backupEvery,
+      keep: { hourly: options.backupHourly, daily: options.backupDaily },
+      diskFull: () => room.full,
+      changed: state => server?.noteBackups(state),
+    })
+    const reading = oneAfterTheOther((kind: Reading) => readDatabase(data.database, kind))
     try {
-      const server = await MasterServer.start(env, network, lane, {
+      const serving = await MasterServer.start(env, network, lane, {
         listen: options.listen,
         rssBytes: sampled(env.clock, () => process.memoryUsage.rss()),
         diskFull: () => room.full,
         diskExhausted: () => room.exhausted(),
-        fsck: oneAfterTheOther(() => checkDatabase(data.database)),
+        beside: {
+          fsck: () => reading('fsck'),
+          restoreStatus: () => reading('restoreStatus'),
+          backup: request => backups.backup(request),
+          readBackup: request => backups.read(request),
+        },
         failed: error => fail(error instanceof Error ? error : new Error(String(error))),
       })
-      env.log.info('Serving', { address: server.address, data: folder })
+      server = serving
+      serving.noteBackups(backups.state)
+      env.log.info('Serving', { address: serving.address, data: folder })
+      // A large one was only looked into when it was opened.
+      if (bytesOf(data.database) > quickCheckBytesMax)
+        reading('pages').then(
+          found => {
+            if (found.length > 0) fail(damaged(Buffer.from(found).toString(), data))
+            else env.log.info('The database was checked')
+          },
+          (error: unknown) => env.log.warn('The database could not be checked', { why: messageOf(error) }),
+        )
+      // A copy or check that is under way ends with the process: it changes nothing but an unfinished file.
       const stop = async () => {
-        await server.close()
+        backups.close()
+        await serving.close()
         room.close()
         lock.release()
       }
-      return { address: server.address, ended, stop }
+      return { address: serving.address, ended, stop }
     } catch (error) {
+      backups.close()
       room.close()
       await lane.close()
       throw error
@@ -96,27 +147,43 @@ function sampled(clock: Clock, measure: () => number): () => number {
   }
 }
 
-/** Each check has a thread of its own, whose memory goes with it. */
-async function checkDatabase(database: string): Promise<Uint8Array> {
-  const lane = await WorkerLane.start<null, Uint8Array>({
-    module: new URL('../../master/rpc/fsck-worker.js', import.meta.url),
-    data: database,
-    name: 'fsck',
+/** Each has a thread of its own, whose memory goes with it. */
+async function inThread<Out>(module: string, data: unknown, item: unknown): Promise<Out> {
+  const lane = await WorkerLane.start<unknown, Out>({
+    module: new URL(module, import.meta.url),
+    data,
+    name: path.basename(module, '.js'),
     // Whoever asked hears of it; nobody else depends on this thread.
     died: () => undefined,
   })
   try {
-    const [reply] = await lane.run([null])
-    return must(reply, 'a result of fsck')
+    const [result] = await lane.run([item])
+    return must(result, 'a result of the thread')
   } finally {
     await lane.close()
   }
 }
 
-function oneAfterTheOther<T>(work: () => Promise<T>): () => Promise<T> {
+function readDatabase(database: string, reading: Reading): Promise<Uint8Array> {
+  return inThread<Uint8Array>('../../master/rpc/reading-worker.js', database, reading)
+}
+
+function takeBackup(job: BackupJob): Promise<TakenBackup> {
+  return inThread<TakenBackup>('../../master/backup/backup-worker.js', undefined, job)
+}
+
+/** A file that may not be there, its log included. */
+function bytesOf(database: string): number {
+  return ['', '-wal'].reduce(
+    (sum, end) => sum + (statSync(`${database}${end}`, { throwIfNoEntry: false })?.size ?? 0),
+    0,
+  )
+}
+
+function oneAfterTheOther<T, Argument>(work: (item: Argument) => Promise<T>): (item: Argument) => Promise<T> {
   let last: Promise<unknown> = Promise.resolve()
-  return () => {
-    const result = last.then(work, work)
+  return item => {
+    const result = last.then(() => work(item))
     last = result.catch(() => undefined)
     return result
   }

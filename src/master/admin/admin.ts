@@ -7,6 +7,7 @@ import { decodeWhole } from '../../wire/codec.ts'
 import * as wire from '../../wire/gen/cairn/v1/admin.ts'
 import { fileOffset, toIno, u32, u63 } from '../../wire/validate.ts'
 import type { AdminMethod } from '../engine/io.ts'
+import { restoreReport } from '../backup/restore-report.ts'
 import type { Turn } from '../engine/turn.ts'
 import { fsck } from '../fsck/fsck.ts'
 import type { Planner } from '../placement/planner.ts'
@@ -73,7 +74,30 @@ export class Admin {
         const request = decodeWhole(wire.ListBlocksRequest, 'ListBlocksRequest', bytes)
         return wire.ListBlocksReply.encode(this.#listBlocks(request)).finish()
       }
+      case 'backup':
+      case 'readBackup':
+        throw new FsError('EOPNOTSUPP', 'This master takes no backups')
+      case 'restoreStatus':
+        decodeWhole(wire.RestoreStatusRequest, 'RestoreStatusRequest', bytes)
+        return wire.RestoreStatusReply.encode(restoreReport(this.#turn.store)).finish()
+      case 'confirmRestore':
+        this.#confirmRestore(decodeWhole(wire.ConfirmRestoreRequest, 'ConfirmRestoreRequest', bytes))
+        return wire.ConfirmRestoreReply.encode({}).finish()
     }
+  }
+
+  #confirmRestore({ anyway }: wire.ConfirmRestoreRequest): void {
+    const { store, out, time } = this.#turn
+    const { restores } = store
+    if (restores.pending === undefined) throw new FsError('EINVAL', 'There is no restore to confirm')
+    const unseen = [...restores.unverified]
+    if (unseen.length > 0 && !anyway)
+      throw new FsError(
+        'EBUSY',
+        `What is on chunkserver ${unseen.join(', ')} is not known yet, so that the report is not complete: let it attach, or confirm with --anyway`,
+      )
+    restores.confirm(time)
+    out.log('warn', 'the restore is confirmed: what nobody refers to may be removed', { anyway })
   }
 
   #info(request: wire.InfoRequest): wire.InfoReply {

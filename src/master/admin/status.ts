@@ -1,4 +1,5 @@
-import type { StatusReply } from '../../wire/gen/cairn/v1/admin.ts'
+import type { BackupStatus, RestoreStatus, StatusReply } from '../../wire/gen/cairn/v1/admin.ts'
+import { nsPerMs } from '../../core/units.ts'
 import type { Turn } from '../engine/turn.ts'
 import type { LeaseTable } from '../leases/lease-table.ts'
 import type { NodeRegistry } from '../nodes/node-registry.ts'
@@ -27,6 +28,7 @@ export function statusOf(turn: Turn, parts: StatusParts): StatusReply {
   const { live, condemned } = store.blocks
   const counts = repair.counts
   const reasons = reasonsOf(parts, minCopies, copies)
+  reasons.degraded.push(...metadataReasons(turn, parts))
   return {
     health: reasons.down.length > 0 ? 'down' : reasons.degraded.length > 0 ? 'degraded' : 'ok',
     reasons: [...reasons.down, ...reasons.degraded],
@@ -70,8 +72,62 @@ export function statusOf(turn: Turn, parts: StatusParts): StatusReply {
     minCopies: Math.min(minCopies, copies),
     blockBytes,
     rssBytes: BigInt(turn.rssBytes),
+    backups: backupStatus(turn),
+    restore: restoreStatus(turn),
   }
 }
+
+/** A copy of the database this many periods old is too old. */
+const patience = 2.5
+
+function backupStatus({ backups, time }: Turn): BackupStatus | undefined {
+  if (backups === undefined) return undefined
+  const { everyMs, taken, bytes, count, allBytes, failing, problems } = backups
+  return {
+    everyMs: ms(everyMs),
+    taken,
+    ageMs: taken === 0n || time < taken ? 0n : (time - taken) / nsPerMs,
+    bytes: BigInt(bytes),
+    count,
+    allBytes: BigInt(allBytes),
+    failing,
+    problems,
+  }
+}
+
+function restoreStatus({ store }: Turn): RestoreStatus | undefined {
+  const { last, pending, unverified } = store.restores
+  if (last === undefined) return undefined
+  const { taken, restored } = last
+  return { pending: pending !== undefined, taken, restored, unverified: unverified.size }
+}
+
+/** What is the matter with the database itself and its copies. */
+function metadataReasons(turn: Turn, { startedMs }: StatusParts): string[] {
+  const reasons: string[] = []
+  const { pending, unverified } = turn.store.restores
+  if (pending !== undefined)
+    reasons.push(
+      `the metadata was restored from a backup of ${isoTime(pending.taken)}: nothing is removed until cairn restore confirm`,
+    )
+  if (unverified.size > 0)
+    reasons.push(`${count(unverified.size, 'chunkserver')} not compared with the restored metadata yet`)
+  const { backups } = turn
+  if (backups === undefined || backups.everyMs === 0) return reasons
+  if (backups.failing !== '') reasons.push(`the metadata cannot be backed up: ${backups.failing}`)
+  const limitMs = backups.everyMs * patience
+  const ageMs = Number((turn.time - backups.taken) / nsPerMs)
+  if (turn.now - startedMs > limitMs && ageMs > limitMs)
+    reasons.push(
+      backups.taken === 0n
+        ? 'there is no copy of the metadata'
+        : `the newest copy of the metadata is of ${isoTime(backups.taken)}`,
+    )
+  if (backups.problems > 0) reasons.push('the metadata has problems: see cairn fsck')
+  return reasons
+}
+
+const isoTime = (ns: bigint): string => new Date(Number(ns / nsPerMs)).toISOString()
 
 function reasonsOf(
   { nodes, repair, space }: StatusParts,

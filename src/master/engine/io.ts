@@ -4,10 +4,20 @@
  * can be judged.
  */
 import type { ErrnoName } from '../../core/errors.ts'
+import type { BackupState } from '../backup/backup-state.ts'
 
 export type ConnectionKind = 'session' | 'node'
 
-export type AdminMethod = 'status' | 'info' | 'setCopies' | 'fsck' | 'listBlocks'
+export type AdminMethod =
+  | 'status'
+  | 'info'
+  | 'setCopies'
+  | 'fsck'
+  | 'listBlocks'
+  | 'backup'
+  | 'readBackup'
+  | 'restoreStatus'
+  | 'confirmRestore'
 
 export type EngineInput =
   /** The time of what follows; first in every batch. `random`: 32 fresh unpredictable bytes. */
@@ -37,6 +47,8 @@ export type EngineInput =
       readonly method: AdminMethod
       readonly bytes: Uint8Array
     }
+  /** Copies of the database came or went, or could not be taken. */
+  | { readonly kind: 'backups'; readonly state: BackupState }
   /** Time for expiry and background work. */
   | { readonly kind: 'tick' }
 

@@ -32,6 +32,7 @@ import { Repair } from '../repair/repair.ts'
 import { Calls } from '../sessions/calls.ts'
 import { LockCalls } from '../sessions/lock-calls.ts'
 import { type Session, SessionRegistry } from '../sessions/session-registry.ts'
+import { newestTime } from '../store/newest-time.ts'
 import type { Store } from '../store/store.ts'
 import { Entropy } from './entropy.ts'
 import type { ConnectionKind, EngineInput, EngineOutput } from './io.ts'
@@ -99,6 +100,7 @@ export class MasterEngine {
       // Cluster time goes on where it was, even if this machine's clock was set back.
       time: maximum(clock.wall, newestTime(store)),
       rssBytes: clock.rssBytes,
+      backups: undefined,
       diskFull: clock.diskFull,
     }
     this.#turn = turn
@@ -116,7 +118,7 @@ export class MasterEngine {
       turn,
       this.#nodes,
       this.#pins,
-      () => this.#graceUntilMs !== undefined,
+      () => this.#graceUntilMs !== undefined || store.restores.pending !== undefined,
       () => space.isShort,
     )
     this.#repair = new Repair(turn, this.#nodes, planner, this.#removal, unconfirmed)
@@ -192,6 +194,9 @@ export class MasterEngine {
       case 'admin':
         this.#admin.receive(input.call, input.method, input.bytes)
         return busyTickMs
+      case 'backups':
+        this.#turn.backups = input.state
+        return tickMs
       case 'tick':
         return this.#tick() ? busyTickMs : tickMs
     }
@@ -472,14 +477,6 @@ export class MasterEngine {
     }
     assert(this.#turn.store.inTransaction, 'a tick runs in a transaction')
   }
-}
-
-/** The latest cluster time that the tables are known to hold, within what a node's heartbeat is apart. */
-function newestTime(store: Store): bigint {
-  let newest = store.format.facts.created
-  for (const { seen } of store.nodes.all()) newest = maximum(newest, seen)
-  for (const { started } of store.sessions.all()) newest = maximum(newest, started)
-  return newest
 }
 
 const maximum = (a: bigint, b: bigint): bigint => (a > b ? a : b)

@@ -1,3 +1,4 @@
+import type { BackupState } from '../backup/backup-state.ts'
 import type { Store } from '../store/store.ts'
 import type { Entropy } from './entropy.ts'
 import type { Outbox } from './outbox.ts'
@@ -14,6 +15,8 @@ export interface Turn {
   /** Cluster time, ns: never goes back while the master runs. */
   time: bigint
   rssBytes: number
+  /** Undefined where nobody takes copies. */
+  backups: BackupState | undefined
   /** Only what makes room is executed. */
   diskFull: boolean
 }

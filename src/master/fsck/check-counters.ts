@@ -4,7 +4,7 @@ import type { Findings } from './findings.ts'
 import { rowsOf } from './merge.ts'
 
 /** Where the largest id of a kind in use is to be found. */
-const used: readonly (readonly [counter: IdCounter, sql: string])[] = [
+export const usedIds: readonly (readonly [counter: IdCounter, sql: string])[] = [
   ['ino', 'SELECT max(ino) FROM inodes'],
   ['ino', 'SELECT max(ino) FROM extents'],
   ['block', 'SELECT max(key) FROM blocks'],
@@ -15,7 +15,7 @@ const used: readonly (readonly [counter: IdCounter, sql: string])[] = [
   ['cookie', 'SELECT max(cookie) FROM dirents'],
 ]
 
-const totals: readonly (readonly [counter: TotalCounter, sql: string])[] = [
+export const totals: readonly (readonly [counter: TotalCounter, sql: string])[] = [
   ['inodes', 'SELECT count(*) FROM inodes'],
   ['liveBlocks', 'SELECT count(*) FROM blocks WHERE state = 0'],
   ['liveBytes', 'SELECT sum(length) FROM blocks WHERE state = 0'],
@@ -25,7 +25,7 @@ const totals: readonly (readonly [counter: TotalCounter, sql: string])[] = [
 
 /** Ids are never issued twice, and the totals are those of the rows. */
 export function checkCounters(store: Store, findings: Findings): void {
-  for (const [counter, sql] of used) {
+  for (const [counter, sql] of usedIds) {
     const largest = first(store, sql)
     findings.check(largest < store.counters.peek(counter), 'counter', () => {
       return `The next ${counter} would be ${store.counters.peek(counter).toString()}, but ${largest.toString()} is in use`

@@ -31,11 +31,13 @@ export interface FsckResult {
   readonly replicas: bigint
 }
 
-export function fsck(store: Store): FsckResult {
+/** `thorough`: indexes are compared with their tables whatever the size. */
+export function fsck(store: Store, thorough = false): FsckResult {
   const findings = new Findings()
   const cache = Number(store.db.pragma('cache_size', { simple: true }))
   store.db.pragma(`cache_size = -${cacheBytes / KiB}`)
   try {
+    checkDatabase(store, findings, thorough)
     for (const check of checks) check(store, findings)
   } finally {
     store.db.pragma(`cache_size = ${cache}`)
@@ -53,21 +55,13 @@ export function fsck(store: Store): FsckResult {
 }
 
 /** The pages of the database itself, and the indexes where that does not take long. */
-function checkDatabase(store: Store, findings: Findings): void {
+function checkDatabase(store: Store, findings: Findings, always: boolean): void {
   const [pages, pageBytes] = ['page_count', 'page_size'].map(name => store.db.pragma(name, { simple: true }))
-  const thorough = Number(pages) * Number(pageBytes) <= integrityCheckBytesMax
+  const thorough = always || Number(pages) * Number(pageBytes) <= integrityCheckBytesMax
   const rows = store.db.pragma(thorough ? 'integrity_check(20)' : 'quick_check(20)') as object[]
   for (const line of rows.flatMap(row => Object.values(row).map(String))) {
     findings.check(line === 'ok', 'database', () => `The database is damaged: ${line}`)
   }
 }
 
-const checks = [
-  checkDatabase,
-  checkInodes,
-  checkTree,
-  checkExtents,
-  checkBlocks,
-  checkStrangers,
-  checkCounters,
-] as const
+const checks = [checkInodes, checkTree, checkExtents, checkBlocks, checkStrangers, checkCounters] as const

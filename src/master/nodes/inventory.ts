@@ -25,6 +25,8 @@ import type { Unconfirmed } from './unconfirmed.ts'
 const changesMax = 100_000
 /** After a listing that raced with changes, the digest is asked for again this much later. */
 const retryMs = 2000
+/** After a restore nodes are compared this often until all of them was. */
+const unverifiedMs = 5000
 
 type Hash = (bytes: Uint8Array) => bigint
 
@@ -44,6 +46,8 @@ interface Comparison {
 interface NodeInventory {
   askMs: number
   comparison: Comparison | undefined
+  /** Of a node that is not verified since a restore: buckets that were found, or made, equal. */
+  agreed: { readonly prefixBits: number; readonly buckets: Set<number> } | undefined
 }
 
 export interface InventoryEvents {
@@ -82,7 +86,7 @@ export class Inventory {
   }
 
   attached(node: Node): void {
-    this.#byNode.set(node, { askMs: this.#turn.now, comparison: undefined })
+    this.#byNode.set(node, { askMs: this.#turn.now, comparison: undefined, agreed: undefined })
   }
 
   detached(node: Node): void {
@@ -141,9 +145,10 @@ export class Inventory {
     if (!wire.last) return
     comparison.listed.delete(bucket)
     // As of another moment than what the master knows: what is missing may just have moved.
-    if (u63(wire.sequence, 'listing.sequence') === node.row.knownSequence)
+    if (u63(wire.sequence, 'listing.sequence') === node.row.knownSequence) {
       this.#resolve(node, comparison.prefixBits, bucket, listed)
-    else this.#askSoon(node, retryMs)
+      this.#agree(node, comparison.prefixBits, bucket)
+    } else this.#askSoon(node, retryMs)
   }
 
   /** Asks for digests and compares buckets, up to `budget` rows. True if there is more to do now. */
@@ -154,7 +159,8 @@ export class Inventory {
       if (comparison !== undefined && comparison.next < comparison.digests.length)
         left = this.#compare(node, comparison, left)
       else if (this.#turn.now >= inventory.askMs && node.connection !== undefined) {
-        inventory.askMs = this.#turn.now + this.#turn.settings.inventoryMs
+        const unverified = this.#turn.store.restores.isUnverified(node.id)
+        inventory.askMs = this.#turn.now + (unverified ? unverifiedMs : this.#turn.settings.inventoryMs)
         const prefixBits = prefixBitsFor(node.blocks)
         this.#turn.out.node(node.connection, { $case: 'askDigest', value: { prefixBits } })
       }
@@ -220,6 +226,7 @@ export class Inventory {
         return sum ^ this.#hash(instanceBytes(id, generation, length))
       }, 0n)
       if (hash !== comparison.digests[bucket]) buckets.push(bucket)
+      else this.#agree(node, comparison.prefixBits, bucket)
     }
     if (buckets.length > 0 && node.connection !== undefined) {
       this.#turn.out.node(node.connection, {
@@ -229,6 +236,19 @@ export class Inventory {
       this.#turn.out.log('info', 'inventory differs', { node: node.id, buckets: buckets.length })
     }
     return left
+  }
+
+  /** What is known of a bucket is what the node has. After a restore, with the last one, its rows are trusted. */
+  #agree(node: Node, prefixBits: number, bucket: number): void {
+    const { restores } = this.#turn.store
+    const inventory = this.#byNode.get(node)
+    if (inventory === undefined || !restores.isUnverified(node.id)) return
+    if (inventory.agreed?.prefixBits !== prefixBits) inventory.agreed = { prefixBits, buckets: new Set() }
+    const { buckets } = inventory.agreed
+    buckets.add(bucket)
+    if (buckets.size < 2 ** prefixBits) return
+    restores.verified(node.id)
+    this.#turn.out.log('info', 'a node was compared with the restored database', { node: node.id })
   }
 
   #resolve(node: Node, prefixBits: number, bucket: number, listed: readonly BlockChange[]): void {

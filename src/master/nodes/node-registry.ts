@@ -196,7 +196,7 @@ export class NodeRegistry {
         `Store of node ${known.id} was opened ${known.incarnation} times, this is opening ${incarnation}: it was copied or put back`,
       )
     const row: NodeRow = {
-      id: known?.id ?? store.nodes.issueId(),
+      id: known?.id ?? this.#returning(wire) ?? store.nodes.issueId(),
       store: known?.store ?? Buffer.from(bytesUpTo(wire.store, 64, 'store')),
       key: known?.key ?? this.#turn.entropy.bytes(32),
       incarnation,
@@ -241,16 +241,26 @@ export class NodeRegistry {
 
   /** The row of a store that registered before; it may not have heard its node id then. */
   #known(wire: Register): NodeRow | undefined {
-    const { nodes } = this.#turn.store
+    const { store } = this.#turn
+    const { nodes } = store
     if (wire.store.length < 8)
       throw new FsError('EPROTO', `store: ${wire.store.length} bytes, at least 8 expected`)
     const claimed = toNodeIdOrNone(wire.node)
     if (claimed === undefined) return nodes.byStore(wire.store)
     const row = nodes.find(claimed)
+    if (row === undefined && store.restores.mayHaveIssued(claimed)) return undefined
     if (row === undefined) throw new FsError('EINVAL', `Node ${claimed} is not known to this master`)
     if (!row.store.equals(wire.store))
       throw new FsError('EINVAL', `Node ${claimed} has another store: its folder was replaced or exchanged`)
     return row
+  }
+
+  /** The id of a node that registered after the backup that this database was restored from: it keeps it. */
+  #returning(wire: Register): NodeId | undefined {
+    const claimed = toNodeIdOrNone(wire.node)
+    if (claimed === undefined) return undefined
+    this.#turn.store.restores.unverify(claimed)
+    return claimed
   }
 
   #replaceConnection(node: Node, connection: number): void {

@@ -22,6 +22,7 @@ import type { VerifiedReplica } from '../namespace/context.ts'
 import { ns, type Node, type NodeRegistry } from '../nodes/node-registry.ts'
 import type { Pins } from '../removal/pins.ts'
 import type { Block } from '../store/blocks.ts'
+import type { Replica } from '../store/replicas.ts'
 import { chooseNodes, type PlacementWish } from './choose-nodes.ts'
 import type { Unconfirmed } from '../nodes/unconfirmed.ts'
 
@@ -151,8 +152,7 @@ export class Planner {
           proved.set(receipt.node as NodeId, receipt.generation as Generation)
       const owner = this.#turn.store.blocks.owner(stored.id)
       const present = new Set(proved.keys())
-      if (owner !== undefined)
-        for (const { node } of this.#turn.store.replicas.of(owner.key)) present.add(node)
+      if (owner !== undefined) for (const { node } of this.#trusted(owner.key)) present.add(node)
       if (proved.size === 0 || present.size < this.minCopies(copies)) return 'again'
       const replicas = [...proved].map(([node, generation]) => ({ node, generation }))
       proofs.push({ id, length, replicas })
@@ -234,7 +234,13 @@ export class Planner {
 
   #isReadable(block: Block): boolean {
     if (this.#distrusted.has(block.key)) return false
-    return this.#turn.store.replicas.of(block.key).some(({ node }) => this.#nodes.find(node)?.isUp === true)
+    return this.#trusted(block.key).some(({ node }) => this.#nodes.find(node)?.isUp === true)
+  }
+
+  /** Rows of nodes whose inventory has been compared since the database was restored. */
+  #trusted(key: BlockKey): Replica[] {
+    const { replicas, restores } = this.#turn.store
+    return replicas.of(key).filter(({ node }) => !restores.isUnverified(node))
   }
 
   /** Why only `chosen` were found: EAGAIN if that may pass, ENOSPC if those that are there are full. */

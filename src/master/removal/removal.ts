@@ -190,6 +190,7 @@ export class Removal {
 
   #mayOrder(node: Node): boolean {
     if (node.connection === undefined || node.removalStopped !== '') return false
+    if (this.#turn.store.restores.isUnverified(node.id)) return false
     let underWay = 0
     for (const order of this.#orders.values()) if (order.node === node) underWay += 1
     return underWay < ordersPerNode

@@ -175,6 +175,7 @@ export class Repair {
 
   /** The block is whole without its bad copies: they go. */
   #removeBad(block: Block): void {
+    if (this.#turn.store.restores.pending !== undefined) return
     for (const node of this.#holders(block)) {
       const generation = this.#turn.store.replicas.generationOn(block.key, node.id)
       if (generation === undefined || !this.#isBad(block.key, node.id)) continue
@@ -244,7 +245,8 @@ export class Repair {
     if (live.length >= block.wanted && this.#bad.has(key)) this.#removeBad(block)
     if (block.have >= block.wanted && live.length < block.wanted && this.#lacking.size < lackingMax)
       this.#lacking.set(key, live.length)
-    if (live.length > block.wanted) this.#removeOne(block, live)
+    if (live.length > block.wanted && this.#turn.store.restores.pending === undefined)
+      this.#removeOne(block, live)
   }
 
   /** Of more copies than wanted, the one goes that keeps the rest on the most zones and hosts, then the fullest node's. */

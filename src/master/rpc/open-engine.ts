@@ -6,7 +6,7 @@ import type { EngineInput, EngineOutput } from '../engine/io.ts'
 import type { EngineSettings } from '../engine/settings.ts'
 import type { Format } from '../store/format.ts'
 import { openDatabase } from '../store/open-database.ts'
-import { Store } from '../store/store.ts'
+import { damaged, isDamage, Store } from '../store/store.ts'
 
 /** What the engine's thread is started with: plain values. */
 export interface EngineData {
@@ -17,6 +17,8 @@ export interface EngineData {
   /** Version of the program. */
   readonly program: string
   readonly settings?: Partial<EngineSettings>
+  /** How a damaged database is restored, for the operator. */
+  readonly restoreWith?: string
 }
 
 /** The engine over its database, as the handler of a lane: each item is a batch for one step. */
@@ -27,12 +29,20 @@ export interface EngineHandler {
 
 /** Throws UsageError when the database cannot be used. */
 export function openEngine(
-  { database, format, program, settings }: EngineData,
+  { database, format, program, settings, restoreWith }: EngineData,
   checksums: Checksums,
 ): EngineHandler {
   const db = openDatabase(database)
-  const store = Store.isEmpty(db) ? Store.format(db, format) : Store.open(db)
-  return engineHandler(store, program, checksums, settings, () => Store.open(openDatabase(database)))
+  const options = restoreWith === undefined ? {} : { restoreWith }
+  const store = Store.isEmpty(db, options) ? Store.format(db, format) : Store.open(db, options)
+  const reopen = () => Store.open(openDatabase(database), options)
+  return engineHandler(store, program, checksums, { settings, reopen, ...options })
+}
+
+export interface HandlerOptions {
+  readonly settings?: Partial<EngineSettings> | undefined
+  readonly reopen?: () => Store
+  readonly restoreWith?: string
 }
 
 /**
@@ -44,8 +54,7 @@ export function engineHandler(
   store: Store,
   program: string,
   checksums: Checksums,
-  settings: Partial<EngineSettings> = {},
-  reopen?: () => Store,
+  { settings = {}, reopen, ...options }: HandlerOptions = {},
 ): EngineHandler {
   let open: Store | undefined = store
   let engine: MasterEngine | undefined
@@ -57,6 +66,8 @@ export function engineHandler(
       engine ??= new MasterEngine(open, clock, { program, settings, hash: bytes => checksums.xxh64(bytes) })
       return engine.step(inputs)
     } catch (thrown) {
+      // Nothing of the step has left, and nobody goes on with a database that contradicts itself.
+      if (isDamage(thrown)) throw damaged(thrown.message, options, thrown)
       if (reopen === undefined || !isDiskFull(thrown)) throw thrown
       engine = undefined
       open?.close()

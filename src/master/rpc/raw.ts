@@ -4,9 +4,13 @@
  */
 import type { CallDef, Codec, StreamDef } from '../../core/network.ts'
 import {
+  adminBackup,
+  adminConfirmRestore,
   adminFsck,
   adminInfo,
   adminListBlocks,
+  adminReadBackup,
+  adminRestoreStatus,
   adminSetCopies,
   adminStatus,
   nodesAttach,
@@ -31,4 +35,8 @@ export const rawAdminCalls: Readonly<Record<AdminMethod, RawCall>> = {
   setCopies: call(adminSetCopies),
   fsck: call(adminFsck),
   listBlocks: call(adminListBlocks),
+  backup: call(adminBackup),
+  readBackup: call(adminReadBackup),
+  restoreStatus: call(adminRestoreStatus),
+  confirmRestore: call(adminConfirmRestore),
 }

@@ -5,6 +5,7 @@ import type { Lane, Link, Listener, Network } from '../../core/network.ts'
 import { MiB, nsPerMs, second } from '../../core/units.ts'
 import { NodeDown } from '../../wire/gen/cairn/v1/nodes.ts'
 import { SessionDown } from '../../wire/gen/cairn/v1/session.ts'
+import type { BackupState } from '../backup/backup-state.ts'
 import type { AdminMethod, ConnectionKind, EngineInput, EngineOutput } from '../engine/io.ts'
 import { peekNodeHeartbeat, peekSessionHeartbeats } from './peek-heartbeats.ts'
 import { rawAdminCalls, rawNodesAttach, rawSessionAttach } from './raw.ts'
@@ -20,8 +21,8 @@ export interface MasterServerOptions {
   readonly diskFull?: () => boolean
   /** It was full to the last byte: whoever keeps something in reserve gives it up now. */
   readonly diskExhausted?: () => void
-  /** Checks the metadata beside the engine, which then is not asked: an encoded FsckReply. */
-  readonly fsck?: () => Promise<Uint8Array>
+  /** Calls that are answered beside the engine, which then is not asked: encoded request to encoded reply. */
+  readonly beside?: Partial<Record<AdminMethod, (request: Uint8Array) => Promise<Uint8Array>>>
   /** The engine failed: its state is unknown, the process must end. Called at most once. */
   readonly failed: (error: unknown) => void
 }
@@ -73,6 +74,7 @@ export class MasterServer {
   #stopped = false
   #failed = false
   #listener: Listener | undefined
+  #backups: BackupState | undefined
 
   /** Listens. Rejects with UsageError when the address cannot be had. */
   static async start(
@@ -102,6 +104,12 @@ export class MasterServer {
   /** host:port as bound. */
   get address(): string {
     return must(this.#listener, 'listener').address
+  }
+
+  /** Tells the engine of the copies of its database. */
+  noteBackups(state: BackupState): void {
+    this.#backups = state
+    this.#enqueue({ kind: 'backups', state })
   }
 
   /** Stops listening, lets what has arrived be executed, and ends the engine. Sessions live on. */
@@ -141,7 +149,8 @@ export class MasterServer {
   }
 
   #call(method: AdminMethod, bytes: Uint8Array): Promise<Uint8Array> {
-    if (method === 'fsck' && this.#options.fsck !== undefined) return this.#options.fsck()
+    const beside = this.#options.beside?.[method]
+    if (beside !== undefined) return beside(bytes)
     const call = this.#nextNumber++
     return new Promise((resolve, reject) => {
       if (this.#closed || this.#failed) {
@@ -233,7 +242,7 @@ export class MasterServer {
   #beginAgain(why: FsError): void {
     this.#env.log.error('the disk is full: everybody has to attach again', { why: why.message })
     this.#options.diskExhausted?.()
-    this.#queue = []
+    this.#queue = this.#backups === undefined ? [] : [{ kind: 'backups', state: this.#backups }]
     for (const { link } of this.#connections.values()) link.close(why)
     this.#connections.clear()
     for (const { reject } of this.#calls.values()) reject(why)

@@ -2,7 +2,7 @@ import type { Database } from 'better-sqlite3'
 import { UsageError } from '../../core/errors.ts'
 
 /** Version of the schema. A database with a higher one was written by a newer Cairn. */
-export const schemaVersion = 2
+export const schemaVersion = 3
 
 /** Marks the file as a master's database ("Crnm" in ASCII, PRAGMA application_id). */
 export const applicationId = 0x43_72_6e_6d
@@ -45,6 +45,7 @@ export class FormatTable {
 
   readonly #db: Database
   readonly facts: Format
+  readonly version: number
   #incarnation: bigint
 
   /** Throws UsageError for a database of a newer Cairn. */
@@ -58,6 +59,7 @@ export class FormatTable {
         `The master database has format version ${row.version.toString()}, this program knows up to ${schemaVersion}: use a newer Cairn`,
       )
     }
+    this.version = Number(row.version)
     this.facts = {
       cluster: row.cluster,
       blockBytes: Number(row.block_bytes),
@@ -77,6 +79,12 @@ export class FormatTable {
 
   get incarnation(): bigint {
     return this.#incarnation
+  }
+
+  /** The database is a restored one: far ahead of every start since its backup. */
+  skipIncarnations(count: bigint): void {
+    this.#incarnation += count
+    this.#db.prepare<[bigint]>('UPDATE format SET incarnation = ?').run(this.#incarnation)
   }
 
   /** The master starts: a new incarnation, on the disk when the transaction is. */

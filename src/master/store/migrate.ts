@@ -2,10 +2,14 @@ import type { Database } from 'better-sqlite3'
 import { must } from '../../core/assert.ts'
 import { InoRanges } from './ino-ranges.ts'
 import { Blocks } from './blocks.ts'
+import { Restores } from './restores.ts'
 import { schemaVersion } from './format.ts'
 
 /** What leads from a version of the schema to the next one. */
-const steps: ReadonlyMap<bigint, string> = new Map([[1n, `${InoRanges.schema} ${Blocks.surplusIndex}`]])
+const steps: ReadonlyMap<bigint, string> = new Map([
+  [1n, `${InoRanges.schema} ${Blocks.surplusIndex}`],
+  [2n, Restores.schema],
+])
 
 /**
  * Brings a database of an older version up to this one, whole or not at all. An older program refuses it from

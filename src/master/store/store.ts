@@ -11,6 +11,7 @@ import { S_IFDIR } from '../../core/attr.ts'
 import { UsageError, messageOf } from '../../core/errors.ts'
 import { rootIno } from '../../core/ids.ts'
 import { MiB } from '../../core/units.ts'
+import { isBackup } from './backup-stamp.ts'
 import { Blocks } from './blocks.ts'
 import { Counters } from './counters.ts'
 import { Dirents } from './dirents.ts'
@@ -25,6 +26,7 @@ import { Nodes } from './nodes.ts'
 import { Orphans } from './orphans.ts'
 import { Replicas } from './replicas.ts'
 import { Replies } from './replies.ts'
+import { Restores } from './restores.ts'
 import { Sessions } from './sessions.ts'
 import { Strays } from './strays.ts'
 import { Symlinks } from './symlinks.ts'
@@ -48,6 +50,7 @@ const schema = [
   Sessions,
   Nodes,
   Strays,
+  Restores,
 ]
   .map(table => table.schema)
   .join('\n')
@@ -58,7 +61,7 @@ const schema = [
  */
 const cacheBytes = 32 * MiB
 /** A database up to this size is checked page by page when it is opened (about 0.1 s). */
-const quickCheckBytesMax = 32 * MiB
+export const quickCheckBytesMax = 32 * MiB
 
 /** No command touches many more rows than this; what is more becomes work in steps. */
 const rowsPerCommand = 10_000
@@ -66,6 +69,8 @@ const rowsPerCommand = 10_000
 export interface StoreOptions {
   /** Tests use a small number, to see the steps. */
   readonly rowsPerCommand?: number
+  /** How a damaged database is restored, for the operator. */
+  readonly restoreWith?: string
 }
 
 export class Store implements Disposable {
@@ -88,6 +93,7 @@ export class Store implements Disposable {
   readonly sessions: Sessions
   readonly nodes: Nodes
   readonly strays: Strays
+  readonly restores: Restores
 
   readonly #begin
   readonly #commit
@@ -102,12 +108,16 @@ export class Store implements Disposable {
    * newer version or not a master's. That no other process has it open is the caller's care.
    */
   static open(db: Database, options: StoreOptions = {}): Store {
-    return refusing(db, () => {
-      configure(db)
-      check(db)
-      migrate(db)
-      return new Store(db, options)
-    })
+    return refusing(
+      db,
+      () => {
+        configure(db)
+        check(db, options)
+        migrate(db)
+        return new Store(db, options)
+      },
+      options,
+    )
   }
 
   /** The state as of the last commit, by a connection that only reads and owns the result. */
@@ -138,8 +148,8 @@ export class Store implements Disposable {
   }
 
   /** Nothing has been written to it: neither a cluster nor anything else. */
-  static isEmpty(db: Database): boolean {
-    return refusing(db, () => isEmpty(db))
+  static isEmpty(db: Database, options: StoreOptions = {}): boolean {
+    return refusing(db, () => isEmpty(db), options)
   }
 
   private constructor(db: Database, options: StoreOptions) {
@@ -162,6 +172,7 @@ export class Store implements Disposable {
     this.sessions = new Sessions(db, this.counters)
     this.nodes = new Nodes(db, this.counters)
     this.strays = new Strays(db)
+    this.restores = new Restores(db)
     this.#begin = db.prepare('BEGIN IMMEDIATE')
     this.#commit = db.prepare('COMMIT')
     this.#rollback = db.prepare('ROLLBACK')
@@ -278,21 +289,76 @@ function isEmpty(db: Database): boolean {
   return db.prepare('SELECT 1 FROM sqlite_master LIMIT 1').get() === undefined
 }
 
-function check(db: Database): void {
+function check(db: Database, options: StoreOptions): void {
   if (db.pragma('application_id', { simple: true }) !== applicationId) {
     throw new UsageError('The file is not the database of a Cairn master')
   }
-  const bytes =
-    Number(db.pragma('page_count', { simple: true })) * Number(db.pragma('page_size', { simple: true }))
-  if (bytes > quickCheckBytesMax) return
-  // SQLite's words span lines: "*** in database main ***", then what it found.
-  const found = String(db.pragma('quick_check(1)', { simple: true })).replaceAll(/\s+/g, ' ')
-  if (found !== 'ok')
-    throw new UsageError(`The master database is damaged (${found}): restore it from a backup`)
+  if (isBackup(db))
+    throw new UsageError(
+      'The master database is a backup, which a master must not go on with: put it to use with cairn restore FILE --data DIR',
+    )
+  const found = isSmall(db) ? damageOf(db) : damageAtEnds(db)
+  if (found !== undefined) throw damaged(found, options)
+}
+
+/** A database up to this size is checked page by page when it is opened; a larger one by `damageOf`, after it was. */
+function isSmall(db: Database): boolean {
+  const [pages, bytes] = ['page_count', 'page_size'].map(name => Number(db.pragma(name, { simple: true })))
+  return (pages ?? 0) * (bytes ?? 0) <= quickCheckBytesMax
+}
+
+/** What is wrong with the pages, all of which are read; undefined if nothing is. */
+export function damageOf(db: Database): string | undefined {
+  try {
+    // SQLite's words span lines: "*** in database main ***", then what it found.
+    const found = String(db.pragma('quick_check(1)', { simple: true })).replaceAll(/\s+/g, ' ')
+    return found === 'ok' ? undefined : found
+  } catch (thrown) {
+    if (isDamage(thrown)) return thrown.message
+    throw thrown
+  }
+}
+
+/** The same, but looks only at the way to the first and to the last row of each table: milliseconds. */
+function damageAtEnds(db: Database): string | undefined {
+  const tables = db
+    .prepare<[], string>("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+    .pluck()
+    .all()
+  const columns = db
+    .prepare<[string], string>('SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk')
+    .pluck()
+  try {
+    for (const table of tables)
+      for (const order of ['ASC', 'DESC']) {
+        const key = columns.all(table).map(column => `"${column}" ${order}`)
+        db.prepare(`SELECT * FROM "${table}" ${key.length > 0 ? `ORDER BY ${key.join()}` : ''} LIMIT 1`).get()
+      }
+    return undefined
+  } catch (thrown) {
+    if (isDamage(thrown)) return thrown.message
+    throw thrown
+  }
+}
+
+/** The one line that says what is wrong and what to do about it. */
+export function damaged(why: string, { restoreWith }: StoreOptions, cause?: unknown): UsageError {
+  const what = `The master database is damaged (${why})`
+  return new UsageError(
+    `${what}: restore it ${restoreWith === undefined ? 'from a backup' : `with ${restoreWith}`}`,
+    {
+      cause,
+    },
+  )
+}
+
+/** SQLite found its file to be none, or broken. */
+export function isDamage(thrown: unknown): thrown is Error {
+  return thrown instanceof Error && 'code' in thrown && /^SQLITE_(CORRUPT|NOTADB)/.test(String(thrown.code))
 }
 
 /** Whatever keeps a database from being opened, as one line for the operator. */
-function refusing<T>(db: Database, open: () => T): T {
+function refusing<T>(db: Database, open: () => T, options: StoreOptions = {}): T {
   try {
     return open()
   } catch (thrown) {
@@ -301,12 +367,7 @@ function refusing<T>(db: Database, open: () => T): T {
     if (code.startsWith('SQLITE_BUSY')) {
       throw new UsageError('The master database is in use by another process', { cause: thrown })
     }
-    if (/^SQLITE_(CORRUPT|NOTADB)/.test(code)) {
-      const why = messageOf(thrown)
-      throw new UsageError(`The master database is damaged (${why}): restore it from a backup`, {
-        cause: thrown,
-      })
-    }
+    if (isDamage(thrown)) throw damaged(messageOf(thrown), options, thrown)
     if (/^SQLITE_(CANTOPEN|READONLY|IOERR|FULL|PERM)/.test(code)) {
       throw new UsageError(`The master database cannot be used: ${messageOf(thrown)}`, { cause: thrown })
     }

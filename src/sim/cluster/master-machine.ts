@@ -60,7 +60,7 @@ export class MasterMachine {
     const world = this.#world
     const env = world.start(this.name, this.#skewNs)
     const store = this.#open()
-    const handler = engineHandler(store, 'sim', world.checksums, this.#options.settings)
+    const handler = engineHandler(store, 'sim', world.checksums, { settings: this.#options.settings })
     const sessions =
       this.onSessionEnded === undefined
         ? undefined

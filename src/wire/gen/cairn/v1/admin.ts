@@ -29,6 +29,37 @@ export interface StatusReply {
   minCopies: number;
   blockBytes: number;
   rssBytes: bigint;
+  backups:
+    | BackupStatus
+    | undefined;
+  /** Absent if the database was never restored from a backup. */
+  restore: RestoreStatus | undefined;
+}
+
+/** Copies of the database beside it. */
+export interface BackupStatus {
+  /** Between two copies; 0: none are taken by themselves. */
+  everyMs: bigint;
+  /** Of the newest copy, ns since 1970; 0 if there is none. */
+  taken: bigint;
+  ageMs: bigint;
+  bytes: bigint;
+  count: number;
+  allBytes: bigint;
+  /** Why the last attempt failed; empty if it did not. */
+  failing: string;
+  /** Found in the newest copy. */
+  problems: number;
+}
+
+export interface RestoreStatus {
+  /** Nothing is removed until an operator confirms. */
+  pending: boolean;
+  /** Of the backup, ns since 1970. */
+  taken: bigint;
+  restored: bigint;
+  /** Nodes whose inventory has not been compared since. */
+  unverified: number;
 }
 
 export interface NodeStatus {
@@ -137,6 +168,76 @@ export interface ListedBlock {
   locations: Location[];
 }
 
+export interface BackupRequest {
+}
+
+export interface BackupReply {
+  name: string;
+  bytes: bigint;
+  sha256: Uint8Array;
+  /** ns since 1970. */
+  taken: bigint;
+  version: number;
+  cluster: Uint8Array;
+  incarnation: bigint;
+  inodes: bigint;
+  /** What fsck found in the copy. */
+  problems: string[];
+}
+
+export interface ReadBackupRequest {
+  name: string;
+  offset: bigint;
+  length: number;
+}
+
+/** Shorter than asked for at the end. */
+export interface ReadBackupReply {
+  data: Uint8Array;
+}
+
+export interface RestoreStatusRequest {
+}
+
+export interface RestoreStatusReply {
+  pending: boolean;
+  taken: bigint;
+  restored: bigint;
+  /** 0: not yet. */
+  confirmed: bigint;
+  /** Nodes whose inventory has not been compared since: what follows is not complete. */
+  unverified: UnverifiedNode[];
+  /** Blocks that nodes have and the database does not know, by node and (each once) in all. */
+  surplus: SurplusBlocks[];
+  surplusBlocks: bigint;
+  surplusBytes: bigint;
+  /** Blocks of files without any copy. */
+  missingBlocks: bigint;
+  missingBytes: bigint;
+  /** Paths of files that have such blocks; not all of them if there are more. */
+  files: Uint8Array[];
+  moreFiles: boolean;
+}
+
+export interface UnverifiedNode {
+  node: bigint;
+  address: string;
+}
+
+export interface SurplusBlocks {
+  node: bigint;
+  blocks: bigint;
+  bytes: bigint;
+}
+
+export interface ConfirmRestoreRequest {
+  /** Also while there are unverified nodes. */
+  anyway: boolean;
+}
+
+export interface ConfirmRestoreReply {
+}
+
 function createBaseStatusRequest(): StatusRequest {
   return {};
 }
@@ -197,6 +298,8 @@ function createBaseStatusReply(): StatusReply {
     minCopies: 0,
     blockBytes: 0,
     rssBytes: 0n,
+    backups: undefined,
+    restore: undefined,
   };
 }
 
@@ -261,6 +364,12 @@ export const StatusReply: MessageFns<StatusReply> = {
         throw new globalThis.Error("value provided for field message.rssBytes of type uint64 too large");
       }
       writer.uint32(120).uint64(message.rssBytes);
+    }
+    if (message.backups !== undefined) {
+      BackupStatus.encode(message.backups, writer.uint32(162).fork()).join();
+    }
+    if (message.restore !== undefined) {
+      RestoreStatus.encode(message.restore, writer.uint32(170).fork()).join();
     }
     return writer;
   },
@@ -398,6 +507,22 @@ export const StatusReply: MessageFns<StatusReply> = {
             message.rssBytes = reader.uint64() as bigint;
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.backups = BackupStatus.decode(reader, reader.uint32());
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.restore = RestoreStatus.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -436,6 +561,263 @@ export const StatusReply: MessageFns<StatusReply> = {
     message.minCopies = object.minCopies ?? 0;
     message.blockBytes = object.blockBytes ?? 0;
     message.rssBytes = (object.rssBytes !== undefined && object.rssBytes !== null) ? BigInt(object.rssBytes) : 0n;
+    message.backups = (object.backups !== undefined && object.backups !== null)
+      ? BackupStatus.fromPartial(object.backups)
+      : undefined;
+    message.restore = (object.restore !== undefined && object.restore !== null)
+      ? RestoreStatus.fromPartial(object.restore)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseBackupStatus(): BackupStatus {
+  return { everyMs: 0n, taken: 0n, ageMs: 0n, bytes: 0n, count: 0, allBytes: 0n, failing: "", problems: 0 };
+}
+
+export const BackupStatus: MessageFns<BackupStatus> = {
+  encode(message: BackupStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.everyMs !== 0n) {
+      if (BigInt.asUintN(64, message.everyMs) !== message.everyMs) {
+        throw new globalThis.Error("value provided for field message.everyMs of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.everyMs);
+    }
+    if (message.taken !== 0n) {
+      if (BigInt.asUintN(64, message.taken) !== message.taken) {
+        throw new globalThis.Error("value provided for field message.taken of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.taken);
+    }
+    if (message.ageMs !== 0n) {
+      if (BigInt.asUintN(64, message.ageMs) !== message.ageMs) {
+        throw new globalThis.Error("value provided for field message.ageMs of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.ageMs);
+    }
+    if (message.bytes !== 0n) {
+      if (BigInt.asUintN(64, message.bytes) !== message.bytes) {
+        throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.bytes);
+    }
+    if (message.count !== 0) {
+      writer.uint32(40).uint32(message.count);
+    }
+    if (message.allBytes !== 0n) {
+      if (BigInt.asUintN(64, message.allBytes) !== message.allBytes) {
+        throw new globalThis.Error("value provided for field message.allBytes of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.allBytes);
+    }
+    if (message.failing !== "") {
+      writer.uint32(58).string(message.failing);
+    }
+    if (message.problems !== 0) {
+      writer.uint32(64).uint32(message.problems);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackupStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackupStatus();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.everyMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.taken = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.ageMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.bytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.count = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.allBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.failing = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.problems = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<BackupStatus>, I>>(base?: I): BackupStatus {
+    return BackupStatus.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BackupStatus>, I>>(object: I): BackupStatus {
+    const message = createBaseBackupStatus();
+    message.everyMs = (object.everyMs !== undefined && object.everyMs !== null) ? BigInt(object.everyMs) : 0n;
+    message.taken = (object.taken !== undefined && object.taken !== null) ? BigInt(object.taken) : 0n;
+    message.ageMs = (object.ageMs !== undefined && object.ageMs !== null) ? BigInt(object.ageMs) : 0n;
+    message.bytes = (object.bytes !== undefined && object.bytes !== null) ? BigInt(object.bytes) : 0n;
+    message.count = object.count ?? 0;
+    message.allBytes = (object.allBytes !== undefined && object.allBytes !== null) ? BigInt(object.allBytes) : 0n;
+    message.failing = object.failing ?? "";
+    message.problems = object.problems ?? 0;
+    return message;
+  },
+};
+
+function createBaseRestoreStatus(): RestoreStatus {
+  return { pending: false, taken: 0n, restored: 0n, unverified: 0 };
+}
+
+export const RestoreStatus: MessageFns<RestoreStatus> = {
+  encode(message: RestoreStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pending !== false) {
+      writer.uint32(8).bool(message.pending);
+    }
+    if (message.taken !== 0n) {
+      if (BigInt.asUintN(64, message.taken) !== message.taken) {
+        throw new globalThis.Error("value provided for field message.taken of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.taken);
+    }
+    if (message.restored !== 0n) {
+      if (BigInt.asUintN(64, message.restored) !== message.restored) {
+        throw new globalThis.Error("value provided for field message.restored of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.restored);
+    }
+    if (message.unverified !== 0) {
+      writer.uint32(32).uint32(message.unverified);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RestoreStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRestoreStatus();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.pending = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.taken = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.restored = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.unverified = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RestoreStatus>, I>>(base?: I): RestoreStatus {
+    return RestoreStatus.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RestoreStatus>, I>>(object: I): RestoreStatus {
+    const message = createBaseRestoreStatus();
+    message.pending = object.pending ?? false;
+    message.taken = (object.taken !== undefined && object.taken !== null) ? BigInt(object.taken) : 0n;
+    message.restored = (object.restored !== undefined && object.restored !== null) ? BigInt(object.restored) : 0n;
+    message.unverified = object.unverified ?? 0;
     return message;
   },
 };
@@ -1816,6 +2198,889 @@ export const ListedBlock: MessageFns<ListedBlock> = {
     message.id = object.id ?? new Uint8Array(0);
     message.length = object.length ?? 0;
     message.locations = object.locations?.map((e) => Location.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseBackupRequest(): BackupRequest {
+  return {};
+}
+
+export const BackupRequest: MessageFns<BackupRequest> = {
+  encode(_: BackupRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackupRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackupRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<BackupRequest>, I>>(base?: I): BackupRequest {
+    return BackupRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BackupRequest>, I>>(_: I): BackupRequest {
+    const message = createBaseBackupRequest();
+    return message;
+  },
+};
+
+function createBaseBackupReply(): BackupReply {
+  return {
+    name: "",
+    bytes: 0n,
+    sha256: new Uint8Array(0),
+    taken: 0n,
+    version: 0,
+    cluster: new Uint8Array(0),
+    incarnation: 0n,
+    inodes: 0n,
+    problems: [],
+  };
+}
+
+export const BackupReply: MessageFns<BackupReply> = {
+  encode(message: BackupReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.bytes !== 0n) {
+      if (BigInt.asUintN(64, message.bytes) !== message.bytes) {
+        throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.bytes);
+    }
+    if (message.sha256.length !== 0) {
+      writer.uint32(26).bytes(message.sha256);
+    }
+    if (message.taken !== 0n) {
+      if (BigInt.asUintN(64, message.taken) !== message.taken) {
+        throw new globalThis.Error("value provided for field message.taken of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.taken);
+    }
+    if (message.version !== 0) {
+      writer.uint32(40).uint32(message.version);
+    }
+    if (message.cluster.length !== 0) {
+      writer.uint32(50).bytes(message.cluster);
+    }
+    if (message.incarnation !== 0n) {
+      if (BigInt.asUintN(64, message.incarnation) !== message.incarnation) {
+        throw new globalThis.Error("value provided for field message.incarnation of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.incarnation);
+    }
+    if (message.inodes !== 0n) {
+      if (BigInt.asUintN(64, message.inodes) !== message.inodes) {
+        throw new globalThis.Error("value provided for field message.inodes of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.inodes);
+    }
+    for (const v of message.problems) {
+      writer.uint32(74).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackupReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackupReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.bytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.sha256 = reader.bytes();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.taken = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.version = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.cluster = reader.bytes();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.incarnation = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.inodes = reader.uint64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.problems.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<BackupReply>, I>>(base?: I): BackupReply {
+    return BackupReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BackupReply>, I>>(object: I): BackupReply {
+    const message = createBaseBackupReply();
+    message.name = object.name ?? "";
+    message.bytes = (object.bytes !== undefined && object.bytes !== null) ? BigInt(object.bytes) : 0n;
+    message.sha256 = object.sha256 ?? new Uint8Array(0);
+    message.taken = (object.taken !== undefined && object.taken !== null) ? BigInt(object.taken) : 0n;
+    message.version = object.version ?? 0;
+    message.cluster = object.cluster ?? new Uint8Array(0);
+    message.incarnation = (object.incarnation !== undefined && object.incarnation !== null)
+      ? BigInt(object.incarnation)
+      : 0n;
+    message.inodes = (object.inodes !== undefined && object.inodes !== null) ? BigInt(object.inodes) : 0n;
+    message.problems = object.problems?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseReadBackupRequest(): ReadBackupRequest {
+  return { name: "", offset: 0n, length: 0 };
+}
+
+export const ReadBackupRequest: MessageFns<ReadBackupRequest> = {
+  encode(message: ReadBackupRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.offset !== 0n) {
+      if (BigInt.asUintN(64, message.offset) !== message.offset) {
+        throw new globalThis.Error("value provided for field message.offset of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.offset);
+    }
+    if (message.length !== 0) {
+      writer.uint32(24).uint32(message.length);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadBackupRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadBackupRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.offset = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.length = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReadBackupRequest>, I>>(base?: I): ReadBackupRequest {
+    return ReadBackupRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadBackupRequest>, I>>(object: I): ReadBackupRequest {
+    const message = createBaseReadBackupRequest();
+    message.name = object.name ?? "";
+    message.offset = (object.offset !== undefined && object.offset !== null) ? BigInt(object.offset) : 0n;
+    message.length = object.length ?? 0;
+    return message;
+  },
+};
+
+function createBaseReadBackupReply(): ReadBackupReply {
+  return { data: new Uint8Array(0) };
+}
+
+export const ReadBackupReply: MessageFns<ReadBackupReply> = {
+  encode(message: ReadBackupReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.data.length !== 0) {
+      writer.uint32(10).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadBackupReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadBackupReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.data = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReadBackupReply>, I>>(base?: I): ReadBackupReply {
+    return ReadBackupReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadBackupReply>, I>>(object: I): ReadBackupReply {
+    const message = createBaseReadBackupReply();
+    message.data = object.data ?? new Uint8Array(0);
+    return message;
+  },
+};
+
+function createBaseRestoreStatusRequest(): RestoreStatusRequest {
+  return {};
+}
+
+export const RestoreStatusRequest: MessageFns<RestoreStatusRequest> = {
+  encode(_: RestoreStatusRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RestoreStatusRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRestoreStatusRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RestoreStatusRequest>, I>>(base?: I): RestoreStatusRequest {
+    return RestoreStatusRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RestoreStatusRequest>, I>>(_: I): RestoreStatusRequest {
+    const message = createBaseRestoreStatusRequest();
+    return message;
+  },
+};
+
+function createBaseRestoreStatusReply(): RestoreStatusReply {
+  return {
+    pending: false,
+    taken: 0n,
+    restored: 0n,
+    confirmed: 0n,
+    unverified: [],
+    surplus: [],
+    surplusBlocks: 0n,
+    surplusBytes: 0n,
+    missingBlocks: 0n,
+    missingBytes: 0n,
+    files: [],
+    moreFiles: false,
+  };
+}
+
+export const RestoreStatusReply: MessageFns<RestoreStatusReply> = {
+  encode(message: RestoreStatusReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pending !== false) {
+      writer.uint32(8).bool(message.pending);
+    }
+    if (message.taken !== 0n) {
+      if (BigInt.asUintN(64, message.taken) !== message.taken) {
+        throw new globalThis.Error("value provided for field message.taken of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.taken);
+    }
+    if (message.restored !== 0n) {
+      if (BigInt.asUintN(64, message.restored) !== message.restored) {
+        throw new globalThis.Error("value provided for field message.restored of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.restored);
+    }
+    if (message.confirmed !== 0n) {
+      if (BigInt.asUintN(64, message.confirmed) !== message.confirmed) {
+        throw new globalThis.Error("value provided for field message.confirmed of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.confirmed);
+    }
+    for (const v of message.unverified) {
+      UnverifiedNode.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.surplus) {
+      SurplusBlocks.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.surplusBlocks !== 0n) {
+      if (BigInt.asUintN(64, message.surplusBlocks) !== message.surplusBlocks) {
+        throw new globalThis.Error("value provided for field message.surplusBlocks of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.surplusBlocks);
+    }
+    if (message.surplusBytes !== 0n) {
+      if (BigInt.asUintN(64, message.surplusBytes) !== message.surplusBytes) {
+        throw new globalThis.Error("value provided for field message.surplusBytes of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.surplusBytes);
+    }
+    if (message.missingBlocks !== 0n) {
+      if (BigInt.asUintN(64, message.missingBlocks) !== message.missingBlocks) {
+        throw new globalThis.Error("value provided for field message.missingBlocks of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.missingBlocks);
+    }
+    if (message.missingBytes !== 0n) {
+      if (BigInt.asUintN(64, message.missingBytes) !== message.missingBytes) {
+        throw new globalThis.Error("value provided for field message.missingBytes of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.missingBytes);
+    }
+    for (const v of message.files) {
+      writer.uint32(90).bytes(v!);
+    }
+    if (message.moreFiles !== false) {
+      writer.uint32(96).bool(message.moreFiles);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RestoreStatusReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRestoreStatusReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.pending = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.taken = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.restored = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.confirmed = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.unverified.push(UnverifiedNode.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.surplus.push(SurplusBlocks.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.surplusBlocks = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.surplusBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.missingBlocks = reader.uint64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.missingBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.files.push(reader.bytes());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.moreFiles = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RestoreStatusReply>, I>>(base?: I): RestoreStatusReply {
+    return RestoreStatusReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RestoreStatusReply>, I>>(object: I): RestoreStatusReply {
+    const message = createBaseRestoreStatusReply();
+    message.pending = object.pending ?? false;
+    message.taken = (object.taken !== undefined && object.taken !== null) ? BigInt(object.taken) : 0n;
+    message.restored = (object.restored !== undefined && object.restored !== null) ? BigInt(object.restored) : 0n;
+    message.confirmed = (object.confirmed !== undefined && object.confirmed !== null) ? BigInt(object.confirmed) : 0n;
+    message.unverified = object.unverified?.map((e) => UnverifiedNode.fromPartial(e)) || [];
+    message.surplus = object.surplus?.map((e) => SurplusBlocks.fromPartial(e)) || [];
+    message.surplusBlocks = (object.surplusBlocks !== undefined && object.surplusBlocks !== null)
+      ? BigInt(object.surplusBlocks)
+      : 0n;
+    message.surplusBytes = (object.surplusBytes !== undefined && object.surplusBytes !== null)
+      ? BigInt(object.surplusBytes)
+      : 0n;
+    message.missingBlocks = (object.missingBlocks !== undefined && object.missingBlocks !== null)
+      ? BigInt(object.missingBlocks)
+      : 0n;
+    message.missingBytes = (object.missingBytes !== undefined && object.missingBytes !== null)
+      ? BigInt(object.missingBytes)
+      : 0n;
+    message.files = object.files?.map((e) => e) || [];
+    message.moreFiles = object.moreFiles ?? false;
+    return message;
+  },
+};
+
+function createBaseUnverifiedNode(): UnverifiedNode {
+  return { node: 0n, address: "" };
+}
+
+export const UnverifiedNode: MessageFns<UnverifiedNode> = {
+  encode(message: UnverifiedNode, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== 0n) {
+      if (BigInt.asUintN(64, message.node) !== message.node) {
+        throw new globalThis.Error("value provided for field message.node of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.node);
+    }
+    if (message.address !== "") {
+      writer.uint32(18).string(message.address);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnverifiedNode {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnverifiedNode();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<UnverifiedNode>, I>>(base?: I): UnverifiedNode {
+    return UnverifiedNode.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UnverifiedNode>, I>>(object: I): UnverifiedNode {
+    const message = createBaseUnverifiedNode();
+    message.node = (object.node !== undefined && object.node !== null) ? BigInt(object.node) : 0n;
+    message.address = object.address ?? "";
+    return message;
+  },
+};
+
+function createBaseSurplusBlocks(): SurplusBlocks {
+  return { node: 0n, blocks: 0n, bytes: 0n };
+}
+
+export const SurplusBlocks: MessageFns<SurplusBlocks> = {
+  encode(message: SurplusBlocks, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== 0n) {
+      if (BigInt.asUintN(64, message.node) !== message.node) {
+        throw new globalThis.Error("value provided for field message.node of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.node);
+    }
+    if (message.blocks !== 0n) {
+      if (BigInt.asUintN(64, message.blocks) !== message.blocks) {
+        throw new globalThis.Error("value provided for field message.blocks of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.blocks);
+    }
+    if (message.bytes !== 0n) {
+      if (BigInt.asUintN(64, message.bytes) !== message.bytes) {
+        throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.bytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SurplusBlocks {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSurplusBlocks();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.blocks = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SurplusBlocks>, I>>(base?: I): SurplusBlocks {
+    return SurplusBlocks.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SurplusBlocks>, I>>(object: I): SurplusBlocks {
+    const message = createBaseSurplusBlocks();
+    message.node = (object.node !== undefined && object.node !== null) ? BigInt(object.node) : 0n;
+    message.blocks = (object.blocks !== undefined && object.blocks !== null) ? BigInt(object.blocks) : 0n;
+    message.bytes = (object.bytes !== undefined && object.bytes !== null) ? BigInt(object.bytes) : 0n;
+    return message;
+  },
+};
+
+function createBaseConfirmRestoreRequest(): ConfirmRestoreRequest {
+  return { anyway: false };
+}
+
+export const ConfirmRestoreRequest: MessageFns<ConfirmRestoreRequest> = {
+  encode(message: ConfirmRestoreRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.anyway !== false) {
+      writer.uint32(8).bool(message.anyway);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConfirmRestoreRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConfirmRestoreRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.anyway = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ConfirmRestoreRequest>, I>>(base?: I): ConfirmRestoreRequest {
+    return ConfirmRestoreRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ConfirmRestoreRequest>, I>>(object: I): ConfirmRestoreRequest {
+    const message = createBaseConfirmRestoreRequest();
+    message.anyway = object.anyway ?? false;
+    return message;
+  },
+};
+
+function createBaseConfirmRestoreReply(): ConfirmRestoreReply {
+  return {};
+}
+
+export const ConfirmRestoreReply: MessageFns<ConfirmRestoreReply> = {
+  encode(_: ConfirmRestoreReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConfirmRestoreReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConfirmRestoreReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ConfirmRestoreReply>, I>>(base?: I): ConfirmRestoreReply {
+    return ConfirmRestoreReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ConfirmRestoreReply>, I>>(_: I): ConfirmRestoreReply {
+    const message = createBaseConfirmRestoreReply();
     return message;
   },
 };
