@@ -6,7 +6,7 @@ import type { EngineInput, EngineOutput } from '../engine/io.ts'
 import type { EngineSettings } from '../engine/settings.ts'
 import type { Format } from '../store/format.ts'
 import { openDatabase } from '../store/open-database.ts'
-import { Store } from '../store/store.ts'
+import { damaged, isDamage, Store } from '../store/store.ts'
 
 /** What the engine's thread is started with: plain values. */
 export interface EngineData {
@@ -38,7 +38,7 @@ export function openEngine(
 /**
  * As openEngine, over a store that is open; the handler closes it. When the disk is full to the last byte, a step
  * is undone and rejects with ENOSPC, and the next one begins with a new engine over what `reopen` gives, as after
- * a restart of the process: it knows no connections.
+ * a restart of the process: it knows no connections. A damaged database is a UsageError.
  */
 export function engineHandler(
   store: Store,
@@ -57,6 +57,7 @@ export function engineHandler(
       engine ??= new MasterEngine(open, clock, { program, settings, hash: bytes => checksums.xxh64(bytes) })
       return engine.step(inputs)
     } catch (thrown) {
+      if (isDamage(thrown)) throw damaged(thrown)
       if (reopen === undefined || !isDiskFull(thrown)) throw thrown
       engine = undefined
       open?.close()

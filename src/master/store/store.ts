@@ -191,6 +191,14 @@ export class Store implements Disposable {
     this.counters.restore(this.#totalsAtBegin)
   }
 
+  /**
+   * Whether the transaction can go on after this was thrown in it: SQLite gives up the whole of it on some errors
+   * (full disk, I/O), and nothing can be relied upon in a database that is damaged.
+   */
+  canGoOn(thrown: unknown): boolean {
+    return this.inTransaction && !isDamage(thrown)
+  }
+
   get inTransaction(): boolean {
     return this.db.inTransaction
   }
@@ -291,6 +299,18 @@ function check(db: Database): void {
     throw new UsageError(`The master database is damaged (${found}): restore it from a backup`)
 }
 
+/** SQLite found its file wrong. */
+export function isDamage(thrown: unknown): boolean {
+  return thrown instanceof Error && 'code' in thrown && /^SQLITE_(CORRUPT|NOTADB)/.test(String(thrown.code))
+}
+
+export function damaged(thrown: unknown): UsageError {
+  const why = messageOf(thrown)
+  return new UsageError(`The master database is damaged (${why}): restore it from a backup`, {
+    cause: thrown,
+  })
+}
+
 /** Whatever keeps a database from being opened, as one line for the operator. */
 function refusing<T>(db: Database, open: () => T): T {
   try {
@@ -301,12 +321,7 @@ function refusing<T>(db: Database, open: () => T): T {
     if (code.startsWith('SQLITE_BUSY')) {
       throw new UsageError('The master database is in use by another process', { cause: thrown })
     }
-    if (/^SQLITE_(CORRUPT|NOTADB)/.test(code)) {
-      const why = messageOf(thrown)
-      throw new UsageError(`The master database is damaged (${why}): restore it from a backup`, {
-        cause: thrown,
-      })
-    }
+    if (isDamage(thrown)) throw damaged(thrown)
     if (/^SQLITE_(CANTOPEN|READONLY|IOERR|FULL|PERM)/.test(code)) {
       throw new UsageError(`The master database cannot be used: ${messageOf(thrown)}`, { cause: thrown })
     }
