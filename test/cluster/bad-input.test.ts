@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import {
   closeSync,
   mkdirSync,
@@ -147,6 +147,21 @@ test(
   () => ['mount', '127.0.0.1:1', folder('away')],
   /127\.0\.0\.1:1/,
 )
+test('a mount by somebody who is not root', async t => {
+  // In a user namespace of its own, where nobody is root.
+  for (const [args, says] of [
+    [['mount', master, folder('nobody')], /mounting needs root/],
+    [['up', '--dir', folder('nobodys'), '--mount', folder('nobody')], /mounting needs root.*--mount/],
+  ] as const) {
+    const { status, stderr } = spawnSync('unshare', ['--user', process.execPath, cairnProgram, ...args], {
+      encoding: 'utf8',
+    })
+    t.is(status, 2)
+    t.regex(stderr, says)
+    t.is(stderr.trim().split('\n').length, 1)
+  }
+  t.deepEqual(readdirSync(folder('nobodys')), [])
+})
 test('not a mount', refused, () => ['umount', folder('notmounted')], /not a Cairn mount/)
 test('info of what is not on a mount', refused, () => ['info', scratch], /not on a Cairn mount/)
 test('a cluster that runs already', refused, () => ['up', '--dir', cluster.dir], /running already/)
@@ -182,23 +197,30 @@ test('a corrupted database is noticed at start, and never half used', async t =>
       .filter(each => each === name || each === `${name ?? ''}-wal`)
       .map(each => path.join(dir, each))
     const kept = await Promise.all(files.map(file => fs.readFile(file)))
-    for (const file of files) {
-      const fd = openSync(file, 'r+')
-      writeSync(fd, Buffer.alloc(100, 'garbage'), 0, 100, 0)
-      closeSync(fd)
-    }
     const args = part === 'master' ? [] : ['--master', master]
-    const outcome = await cairnFails([
-      part.replace(/-1$/, ''),
-      '--data',
-      dir,
-      '--listen',
-      '127.0.0.1:0',
-      ...args,
-    ])
-    t.not(outcome.code, 0)
-    t.regex(outcome.stderr, /damaged|corrupt|not a database/)
-    for (const [index, file] of files.entries()) await fs.writeFile(file, kept[index] ?? '')
+    const restore = async (): Promise<void> => {
+      for (const [index, file] of files.entries()) await fs.writeFile(file, kept[index] ?? '')
+    }
+    // The first page, and one among the others.
+    for (const at of [0, 8192]) {
+      for (const file of files) {
+        const fd = openSync(file, 'r+')
+        writeSync(fd, Buffer.alloc(100, 'garbage'), 0, 100, at)
+        closeSync(fd)
+      }
+      const outcome = await cairnFails([
+        part.replace(/-1$/, ''),
+        '--data',
+        dir,
+        '--listen',
+        '127.0.0.1:0',
+        ...args,
+      ])
+      t.not(outcome.code, 0)
+      t.regex(outcome.stderr, /damaged|corrupt|not a database/)
+      t.is(outcome.stderr.trim().split('\n').length, 1, outcome.stderr)
+      await restore()
+    }
   }
   await other.up()
 })

@@ -18,6 +18,7 @@ const found: Readonly<Record<string, unknown>> = {
   '`lsattr`, `chattr`, `FITRIM` and other `ioctl`s of ext4': Array(5).fill('ENOTTY'),
   '`preadv2`, `pwritev2` with `RWF_NOWAIT`, `RWF_DONTCACHE`': ['ENOTSUP', 'ENOTSUP'],
   '`O_DIRECT`': [3, 'odd'],
+  '`O_PATH`': [10, 'ESTALE', 'ENODATA', 'ESTALE'],
   'a large `write`': 3 << 20,
   'stores through `mmap`': [false, true],
   'access times': [10, true],

@@ -96,6 +96,21 @@ def direct():
     return [os.pwrite(fd, b"odd", 1), os.pread(fd, 10, 1).decode()]
 
 
+@row("`O_PATH`")
+def only_referred_to():
+    fd = new_file(b"pinned")
+    os.setxattr(fd, "user.a", b"1")
+    os.close(fd)
+    os.symlink(b"target", top + b"/pinned-link")
+    pinned = os.open(top + b"/pinned", os.O_PATH)
+    link = os.open(top + b"/pinned-link", os.O_PATH | os.O_NOFOLLOW)
+    os.unlink(top + b"/pinned")
+    os.unlink(top + b"/pinned-link")
+    itself = b"/proc/self/fd/%d" % pinned
+    return [os.fstat(pinned).st_size, outcome(lambda: os.open(itself, os.O_RDONLY)),
+            outcome(lambda: os.getxattr(itself, "user.a").decode()), outcome(lambda: os.readlink(b"", dir_fd=link).decode())]
+
+
 @row("`F_GETLK`")
 def lock_owners():
     fd = new_file(b"locks")

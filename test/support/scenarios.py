@@ -172,6 +172,28 @@ def unlinked_but_open(d):
 
 
 @story
+def unlinked_and_only_referred_to(d):
+    """A file that nobody has open, by O_PATH, right after it was written."""
+    out = []
+    for way in ("unlink", "rename", "close"):
+        fd = os.open(write(d + b"/f", b"0123456789"), os.O_RDWR)
+        held = os.open(d + b"/f", os.O_PATH)
+        if way != "close":
+            os.close(fd)
+        if way == "rename":
+            os.rename(write(d + b"/g", b"other"), d + b"/f")
+        else:
+            os.unlink(d + b"/f")
+        if way == "close":
+            os.write(fd, b"and something more")
+            os.close(fd)
+        st = os.fstat(held)
+        out.append([way, st.st_size, st.st_nlink, oct(st.st_mode), outcome(lambda: os.chmod(b"/proc/self/fd/%d" % held, 0o600))])
+        os.close(held)
+    return out
+
+
+@story
 def files_without_names(d):
     fd = os.open(d, os.O_TMPFILE | os.O_RDWR, 0o640)
     os.write(fd, b"hello")

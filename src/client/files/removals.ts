@@ -65,6 +65,9 @@ export class Removals {
   async discard(node: Inode): Promise<void> {
     const { data, env } = this.#context
     const file = data.known(node.ino)
+    // Who refers to it still sees it with what was written and read here.
+    const attr = node.attr === undefined ? undefined : (file?.overlay(node.attr) ?? node.attr)
+    node.attr = attr === undefined || node.atime === undefined ? attr : { ...attr, atime: node.atime }
     node.atime = undefined
     try {
       if (node.orphaned) await this.#closeOrphan(node, file)

@@ -39,7 +39,7 @@ export class Admin {
       const answer = this.#run(call, method, bytes)
       if (answer !== undefined) this.#turn.out.answer(call, answer)
     } catch (thrown) {
-      if (!this.#turn.store.inTransaction) throw thrown
+      if (!this.#turn.store.canGoOn(thrown)) throw thrown
       const error = FsError.from(thrown)
       this.#turn.out.failure(call, error.code, error.message)
     }

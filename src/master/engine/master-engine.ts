@@ -247,7 +247,7 @@ export class MasterEngine {
       if (kind === 'session') this.#sessionFrame(connection, decodeWhole(SessionUp, 'SessionUp', bytes))
       else this.#nodeFrame(connection, decodeWhole(NodeUp, 'NodeUp', bytes))
     } catch (thrown) {
-      if (!this.#turn.store.inTransaction) throw thrown
+      if (!this.#turn.store.canGoOn(thrown)) throw thrown
       const error = FsError.from(thrown)
       const bug = thrown instanceof FsError ? {} : { stack: (thrown as Error).stack ?? messageOf(thrown) }
       this.#turn.out.log('warn', 'connection closed', { connection, kind, reason: error.message, ...bug })

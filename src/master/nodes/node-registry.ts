@@ -121,6 +121,7 @@ export class NodeRegistry {
     try {
       return this.#admit(connection, wire)
     } catch (thrown) {
+      if (!this.#turn.store.canGoOn(thrown)) throw thrown
       const error = FsError.from(thrown)
       this.#turn.out.node(connection, { $case: 'refused', value: { error: errorToWire(error) } })
       this.#turn.out.close(connection)

@@ -48,7 +48,7 @@ export interface HandlerOptions {
 /**
  * As openEngine, over a store that is open; the handler closes it. When the disk is full to the last byte, a step
  * is undone and rejects with ENOSPC, and the next one begins with a new engine over what `reopen` gives, as after
- * a restart of the process: it knows no connections.
+ * a restart of the process: it knows no connections. A damaged database is a UsageError.
  */
 export function engineHandler(
   store: Store,

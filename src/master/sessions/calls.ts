@@ -250,8 +250,8 @@ export class Calls {
     try {
       result = isCommand(op) ? this.#command(session, op) : this.#question(session, id, op)
     } catch (thrown) {
-      // SQLite gave up the whole transaction (full disk, I/O error): nothing of this step may be answered.
-      if (!store.inTransaction) throw thrown
+      // Nothing of this step may be answered.
+      if (!store.canGoOn(thrown)) throw thrown
       result = failed(thrown)
       this.#logBug(thrown, op)
     }

@@ -202,6 +202,14 @@ export class Store implements Disposable {
     this.counters.restore(this.#totalsAtBegin)
   }
 
+  /**
+   * Whether the transaction can go on after this was thrown in it: SQLite gives up the whole of it on some errors
+   * (full disk, I/O), and nothing can be relied upon in a database that is damaged.
+   */
+  canGoOn(thrown: unknown): boolean {
+    return this.inTransaction && !isDamage(thrown)
+  }
+
   get inTransaction(): boolean {
     return this.db.inTransaction
   }
