@@ -201,8 +201,14 @@ export class MountedFileSystem implements FileSystem {
     return { entry: { ...this.#attrAnswer(attr), nameTtlMs: 0 }, opened: openedFor(opened) }
   }
 
-  read(_ino: Ino, handle: Handle, offset: number, size: number): Answer<readonly Uint8Array[]> {
-    return this.#files.contents.read(this.#files.handles.get(handle), offset, size)
+  read(
+    _ino: Ino,
+    handle: Handle,
+    offset: number,
+    size: number,
+    fills: boolean,
+  ): Answer<readonly Uint8Array[]> {
+    return this.#files.contents.read(this.#files.handles.get(handle), offset, size, fills)
   }
 
   write(

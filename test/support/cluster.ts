@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -33,17 +33,23 @@ export async function cairnFails(
 export interface ClusterOptions {
   readonly chunkservers?: number
   readonly mount?: boolean
+  /** Mounts beside the first one. */
+  readonly moreMounts?: number
 }
 
 /** A real cluster of real processes in a temporary folder, with a real mount. Dispose of it in teardown. */
 export class Cluster {
   readonly dir: string
   readonly mount: string
+  /** All mounts, `mount` first. */
+  readonly mounts: readonly string[]
   readonly #options: ClusterOptions
 
   private constructor(dir: string, options: ClusterOptions) {
     this.dir = dir
     this.mount = path.join(dir, 'mnt')
+    const more = Array.from({ length: options.moreMounts ?? 0 }, (_, i) => `${this.mount}-${String(i + 2)}`)
+    this.mounts = [this.mount, ...more]
     this.#options = options
   }
 
@@ -67,6 +73,18 @@ export class Cluster {
     if (this.#options.chunkservers !== undefined)
       args.push('--chunkservers', String(this.#options.chunkservers))
     await cairn(args)
+    for (const mount of this.mounts.slice(1)) await this.#mountAt(mount)
+  }
+
+  /** Address of the master. */
+  get master(): string {
+    const running = readFileSync(path.join(this.dir, 'running.json'), 'utf8')
+    return (JSON.parse(running) as { master: string }).master
+  }
+
+  async #mountAt(mount: string): Promise<void> {
+    mkdirSync(mount, { recursive: true })
+    await cairn(['mount', this.master, mount, '--log', `${mount}.log`])
   }
 
   async down(): Promise<void> {
@@ -80,9 +98,10 @@ export class Cluster {
 
   async dispose(): Promise<void> {
     try {
+      for (const mount of this.mounts.slice(1)) await cairnFails(['umount', mount])
       await this.down()
     } finally {
-      await run('umount', ['-l', this.mount]).catch(() => undefined)
+      for (const mount of this.mounts) await run('umount', ['-l', mount]).catch(() => undefined)
       rmSync(this.dir, { recursive: true, force: true })
     }
   }

@@ -83,7 +83,7 @@ export class FileIo {
     const { inode, opened, pid } = file
     if (opened.directIo === true) {
       const pieces = await this.#kernel.request(`read ${inode.ino} ${offset}+${length} direct`, fs =>
-        fs.read(inode.ino, opened.handle, offset, length, this.#kernel.caller(pid)),
+        fs.read(inode.ino, opened.handle, offset, length, false, this.#kernel.caller(pid)),
       )
       return Buffer.concat(pieces)
     }
@@ -314,7 +314,7 @@ export class FileIo {
       const offset = first * pageBytes
       const length = wanted.length * pageBytes
       const pieces = await kernel.request(`read ${inode.ino} ${offset}+${length}`, fs =>
-        fs.read(inode.ino, opened.handle, offset, length, kernel.caller(pid)),
+        fs.read(inode.ino, opened.handle, offset, length, true, kernel.caller(pid)),
       )
       const data = Buffer.concat(pieces)
       for (const [at, { page }] of wanted.entries()) {

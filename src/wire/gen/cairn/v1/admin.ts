@@ -65,6 +65,8 @@ export interface MountStatus {
   silentMs: bigint;
   dirtyBytes: bigint;
   leases: bigint;
+  /** Calls that it has made since the master began. */
+  calls: bigint;
 }
 
 export interface InfoRequest {
@@ -762,6 +764,7 @@ function createBaseMountStatus(): MountStatus {
     silentMs: 0n,
     dirtyBytes: 0n,
     leases: 0n,
+    calls: 0n,
   };
 }
 
@@ -805,6 +808,12 @@ export const MountStatus: MessageFns<MountStatus> = {
         throw new globalThis.Error("value provided for field message.leases of type uint64 too large");
       }
       writer.uint32(72).uint64(message.leases);
+    }
+    if (message.calls !== 0n) {
+      if (BigInt.asUintN(64, message.calls) !== message.calls) {
+        throw new globalThis.Error("value provided for field message.calls of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.calls);
     }
     return writer;
   },
@@ -894,6 +903,14 @@ export const MountStatus: MessageFns<MountStatus> = {
             message.leases = reader.uint64() as bigint;
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.calls = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -922,6 +939,7 @@ export const MountStatus: MessageFns<MountStatus> = {
       ? BigInt(object.dirtyBytes)
       : 0n;
     message.leases = (object.leases !== undefined && object.leases !== null) ? BigInt(object.leases) : 0n;
+    message.calls = (object.calls !== undefined && object.calls !== null) ? BigInt(object.calls) : 0n;
     return message;
   },
 };
