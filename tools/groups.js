@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Folders of test/ that start real processes and mounts. */
-const realFolders = ['posix', 'crash', 'cluster', 'programs', 'deploy', 'mounts']
+const realFolders = ['posix', 'crash', 'cluster', 'coherence', 'programs', 'deploy', 'mounts']
 
 const inFolder = folders => path => folders.includes(path.split('/')[1])
 

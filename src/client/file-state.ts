@@ -64,8 +64,16 @@ export class FileState implements FileData {
     return this.writer.write(offset, data)
   }
 
+  append(data: Uint8Array): Promise<number> {
+    return this.writer.append(data)
+  }
+
   flush(): Promise<void> {
     return this.writer.flush()
+  }
+
+  dropClean(): void {
+    this.writer.dropClean()
   }
 
   mtimeSet(): void {

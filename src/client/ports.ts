@@ -42,6 +42,11 @@ export interface FileData {
   prefetch(size: number): void
   /** Accepts bytes into write-behind (copying them); waits when memory or granted space is used up. ENOSPC, EFBIG, EIO. */
   write(offset: number, data: Uint8Array): Promise<void> | void
+  /**
+   * Stores and commits `data` at the end that the file has at the master, after all that was accepted before, and
+   * resolves with where that was: for who may not know where the file ends. As write, for how it fails.
+   */
+  append(data: Uint8Array): Promise<number>
   /** Everything accepted so far is stored on all replicas and committed. Rejects with what could not be (once per failure and handle: see takeError). */
   flush(): Promise<void>
   /** Nobody waits, but what is dirty is stored soon, with that of other files. */
@@ -57,6 +62,8 @@ export interface FileData {
   discardFrom(size: number): Promise<void>
   /** Forgets cached extents and clean bytes kept for appends (and clean bytes are reached by block id, so they stay valid). After a command changed them, or a lease went. */
   forgetExtents(): void
+  /** Forgets clean bytes kept for appends: others may change them. Before each write that no write lease covers. */
+  dropClean(): void
   /** SEEK_DATA or SEEK_HOLE over committed extents and accepted bytes; ENXIO. */
   seek(offset: number, whence: 'data' | 'hole'): Promise<number>
   /** Attributes as this mount's programs see them: the committed ones with accepted bytes counted in (size, mtime, allocated). */
@@ -88,6 +95,8 @@ export interface AttrPort {
   committed(ino: Ino): Attr | Promise<Attr>
   /** Undefined for an inode that the master has; else resolves when it has it, rejects if it never will. */
   creation(ino: Ino): Promise<void> | undefined
-  /** Attributes that came back with a commit. */
-  noteCommitted(attr: Attr): void
+  /** Attributes that came back with a commit; `early`: other mounts may not know of it yet. */
+  noteCommitted(attr: Attr, early: boolean): void
+  /** The kernel keeps pages of what is written to the file. */
+  keepsPages(ino: Ino): boolean
 }

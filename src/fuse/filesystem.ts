@@ -148,8 +148,18 @@ export interface FileSystem {
     flags: OpenFlags,
     caller: Caller,
   ): Answer<{ readonly entry: Entry; readonly opened: Opened }>
-  /** Up to `size` bytes, fewer only at the end of the file; as pieces, none of which is changed afterwards. */
-  read(ino: Ino, handle: Handle, offset: number, size: number, caller: Caller): Answer<ReadBytes>
+  /**
+   * Up to `size` bytes, fewer only at the end of the file; as pieces, none of which is changed afterwards.
+   * `fills`: they go to the page cache, and may be given to others from there; else to the caller alone.
+   */
+  read(
+    ino: Ino,
+    handle: Handle,
+    offset: number,
+    size: number,
+    fills: boolean,
+    caller: Caller,
+  ): Answer<ReadBytes>
   /** All of `data` or an error. `data` is the driver's again when the answer is given: copy what is kept. */
   write(
     ino: Ino,

@@ -202,8 +202,14 @@ export class MountedFileSystem implements FileSystem {
     return { entry: { ...this.#attrAnswer(attr), nameTtlMs: 0 }, opened: openedFor(opened) }
   }
 
-  read(_ino: Ino, handle: Handle, offset: number, size: number): Answer<ReadBytes> {
-    return this.#files.contents.read(this.#files.handles.get(handle), offset, size)
+  read(
+    _ino: Ino,
+    handle: Handle,
+    offset: number,
+    size: number,
+    fills: boolean,
+  ): Answer<ReadBytes> {
+    return this.#files.contents.read(this.#files.handles.get(handle), offset, size, fills)
   }
 
   write(

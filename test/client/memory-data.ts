@@ -113,6 +113,23 @@ export class MemoryFile implements FileData {
     this.#mtime = this.#data.master.time()
   }
 
+  /** The mounts share what is stored: it tells where the file ends. */
+  async append(data: Uint8Array): Promise<number> {
+    await this.flush()
+    const at = this.#stored.length
+    this.#data.stored.set(this.#ino, Buffer.concat([this.#stored, data]))
+    const { master, attrs } = this.#data
+    const range = { ino: this.#ino, offset: BigInt(at), length: BigInt(data.length) }
+    const grown = { ...range, grow: true, allocateOnly: false, killSuidgid: false, time: master.time() }
+    const reply = await master.call({ $case: 'punchRange', value: grown }, 'attr')
+    attrs.noteCommitted(attrFromWire(reply.attr), false)
+    return at
+  }
+
+  dropClean(): void {
+    // Nothing clean is kept.
+  }
+
   async flush(): Promise<void> {
     const dirty = this.#dirty
     if (dirty.length === 0) return
@@ -133,6 +150,8 @@ export class MemoryFile implements FileData {
       mtime: mtime === undefined ? undefined : { now: false, value: mtime },
       atime: undefined,
       killSuidgid: false,
+      append: false,
+      pages: false,
       time: master.time(),
     }
     const reply = await master.call({ $case: 'commit', value }, 'commit')
@@ -141,7 +160,7 @@ export class MemoryFile implements FileData {
     for (const write of dirty) write.bytes.copy(bytes, write.at)
     this.#data.stored.set(this.#ino, bytes)
     this.#dirty = this.#dirty.slice(dirty.length)
-    attrs.noteCommitted(attrFromWire(reply.attr))
+    attrs.noteCommitted(attrFromWire(reply.attr), reply.early)
   }
 
   flushSoon(): void {

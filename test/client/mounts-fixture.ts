@@ -152,7 +152,7 @@ export async function make(
 }
 
 export async function content({ fs }: Mount, ino: Ino, handle: bigint): Promise<string> {
-  return Buffer.concat((await fs.read(ino, handle, 0, 1 << 20)).pieces).toString()
+  return Buffer.concat((await fs.read(ino, handle, 0, 1 << 20, true)).pieces).toString()
 }
 
 /** Opens for reading, reads, closes. */

@@ -1,7 +1,7 @@
 import test from 'ava'
 import { FsError } from '#src/core/errors.ts'
 import type { Op } from '#src/client/ports.ts'
-import type { LeaseHolder } from '#src/client/session/lease-holder.ts'
+import type { LeaseHolder, RecallHow } from '#src/client/session/lease-holder.ts'
 import { Session } from '#src/client/session/session.ts'
 import { LeaseKind } from '#src/wire/gen/cairn/v1/session.ts'
 import { ManualEnv, settle } from './manual-env.ts'
@@ -17,9 +17,9 @@ class Holder implements LeaseHolder {
     this.events.push(`granted ${ino} ${lease}`)
   }
 
-  async recalled(ino: bigint, to: string, removing: boolean) {
+  async recalled(ino: bigint, to: string, { removing }: RecallHow) {
     this.events.push(`recalled ${ino} to ${to}${removing ? ', removing' : ''}`)
-    return { kept: this.kept, open: removing }
+    return { kept: this.kept, open: removing, writing: false }
   }
 
   distrust(): void {
@@ -213,6 +213,7 @@ test('after a restart of the master leases are reclaimed before anything else is
     ino: BigInt(i + 1) as never,
     lease: 'read' as const,
     open: false,
+    writing: false,
   }))
   const call = session.call(mkdir, 'done')
   await settle()
@@ -241,13 +242,13 @@ test('a recall is answered with what is kept', async t => {
   holder.kept = 'read'
   network.last.deliver({
     $case: 'recall',
-    value: { id: 3n, ino: 7n, to: LeaseKind.LEASE_KIND_READ, removing: true },
+    value: { id: 3n, ino: 7n, to: LeaseKind.LEASE_KIND_READ, removing: true, sharing: false },
   })
   await settle()
   t.deepEqual(holder.events, ['recalled 7 to read, removing'])
   t.deepEqual(network.last.items.at(-1), {
     $case: 'recallDone',
-    value: { id: 3n, ino: 7n, kept: LeaseKind.LEASE_KIND_READ, open: true },
+    value: { id: 3n, ino: 7n, kept: LeaseKind.LEASE_KIND_READ, open: true, writing: false },
   })
 })
 

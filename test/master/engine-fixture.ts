@@ -293,7 +293,7 @@ export class Mount implements Peer {
   yieldAll(open = false): number {
     const recalls = this.recalls()
     for (const { id, ino, to } of recalls)
-      this.up({ $case: 'recallDone', value: { id, ino, kept: to as 0 | 1 | 2, open } })
+      this.up({ $case: 'recallDone', value: { id, ino, kept: to as 0 | 1 | 2, open, writing: false } })
     return recalls.length
   }
 }

@@ -18,7 +18,7 @@ test('a reader recalls the writer to read, waits for its answer and then gets it
   // The holder flushes under its lease meanwhile: it is in nobody's way.
   a.call(chmod(ino, 0o600), 'attr')
   t.is(b.answer(id), undefined)
-  a.up({ $case: 'recallDone', value: { id: recall?.id ?? 0n, ino, kept: read, open: true } })
+  a.up({ $case: 'recallDone', value: { id: recall?.id ?? 0n, ino, kept: read, open: true, writing: false } })
   const reply = b.answer(id)
   t.like(reply?.result, { $case: 'attr', value: { attr: { mode: 0o100600 } } })
   t.deepEqual(reply?.leases, [{ ino, kind: read }])
@@ -26,7 +26,7 @@ test('a reader recalls the writer to read, waits for its answer and then gets it
   const change = a.send(chmod(ino, 0o644))
   t.like(b.recalls()[0], { ino, to: none })
   t.is(a.answer(change), undefined)
-  b.up({ $case: 'recallDone', value: { id: 1n, ino, kept: none, open: false } })
+  b.up({ $case: 'recallDone', value: { id: 1n, ino, kept: none, open: false, writing: false } })
   t.is(a.answer(change), undefined, 'the answer to another recall does not count')
   fixture.pass(500, a, b)
   t.is(a.answer(change), undefined)
@@ -55,7 +55,10 @@ test('those who wait for a lease get it in turn, and nobody slips in between', a
   const first = b.send(acquire(ino, 'write'))
   const second = c.send(acquire(ino, 'write'))
   // Reads without a conflict run, but bring no lease while others wait.
-  a.up({ $case: 'recallDone', value: { id: a.recalls()[0]?.id ?? 0n, ino, kept: none, open: false } })
+  a.up({
+    $case: 'recallDone',
+    value: { id: a.recalls()[0]?.id ?? 0n, ino, kept: none, open: false, writing: false },
+  })
   t.like(b.answer(first)?.result, { $case: 'acquire', value: { kind: write } })
   t.is(c.answer(second), undefined)
   const third = d.send(acquire(ino, 'read'))
@@ -106,6 +109,8 @@ test('a holder that does not answer is evicted after its time, one that makes pr
           mtime: { now: true, value: 0n },
           atime: undefined,
           killSuidgid: false,
+          append: false,
+          pages: false,
           time: 0n,
         },
       },
@@ -161,7 +166,10 @@ test('an unlink asks all who may have the file open, and it lives on for them', 
   t.true(asked.some(recall => recall.ino === ino && recall.removing))
   t.is(a.answer(id), undefined)
   for (const { id: recall, ino: of } of asked)
-    b.up({ $case: 'recallDone', value: { id: recall, ino: of, kept: none, open: of === ino } })
+    b.up({
+      $case: 'recallDone',
+      value: { id: recall, ino: of, kept: none, open: of === ino, writing: false },
+    })
   t.is(a.answer(id), undefined)
   c.up({ $case: 'goodbye', value: {} })
   t.like(a.answer(id)?.result, { $case: 'remove', value: { orphaned: true } })
@@ -195,7 +203,10 @@ test('after a restart what may conflict waits until all have reclaimed, or are d
   fixture.restart()
   t.like(b.reattach(), { $case: 'welcome', value: { reclaim: true } })
   b.call(
-    { $case: 'reclaim', value: { leases: [{ ino: 1n, kind: read, open: false }], locks: [], last: true } },
+    {
+      $case: 'reclaim',
+      value: { leases: [{ ino: 1n, kind: read, open: false, writing: false }], locks: [], last: true },
+    },
     'done',
   )
   const waiting = b.send(getAttr(ino))
@@ -210,7 +221,7 @@ test('after a restart what may conflict waits until all have reclaimed, or are d
     {
       $case: 'reclaim',
       value: {
-        leases: [{ ino, kind: write, open: true }],
+        leases: [{ ino, kind: write, open: true, writing: false }],
         locks: [{ ino, lock: { kind: 2, flock: false, owner: 5n, start: 0n, end: 0n, pid: 1 } }],
         last: true,
       },

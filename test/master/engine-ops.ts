@@ -70,6 +70,8 @@ export const commit = (
     mtime: { now: true, value: 0n },
     atime: undefined,
     killSuidgid: false,
+    append: false,
+    pages: false,
     time: 0n,
     ...extra,
   },

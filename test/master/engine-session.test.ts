@@ -45,6 +45,8 @@ test('a block is planned, stored, committed and found again, and is a dedup hit 
       mtime: { now: true, value: 0n },
       atime: undefined,
       killSuidgid: false,
+      append: false,
+      pages: false,
       time: 0n,
     },
   })

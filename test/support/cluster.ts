@@ -35,12 +35,16 @@ export async function cairnFails(
 export interface ClusterOptions {
   readonly chunkservers?: number
   readonly mount?: boolean
+  /** Mounts beside the first one. */
+  readonly moreMounts?: number
 }
 
 /** A real cluster of real processes in a temporary folder, with a real mount. Dispose of it in teardown. */
 export class Cluster {
   readonly dir: string
   readonly mount: string
+  /** All mounts, `mount` first. */
+  readonly mounts: readonly string[]
   readonly #options: ClusterOptions
   /** Mounts that were added, with the process that serves each. */
   readonly #added = new Map<string, number>()
@@ -48,6 +52,8 @@ export class Cluster {
   private constructor(dir: string, options: ClusterOptions) {
     this.dir = dir
     this.mount = path.join(dir, 'mnt')
+    const more = Array.from({ length: options.moreMounts ?? 0 }, (_, i) => `${this.mount}-${String(i + 2)}`)
+    this.mounts = [this.mount, ...more]
     this.#options = options
   }
 
@@ -71,16 +77,22 @@ export class Cluster {
     if (this.#options.chunkservers !== undefined)
       args.push('--chunkservers', String(this.#options.chunkservers))
     await cairn(args)
+    for (const mount of this.mounts.slice(1)) await this.#mountAt(mount)
+  }
+
+  /** Address of the master. */
+  get master(): string {
+    const running = readFileSync(path.join(this.dir, 'running.json'), 'utf8')
+    return (JSON.parse(running) as { master: string }).master
+  }
+
+  async #mountAt(mount: string): Promise<void> {
+    mkdirSync(mount, { recursive: true })
+    await cairn(['mount', this.master, mount, '--log', `${mount}.log`])
   }
 
   async down(): Promise<void> {
     await cairn(['down', '--dir', this.dir])
-  }
-
-  /** The address of the running master. */
-  get master(): string {
-    return (JSON.parse(readFileSync(path.join(this.dir, 'running.json'), 'utf8')) as { master: string })
-      .master
   }
 
   /** Mounts the cluster once more, and answers with the path. `dispose` unmounts it. */
@@ -100,9 +112,10 @@ export class Cluster {
   async dispose(): Promise<void> {
     try {
       for (const [target, pid] of this.#added) await endMount(target, pid)
+      for (const mount of this.mounts.slice(1)) await cairnFails(['umount', mount])
       await this.down()
     } finally {
-      await run('umount', ['-l', this.mount]).catch(() => undefined)
+      for (const mount of this.mounts) await run('umount', ['-l', mount]).catch(() => undefined)
       rmSync(this.dir, { recursive: true, force: true })
     }
   }

@@ -60,6 +60,8 @@ export class Inode {
   /** Handles, and of those the ones that write. */
   opens = 0
   writers = 0
+  /** Of the ones that write, those through the page cache of the kernel. */
+  cachedWriters = 0
   /** It has no name any more. */
   removed = false
   /** Extended attributes that programs gave it after that. */
@@ -82,9 +84,19 @@ export class Inode {
 
   /** A recall is being answered: what is said now may be true for a moment only. */
   recalling = false
-  /** READs under way, and those answered since the last invalidation. */
+  /** Requests under way that leave pages in the kernel, those answered since the last invalidation, and ever. */
   reading = 0
   served = 0
+  fills = 0
+  /** While the write lease ends: a write waits for it. */
+  holdBack: Promise<void> | undefined
+  /** Pages were written back that may not be stored yet. */
+  laundered = false
+  /** A commit was answered before all others had dropped what was there: who waits for it waits for that, too. */
+  settling: Promise<void> | undefined
+  /** The write lease is being asked for again; and when, on the clock, it may be. */
+  regaining = false
+  regainFrom = 0
 
   /** Used since the sweep last came by. */
   touched = true

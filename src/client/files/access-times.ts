@@ -58,7 +58,14 @@ export class AccessTimes {
     const { session, cache, env } = this.#context
     try {
       // A commit of nothing else: reading changes no other time.
-      const nothing = { extents: [], blocks: [], mtime: undefined, killSuidgid: false }
+      const nothing = {
+        extents: [],
+        blocks: [],
+        mtime: undefined,
+        killSuidgid: false,
+        append: false,
+        pages: false,
+      }
       const value = { ino: node.ino, ...nothing, atime: timeToWire(atime), time: session.time() }
       const reply = await session.call({ $case: 'commit', value }, 'commit')
       cache.noteCommand(attrFromWire(reply.attr))

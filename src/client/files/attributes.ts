@@ -1,7 +1,8 @@
 import { type Attr, type AttrChange, S_IFMT, type StatFs } from '../../core/attr.ts'
-import { FsError } from '../../core/errors.ts'
+import { FsError, messageOf } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import { fileBytesMax } from '../../core/limits.ts'
+import { second } from '../../core/units.ts'
 import { attrFromWire, leaseToWire, timeToWire } from '../../wire/attr.ts'
 import type { SetAttr } from '../../wire/gen/cairn/v1/session.ts'
 import { u64 } from '../../wire/validate.ts'
@@ -9,6 +10,9 @@ import type { Inode } from '../cache/inode.ts'
 import { atLeast } from '../cache/inode-cache.ts'
 import type { AttrPort } from '../ports.ts'
 import { chain, type FilesContext, mustBeWritable } from './context.ts'
+
+/** How often a writer who shares a file asks whether it still does. */
+const regainPauseMs = 1 * second
 
 /**
  * What stat shows: the attributes committed at the master, with what was written here and not yet
@@ -37,8 +41,23 @@ export class Attributes implements AttrPort {
     return creation
   }
 
-  noteCommitted(attr: Attr): void {
-    this.#context.cache.noteCommand(attr)
+  noteCommitted(attr: Attr, early: boolean): void {
+    const { cache, session } = this.#context
+    cache.noteCommand(attr)
+    const node = early ? cache.get(attr.ino) : undefined
+    if (node === undefined) return
+    const settling = session.call({ $case: 'settle', value: { ino: attr.ino } }, 'done').then(
+      () => undefined,
+      () => undefined,
+    )
+    node.settling = settling
+    void settling.then(() => {
+      if (node.settling === settling) node.settling = undefined
+    })
+  }
+
+  keepsPages(ino: Ino): boolean {
+    return (this.#context.cache.get(ino)?.cachedWriters ?? 0) > 0
   }
 
   shown(attr: Attr): Attr {
@@ -56,6 +75,23 @@ export class Attributes implements AttrPort {
     const { cache } = this.#context
     if (cache.trusted(node) && atLeast(node.lease, lease)) return undefined
     return this.#acquire(node, lease)
+  }
+
+  /**
+   * Asks again for the write lease of a file that is open for writing and was looked at by others. No write waits
+   * for it. While others have the file open for writing it is not to be had: asked for seldom.
+   */
+  regain(node: Inode): void {
+    const { env } = this.#context
+    if (node.regaining || node.recalling || node.writers === 0 || env.clock.now() < node.regainFrom) return
+    node.regaining = true
+    const asked = this.#acquire(node, 'write').catch((thrown: unknown) => {
+      env.log.debug('The write lease was not had again', { ino: node.ino, why: messageOf(thrown) })
+    })
+    void asked.then(() => {
+      node.regaining = false
+      if (node.lease !== 'write') node.regainFrom = env.clock.now() + regainPauseMs
+    })
   }
 
   set(ino: Ino, change: AttrChange): Attr | Promise<Attr> {

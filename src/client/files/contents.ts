@@ -1,4 +1,4 @@
-import { type Attr, S_ISGID, S_ISUID, S_IXGRP } from '../../core/attr.ts'
+import { S_ISGID, S_ISUID, S_IXGRP } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import { fileBytesMax } from '../../core/limits.ts'
 import type { ReadBytes } from '../../core/read-bytes.ts'
@@ -28,6 +28,18 @@ export interface CopyHow {
 const hasPrivileges = (mode: number): boolean =>
   (mode & S_ISUID) !== 0 || (mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP)
 
+/** Where bytes were put, and how many. */
+interface Written {
+  readonly at: number
+  readonly count: number
+}
+
+/** What of the bytes lies within the largest file. */
+function fitting({ ino }: Inode, at: number, bytes: Uint8Array): Uint8Array {
+  if (at >= fileBytesMax && bytes.length > 0) throw new FsError('EFBIG', `inode ${ino}: offset ${at}`)
+  return at + bytes.length > fileBytesMax ? bytes.subarray(0, fileBytesMax - at) : bytes
+}
+
 /** Ranges are copied in steps of at most this, so that an interrupted copy ends soon. */
 const copyStepBytes = 2 ** 40
 
@@ -43,22 +55,17 @@ export class Contents {
     this.#atimes = atimes
   }
 
-  async read(file: OpenFile, offset: number, size: number): Promise<ReadBytes> {
+  /** `fills`: the kernel keeps what it is given as pages, for which there must be a lease as long as it does. */
+  async read(file: OpenFile, offset: number, size: number, fills: boolean): Promise<ReadBytes> {
+    if (!fills) return await this.#read(file, offset, size)
     const { node } = file
     node.reading += 1
     try {
-      // A mapping of a writable handle dirties pages unseen, so what fills its pages needs the write lease.
-      if (!file.directIo) {
-        const acquired = this.#attributes.acquire(node, node.writers > 0 ? 'write' : 'read')
-        if (acquired !== undefined) await acquired
-      }
-      const data = this.#fresh(node)
-      if (!file.how.noAtime && node.attr !== undefined && size > 0)
-        this.#atimes.touch(node, this.#attributes.shown(node.attr))
-      return await data.read(offset, size)
+      const acquired = this.#attributes.acquire(node, 'read')
+      if (acquired !== undefined) await acquired
+      return await this.#read(file, offset, size)
     } finally {
-      node.reading -= 1
-      node.served += 1
+      this.#filled(node)
     }
   }
 
@@ -67,32 +74,73 @@ export class Contents {
     mustBeWritable(this.#context.options)
     const { node } = file
     if (how.fromCache && file.incarnation !== this.#context.session.incarnation) this.#refuseLate(node, bytes)
-    const taken = node.turns.run(() =>
-      chain(this.#attributes.committed(node.ino), attr => this.#write(file, attr, offset, bytes, how)),
-    )
+    const fills = !file.directIo && !how.fromCache
+    const { fills: fillsBefore, reading } = node
+    if (fills) node.reading += 1
+    let written: Written | Promise<Written>
+    try {
+      written = node.turns.run(() => this.#write(file, offset, bytes, how))
+    } catch (thrown) {
+      if (fills) this.#filled(node)
+      throw thrown
+    }
     // Asked when the bytes are taken: the lease may have gone while they waited for space or their turn.
-    return chain(taken, count => {
-      if (!this.#writesThrough(file, how)) return count
-      const contents = this.#context.data.file(node.ino)
-      if (how.fromCache && !file.how.sync) {
+    const answer = chain(written, ({ at, count }) => {
+      const through = this.#writesThrough(file, how)
+      if (through && how.fromCache && !file.how.sync) {
         // The kernel has the pages locked while it writes them back: nothing is waited for. fsync does.
-        contents.flushSoon()
+        this.#context.data.file(node.ino).flushSoon()
         return count
       }
-      return contents.flush().then(() => {
-        if (!file.directIo) this.#dropUncovered(node)
-        return count
-      })
+      // Beside the pages that the kernel knows of: it put an append where it believed the end to be, and what
+      // others here were reading meanwhile may have become old.
+      const misplaced = how.append && !how.fromCache && at !== offset
+      const passedBy = file.directIo && (reading > 0 || node.fills !== fillsBefore)
+      if (!through && !misplaced && !passedBy) return count
+      return this.#finish(file, through, misplaced || passedBy, count)
     })
+    if (!fills) return answer
+    if (!(answer instanceof Promise)) {
+      this.#filled(node)
+      return answer
+    }
+    return answer.finally(() => this.#filled(node))
+  }
+
+  /** Of a handle that caches nothing is waited for that the kernel would do: it has the pages locked. */
+  async #finish(file: OpenFile, through: boolean, dropPages: boolean, count: number): Promise<number> {
+    const { node } = file
+    const { data, kernel } = this.#context
+    if (through) {
+      await data.known(node.ino)?.flush()
+      await node.settling
+      if (!node.gone) this.#attributes.regain(node)
+    }
+    if (dropPages) {
+      const dropped = kernel?.inode(node.ino, true)
+      if (file.directIo) await dropped
+    }
+    return count
+  }
+
+  async #read(file: OpenFile, offset: number, size: number): Promise<ReadBytes> {
+    const { node } = file
+    const data = this.#fresh(node)
+    if (!file.how.noAtime && node.attr !== undefined && size > 0)
+      this.#atimes.touch(node, this.#attributes.shown(node.attr))
+    return await data.read(offset, size)
   }
 
   /**
-   * The kernel keeps the pages of what was written through a handle that caches. If no lease covers them,
-   * since others want the file, too, nobody would tell us when they become false.
+   * A request was answered that leaves pages in the kernel. A recall under way has it forget them. If there is
+   * neither a recall nor a lease, nobody would tell us when they become false.
    */
-  #dropUncovered(node: Inode): void {
+  #filled(node: Inode): void {
+    node.reading -= 1
+    node.served += 1
+    node.fills += 1
     const { cache, kernel } = this.#context
-    if (!cache.trusted(node) && !node.gone) void kernel?.inode(node.ino, true)
+    if (!cache.trusted(node) && !node.recalling && !node.gone) void kernel?.inode(node.ino, true)
   }
 
   /** SEEK_DATA and SEEK_HOLE. */
@@ -196,27 +244,50 @@ export class Contents {
     return done
   }
 
-  #write(
-    file: OpenFile,
-    committed: Attr,
-    offset: number,
-    bytes: Uint8Array,
-    how: WriteHow,
-  ): number | Promise<number> {
+  #write(file: OpenFile, offset: number, bytes: Uint8Array, how: WriteHow): Written | Promise<Written> {
     const { node } = file
-    const attr = this.#attributes.shown(committed)
+    if (!how.killSuidgid) return this.#take(node, offset, bytes, how)
+    return chain(this.#attributes.committed(node.ino), ({ mode }) =>
+      hasPrivileges(mode)
+        ? this.#attributes.killSuidgid(node).then(() => this.#take(node, offset, bytes, how))
+        : this.#take(node, offset, bytes, how),
+    )
+  }
+
+  #take(node: Inode, offset: number, bytes: Uint8Array, how: WriteHow): Written | Promise<Written> {
+    if (node.holdBack !== undefined) return node.holdBack.then(() => this.#take(node, offset, bytes, how))
     // The kernel's offset for an append comes from a size that it has cached.
-    const at = how.append && !how.fromCache ? attr.size : offset
-    if (at >= fileBytesMax && bytes.length > 0) throw new FsError('EFBIG', `inode ${node.ino}: offset ${at}`)
-    const part = at + bytes.length > fileBytesMax ? bytes.subarray(0, fileBytesMax - at) : bytes
-    const accept = () => chain(this.#context.data.file(node.ino).write(at, part), () => part.length)
-    if (!how.killSuidgid || !hasPrivileges(attr.mode)) return accept()
-    return this.#attributes.killSuidgid(node).then(accept)
+    if (how.append && !how.fromCache)
+      return chain(this.#attributes.committed(node.ino), committed => {
+        const end = this.#attributes.shown(committed).size
+        return this.#isAlone(node) ? this.#accept(node, end, bytes, how) : this.#append(node, end, bytes)
+      })
+    return this.#accept(node, offset, bytes, how)
+  }
+
+  /** Where others may append, too, only the master knows the end. */
+  #append(node: Inode, end: number, bytes: Uint8Array): Written | Promise<Written> {
+    const part = fitting(node, end, bytes)
+    if (part.length === 0) return { at: end, count: 0 }
+    const appended = this.#context.data.file(node.ino).append(part)
+    return appended.then(at => ({ at, count: part.length }))
+  }
+
+  #accept(node: Inode, at: number, bytes: Uint8Array, how: WriteHow): Written | Promise<Written> {
+    const part = fitting(node, at, bytes)
+    const contents = this.#context.data.file(node.ino)
+    if (!this.#isAlone(node)) contents.dropClean()
+    if (how.fromCache) node.laundered = true
+    return chain(contents.write(at, part), () => ({ at, count: part.length }))
+  }
+
+  /** Nobody else may read or write the file before we have stored what we accept. */
+  #isAlone(node: Inode): boolean {
+    return node.lease === 'write' || node.gone
   }
 
   #writesThrough(file: OpenFile, how: WriteHow): boolean {
-    if (how.sync || file.how.sync || file.directIo) return true
-    return file.node.lease !== 'write' && !file.node.gone
+    return how.sync || file.how.sync || !this.#isAlone(file.node)
   }
 
   /** Without a lease nothing that is known of the file's extents may be used. */

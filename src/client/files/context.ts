@@ -24,6 +24,8 @@ export interface SessionPort extends MasterPort {
   readonly incarnation: number
   leaseLeftMs(): number
   release(inos: readonly Ino[]): void
+  /** What a recall is answered with is about to be stored: commits to the inode wait for nobody until then. */
+  storing(ino: Ino): void
   /** As call, for what nobody waits for: it may be sent a little later, but before any call after it. */
   post<Case extends Result['$case']>(op: Op, expect: Case): Promise<ResultOf<Case>>
   /** What was posted is sent now, since somebody waits for it. */

@@ -28,7 +28,7 @@ export interface OpenFile {
   readonly handle: bigint
   readonly node: Inode
   readonly how: OpenHow
-  /** The kernel caches nothing of it, since others write to it, too. The mode of a handle never changes. */
+  /** Reads and writes pass by the kernel's pages, since others write to the file, too. This never changes. */
   readonly directIo: boolean
   /** Session under which it was opened: its cached writes are worth nothing in another. */
   readonly incarnation: number
@@ -135,11 +135,30 @@ export class Handles {
   /** A descriptor was closed: its process's POSIX locks end, and it hears of writes that failed. */
   flush(handle: bigint, lockOwner: bigint): void | Promise<void> {
     const { node } = this.get(handle)
-    if (!this.#locks.holdsPosix(node.ino, lockOwner)) {
+    // What a mapping of a shared file left is not to be seen by others later than the end of this.
+    const stored = node.laundered && node.lease !== 'write' ? this.#stored(node) : undefined
+    if (stored === undefined && !this.#locks.holdsPosix(node.ino, lockOwner)) {
       throwLoss(this.#context, node.ino)
       return undefined
     }
-    return this.#locks.closePosix(node.ino, lockOwner).then(() => throwLoss(this.#context, node.ino))
+    return this.#flush(node, lockOwner, stored)
+  }
+
+  async #flush(node: Inode, lockOwner: bigint, stored: Promise<void> | undefined): Promise<void> {
+    try {
+      await stored
+    } finally {
+      // A lock that is given up tells others that they may look.
+      if (this.#locks.holdsPosix(node.ino, lockOwner)) await this.#locks.closePosix(node.ino, lockOwner)
+    }
+    throwLoss(this.#context, node.ino)
+  }
+
+  /** Everything written is stored, and no other mount has anything older. */
+  async #stored(node: Inode): Promise<void> {
+    node.laundered = false
+    await this.#context.data.known(node.ino)?.flush()
+    await node.settling
   }
 
   /** No RPC when nothing is dirty, since all but new files are durable when they are answered. */
@@ -151,7 +170,7 @@ export class Handles {
       await creation.catch(() => undefined)
       throwLoss(this.#context, node.ino)
     }
-    await this.#context.data.known(node.ino)?.flush()
+    await this.#stored(node)
     throwLoss(this.#context, node.ino)
   }
 
@@ -162,6 +181,7 @@ export class Handles {
     this.#files.delete(handle)
     const { node, how } = file
     this.#count(node, how, -1)
+    if (how.write && !file.directIo) node.cachedWriters -= 1
     void this.#locks.closeHandle(node.ino, handle, flockOwner).catch((thrown: unknown) =>
       this.#context.env.log.warn('Locks of a closed file were not given up', {
         ino: node.ino,
@@ -209,6 +229,7 @@ export class Handles {
     this.#last += 1n
     const file = { handle: this.#last, node, how, directIo, incarnation: session.incarnation }
     this.#files.set(file.handle, file)
+    if (how.write && !directIo) node.cachedWriters += 1
     const unread = how.read && !how.noAtime && node.attr !== undefined && this.#isUnread(node.attr)
     const keepCache = node.pagesValid && leased && !unread
     node.pagesValid = leased && !directIo

@@ -1,14 +1,15 @@
 import { FsError, messageOf } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import type { Lease } from '../../wire/attr.ts'
+import { deferred } from '../waiting.ts'
 import type { Inode } from '../cache/inode.ts'
 import { atLeast } from '../cache/inode-cache.ts'
 import type { Locks } from '../locks/locks.ts'
-import type { HeldLease, HeldLock, LeaseHolder } from '../session/lease-holder.ts'
+import type { HeldLease, HeldLock, LeaseHolder, RecallHow } from '../session/lease-holder.ts'
 import type { AccessTimes } from './access-times.ts'
 import type { FilesContext } from './context.ts'
 
-/** Writes that arrive while a recall is answered are stored, too; a busy writer does not keep it for ever. */
+/** Writes that arrive while a recall is answered are stored, too; after so many rounds they wait. */
 const flushRoundsMax = 8
 /** Likewise for reads that fill the page cache while it is being invalidated. */
 const invalidationRoundsMax = 8
@@ -18,8 +19,8 @@ const sweptShare = 1 / 8
 /**
  * What happens to cached things when leases come and go:
  *
- *   granted ─► recalled: store what is dirty ─► have the kernel forget, while it is still answered
- *                under the old lease ─► drop ─► RecallDone
+ *   granted ─► recalled: store what is dirty ─► write through ─► have the kernel forget, while it is still
+ *                answered under the old lease ─► drop ─► RecallDone
  *   granted ─► swept (too many): have the kernel forget ─► drop ─► Release
  *   any ─► lapsed or died: drop; the kernel's time-outs end with the lease
  *
@@ -45,21 +46,25 @@ export class Leases implements LeaseHolder {
     const node = this.#context.cache.get(ino)
     // The master grants nothing while it recalls; a late reply says what was true before.
     if (node?.recalling === true || node?.gone === true) return
+    // What was learned without a lease may have changed since.
+    if (node?.lease === 'none') this.#context.data.known(ino)?.forgetExtents()
     this.#context.cache.granted(ino, lease)
   }
 
   async recalled(
     ino: Ino,
-    to: Lease,
-    removing: boolean,
-  ): Promise<{ readonly kept: Lease; readonly open: boolean }> {
+    wanted: Lease,
+    { removing, sharing }: RecallHow,
+  ): Promise<{ readonly kept: Lease; readonly open: boolean; readonly writing: boolean }> {
     const node = this.#context.cache.get(ino)
-    if (node === undefined) return { kept: 'none', open: false }
-    if (!atLeast(to, node.lease)) await this.#lower(node, to)
+    if (node === undefined) return { kept: 'none', open: false, writing: false }
+    const to = sharing && node.writers > 0 ? 'read' : wanted
+    // Without a lease there may be READs under way whose pages the lease was to cover.
+    if (!atLeast(to, node.lease) || (to === 'none' && node.reading > 0)) await this.#lower(node, to)
     const open = node.opens > 0 && !node.isDirectory
     // Whether it was removed shows when the last handle is closed.
     if (removing && open) node.orphaned = true
-    return { kept: node.lease, open }
+    return { kept: node.lease, open, writing: node.writers > 0 }
   }
 
   distrust(why: string): void {
@@ -115,62 +120,80 @@ export class Leases implements LeaseHolder {
   *#heldLeases(): Generator<HeldLease> {
     for (const node of this.#context.cache.all()) {
       const open = node.opens > 0 && !node.isDirectory
-      if (node.lease !== 'none' || open) yield { ino: node.ino, lease: node.lease, open }
+      if (node.lease !== 'none' || open)
+        yield { ino: node.ino, lease: node.lease, open, writing: node.writers > 0 }
     }
   }
 
   async #lower(node: Inode, to: Lease): Promise<void> {
-    const { cache, data } = this.#context
     node.recalling = true
     try {
-      for (let round = 0; round < flushRoundsMax; round++) {
-        await this.#store(node)
-        // A read lease still covers everything that is clean.
-        if (to === 'none') await this.#forgetInKernel(node)
-        // What was written meanwhile was answered under the lease: it is stored before that goes.
-        if (node.lost !== undefined || (data.known(node.ino)?.dirtyBytes ?? 0) === 0) break
-      }
+      if (node.lease === 'write') await this.#endBuffering(node)
+      if (to === 'none') await this.#endCaching(node)
     } finally {
-      if (!atLeast(to, node.lease)) node.lease = to
-      if (node.lease === 'none') {
-        cache.drop(node)
-        data.known(node.ino)?.forgetExtents()
-        if (node.opens === 0) data.release(node.ino)
-      }
       node.recalling = false
     }
   }
 
-  async #store(node: Inode): Promise<void> {
-    const { data, env } = this.#context
+  /** Stores what is dirty. From then on every write is stored before it is answered. */
+  async #endBuffering(node: Inode): Promise<void> {
     // Sent before the answer, and not waited for: others may be waiting for the same directory.
     void this.#atimes.flushOne(node)
-    const contents = data.known(node.ino)
-    for (let round = 0; round < flushRoundsMax; round++) {
-      if (contents === undefined || contents.dirtyBytes === 0) return
-      try {
-        await contents.flush()
-      } catch (thrown) {
-        env.log.error('Cannot store what was written before the lease goes', {
-          ino: node.ino,
-          why: messageOf(thrown),
-        })
-        node.lost ??= FsError.from(thrown)
-        return
-      }
+    const held = deferred<undefined>()
+    const contents = this.#context.data.known(node.ino)
+    for (let round = 0; (contents?.dirtyBytes ?? 0) > 0; round++) {
+      if (round === flushRoundsMax) node.holdBack = held.promise
+      if (!(await this.#store(node))) break
+    }
+    node.lease = 'read'
+    node.laundered = false
+    node.holdBack = undefined
+    held.resolve(undefined)
+  }
+
+  /** False, and the file has the error, if that is not possible. */
+  async #store(node: Inode): Promise<boolean> {
+    const { data, env } = this.#context
+    try {
+      await data.known(node.ino)?.flush()
+      return true
+    } catch (thrown) {
+      env.log.error('Cannot store what was written before the lease goes', {
+        ino: node.ino,
+        why: messageOf(thrown),
+      })
+      node.lost ??= FsError.from(thrown)
+      return false
     }
   }
 
-  /** Repeated after reads that were answered meanwhile: they may have filled the page cache anew. */
-  async #forgetInKernel(node: Inode): Promise<void> {
-    const { kernel } = this.#context
-    if (kernel === undefined) return
-    if (node.isDirectory || node.names !== undefined) await kernel.names()
-    for (let round = 0; round < invalidationRoundsMax; round++) {
+  /** Has the kernel forget, again after requests that were answered meanwhile: they may have filled its pages anew. */
+  async #endCaching(node: Inode): Promise<void> {
+    const { kernel, cache, data } = this.#context
+    const pages = !node.isDirectory
+    if (kernel !== undefined && (node.isDirectory || node.names !== undefined)) await kernel.names()
+    let quiet = kernel === undefined
+    for (let round = 0; !quiet && round < invalidationRoundsMax; round++) {
       node.served = 0
-      await kernel.inode(node.ino, !node.isDirectory)
-      if (node.served === 0 && node.reading === 0) return
+      await kernel?.inode(node.ino, pages)
+      // Pages that a mapping has changed were written back by that.
+      if (node.laundered) await this.#storeLaundered(node)
+      quiet = node.served === 0 && node.reading === 0
     }
+    node.lease = 'none'
+    cache.drop(node)
+    data.known(node.ino)?.forgetExtents()
+    if (node.opens === 0) data.release(node.ino)
+    // Whatever fills pages from now on drops them itself.
+    node.recalling = false
+    if (!quiet) await kernel?.inode(node.ino, pages)
+  }
+
+  async #storeLaundered(node: Inode): Promise<void> {
+    node.laundered = false
+    if ((this.#context.data.known(node.ino)?.dirtyBytes ?? 0) === 0) return
+    this.#context.session.storing(node.ino)
+    await this.#store(node)
   }
 
   async #sweep(): Promise<void> {

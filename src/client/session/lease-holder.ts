@@ -5,6 +5,13 @@ export interface HeldLease {
   readonly ino: Ino
   readonly lease: Lease
   readonly open: boolean
+  readonly writing: boolean
+}
+
+/** What another session wants beside the lease: that the last name goes; to open it for writing. */
+export interface RecallHow {
+  readonly removing: boolean
+  readonly sharing: boolean
 }
 
 export interface HeldLock {
@@ -19,9 +26,14 @@ export interface LeaseHolder {
   granted(ino: Ino, lease: Lease): void
   /**
    * Another session wants something: flush, drop and have the kernel forget, down to `to`. Resolves when
-   * that is done, with what is kept. Never rejects.
+   * that is done, with what is kept. When the file is to be shared with another writer, and is open for writing
+   * here, a read lease is kept. Never rejects.
    */
-  recalled(ino: Ino, to: Lease, removing: boolean): Promise<{ readonly kept: Lease; readonly open: boolean }>
+  recalled(
+    ino: Ino,
+    to: Lease,
+    how: RecallHow,
+  ): Promise<Omit<HeldLease, 'ino' | 'lease'> & { readonly kept: Lease }>
   /** What is cached may be false: forget it, here and in the kernel. The leases themselves stay. */
   distrust(why: string): void
   /** Leases, locks and open orphans are lost, and what was not committed with them. */

@@ -18,8 +18,8 @@ export function* reclaimOps(
     lockPart = []
     return { $case: 'reclaim', value }
   }
-  for (const { ino, lease, open } of leases) {
-    leasePart.push({ ino, kind: leaseToWire(lease), open })
+  for (const { ino, lease, open, writing } of leases) {
+    leasePart.push({ ino, kind: leaseToWire(lease), open, writing })
     if (leasePart.length === perCall) yield take(false)
   }
   for (const { ino, range, holder } of locks) {

@@ -178,6 +178,11 @@ export class Session implements MasterPort {
     this.#sendControl({ $case: 'release', value: { inos: [...inos] } })
   }
 
+  /** What a recall is answered with is about to be stored: commits to the inode wait for nobody until then. */
+  storing(ino: Ino): void {
+    this.#sendControl({ $case: 'storing', value: { ino } })
+  }
+
   /** Ends the session in order. Everything was flushed before. */
   async close(): Promise<void> {
     const closed = new FsError('EIO', 'The session is closed')
@@ -352,11 +357,11 @@ export class Session implements MasterPort {
     const to = leaseFromWire(recall.to, 'recall.to')
     const incarnation = this.#incarnation
     const holder = must(this.#holder, 'holder')
-    void holder.recalled(ino, to, recall.removing).then(({ kept, open }) => {
+    void holder.recalled(ino, to, recall).then(({ kept, open, writing }) => {
       if (this.#incarnation !== incarnation) return
       this.#sendControl({
         $case: 'recallDone',
-        value: { id: recall.id, ino: recall.ino, kept: leaseToWire(kept), open },
+        value: { id: recall.id, ino: recall.ino, kept: leaseToWire(kept), open, writing },
       })
     })
   }

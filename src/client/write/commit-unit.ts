@@ -19,6 +19,8 @@ export interface CommitUnit {
   readonly time: bigint
   /** A truncation waits for the answer: if nothing was committed, what lies behind this goes. */
   clipTo: number
+  /** Offsets count from where the file ends when it is committed. */
+  readonly append: boolean
 }
 
 /** As many settled batches as fit in one commit without overlapping each other, in order. */
@@ -38,7 +40,7 @@ export function nextUnit(batches: readonly Batch[]): CommitUnit | undefined {
   const last = taken.at(-1)
   if (last === undefined) return undefined
   const mtime = taken.findLast(batch => batch.mtime !== undefined)?.mtime
-  return { batches: taken, ranges, mtime, time: last.time, clipTo: Number.POSITIVE_INFINITY }
+  return { batches: taken, ranges, mtime, time: last.time, clipTo: Number.POSITIVE_INFINITY, append: false }
 }
 
 function touches(covered: IntervalSet, { offset, end }: SealedRange): boolean {
@@ -50,6 +52,7 @@ function touches(covered: IntervalSet, { offset, end }: SealedRange): boolean {
 export function commitOf(
   ino: Ino,
   unit: CommitUnit,
+  pages: boolean,
 ): { readonly commit: Commit; readonly rangesOfBlock: readonly SealedRange[][] } | undefined {
   const visible = unit.ranges.filter(range => range.offset < range.end).sort((a, b) => a.offset - b.offset)
   if (visible.length === 0) return undefined
@@ -82,12 +85,14 @@ export function commitOf(
     atime: undefined,
     killSuidgid: false,
     time: unit.time,
+    append: unit.append,
+    pages,
   }
   return { commit, rangesOfBlock }
 }
 
-/** What a reader finds where the unit was committed. */
-export function extentsOf(unit: CommitUnit): MappedExtent[] {
+/** What a reader finds where the unit was committed; `base` is where the file ended, for an append. */
+export function extentsOf(unit: CommitUnit, base: number): MappedExtent[] {
   const blocks = new Map<string, BlockRef>()
   return unit.ranges
     .filter(range => range.offset < range.end)
@@ -98,6 +103,6 @@ export function extentsOf(unit: CommitUnit): MappedExtent[] {
         const locations = range.stored?.locations ?? []
         blocks.set(id, (block = { id, length: range.data.length, locations }))
       }
-      return { from: range.offset, to: range.end, block, blockOffset: 0 }
+      return { from: base + range.offset, to: base + range.end, block, blockOffset: 0 }
     })
 }

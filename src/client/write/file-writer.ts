@@ -97,6 +97,25 @@ export class FileWriter {
     return undefined
   }
 
+  async append(data: Uint8Array): Promise<number> {
+    await this.flush()
+    await this.#context.schedule.admitted(data.length)
+    const { master, pool, space } = this.#context
+    space.accepted(data.length, data.length)
+    const now = master.time()
+    if (now > this.#lastWrite) this.#lastWrite = now
+    this.#carriesMtime = true
+    const ranges: SealedRange[] = []
+    for (let at = 0; at < data.length; at += pool.fullBytes) {
+      const part = data.subarray(at, at + pool.fullBytes)
+      const chunk = pool.take(part.length)
+      chunk.bytes.set(part)
+      const sealed = chunk.bytes.subarray(0, part.length)
+      ranges.push({ offset: at, end: at + part.length, dirtyFrom: at, data: sealed, chunk })
+    }
+    return await this.#storeAppend(newBatch(ranges, this.#lastWrite, this.#lastWrite))
+  }
+
   async flush(): Promise<void> {
     this.#sealAll()
     const last = this.#batches.at(-1)
@@ -224,6 +243,25 @@ export class FileWriter {
     if (completed.length > 0 && this.#buffer.dirtyBytes === 0) schedule.sealed(this)
   }
 
+  /** Beside the batches: nobody reads it before it is committed, and where it goes depends on none of them. */
+  async #storeAppend(batch: Batch): Promise<number> {
+    const { ranges, mtime, time } = batch
+    const unit = { batches: [batch], ranges: [...ranges], mtime, time, clipTo: Infinity, append: true }
+    this.#sealedBytes += dirtyOfAll(ranges)
+    this.#count()
+    try {
+      await Promise.all(ranges.map(range => this.#storeRange(batch, range)))
+      if (batch.error !== undefined) throw batch.error
+      return await this.#commit(unit)
+    } catch (thrown) {
+      this.#sealedBytes -= dirtyOfAll(ranges)
+      for (const range of ranges) range.chunk.release()
+      this.#count()
+      const error = FsError.from(thrown)
+      throw error.code === 'ESTALE' ? new FsError('EIO', error.message, { cause: error }) : error
+    }
+  }
+
   #sealAll(): void {
     if (this.#buffer.dirtyBytes > 0) {
       const ranges = this.#buffer.seal(this.#open ? this.#lastEnd : -1)
@@ -315,14 +353,15 @@ export class FileWriter {
     }
   }
 
-  async #commit(unit: CommitUnit): Promise<void> {
+  /** Resolves with where an append began. */
+  async #commit(unit: CommitUnit): Promise<number> {
     const { master, attrs } = this.#context
     const { session } = master.identity
     for (let round = 0; ; round++) {
-      const made = commitOf(this.ino, unit)
+      const made = commitOf(this.ino, unit, attrs.keepsPages(this.ino))
       if (made === undefined) {
         this.#forgetRanges(unit)
-        return
+        return 0
       }
       const { version } = this.#extents
       let reply
@@ -335,10 +374,12 @@ export class FileWriter {
         throw error
       }
       if (reply.again.length === 0) {
-        attrs.noteCommitted(attrFromWire(reply.attr))
-        this.#extents.committed(extentsOf(unit), version)
+        const attr = attrFromWire(reply.attr)
+        const base = unit.append ? attr.size - (unit.ranges.at(-1)?.end ?? 0) : 0
+        attrs.noteCommitted(attr, reply.early)
+        this.#extents.committed(extentsOf(unit, base), version)
         this.#forgetRanges(unit)
-        return
+        return base
       }
       if (round >= againMax)
         throw new FsError('EIO', `Blocks of inode ${this.ino} vanish before they are committed`)

@@ -135,6 +135,7 @@ export const fopen = {
 export const getattrFh = 1 << 0
 export const releaseFlockUnlock = 1 << 1
 export const lkFlock = 1 << 0
+export const readLockOwner = 1 << 1
 export const writeCache = 1 << 0
 export const writeKillSuidgid = 1 << 2
 export const fsyncDataOnly = 1 << 0

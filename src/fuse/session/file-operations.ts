@@ -10,6 +10,7 @@ import {
   lockEndMax,
   lockType,
   oFlag,
+  readLockOwner,
   releaseFlockUnlock,
   seekWhence,
   writeCache,
@@ -45,7 +46,9 @@ function read(fs: FileSystem, r: Request): Answer<ReadBytes> {
   const size = dataSize(r.u32(16))
   // No file reaches that far: the end of the file, as on ext4.
   if (offset === undefined) return keptBytes([])
-  return then(fs.read(r.node, r.u64(0), offset, size, r), found => {
+  // The kernel names the owner of locks just where the bytes go to the caller's memory.
+  const fills = (r.u32(20) & readLockOwner) === 0
+  return then(fs.read(r.node, r.u64(0), offset, size, fills, r), found => {
     let bytes = 0
     for (const piece of found.pieces) bytes += piece.length
     assert(bytes <= size, () => `read returned ${bytes} bytes of ${size}`)

@@ -64,6 +64,7 @@ export function statusOf(turn: Turn, parts: StatusParts): StatusReply {
       silentMs: ms(now - session.heardMs),
       dirtyBytes: session.dirtyBytes,
       leases: BigInt(leases.countOf(session.id)),
+      calls: BigInt(session.calls),
     })),
     inodes: store.inodes.count,
     totalBytes: BigInt(space.totalBytes),

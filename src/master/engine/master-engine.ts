@@ -299,12 +299,14 @@ export class MasterEngine {
         this.#calls.cancel(session, item.value.id)
         return
       case 'recallDone': {
-        const { ino, id, kept, open } = item.value
-        this.#calls.recallDone(session, toIno(ino), id, kept, open)
+        this.#calls.recallDone(session, toIno(item.value.ino), item.value)
         return
       }
       case 'heartbeat':
         session.dirtyBytes = u63(item.value.dirtyBytes, 'heartbeat.dirty_bytes')
+        return
+      case 'storing':
+        this.#calls.storing(session, toIno(item.value.ino, 'storing.ino'))
         return
       case 'release':
         for (const ino of item.value.inos) this.#calls.release(session, toIno(ino, 'release.inos'))
@@ -472,7 +474,7 @@ export class MasterEngine {
       if (over <= 0) continue
       for (const ino of this.#leases.oldest(session.id)) {
         if (over-- <= 0) break
-        this.#recalls.ask(session, ino, 'none', false)
+        this.#recalls.ask(session, ino, 'none', 'plain')
       }
     }
     assert(this.#turn.store.inTransaction, 'a tick runs in a transaction')

@@ -36,7 +36,7 @@ export function commit(store: Store, op: Commit, ctx: CommandContext): ResultOf<
   const again = resolved.flatMap((block, i) => (block === 'again' ? [i] : []))
   if (again.length > 0) return reply(inode, again, [])
   const blocks = shareEqualIds(store, resolved as Resolved[])
-  const rows = toRows(op, blocks)
+  const rows = toRows(op, blocks, op.append ? inode.size : 0)
   const end = rows.at(-1)
   const size =
     op.size === undefined ? Math.max(inode.size, end === undefined ? 0 : rowEnd(end)) : sizeAfter(op, end)
@@ -65,7 +65,7 @@ export function commit(store: Store, op: Commit, ctx: CommandContext): ResultOf<
 
 const reply = (inode: Inode, again: number[], keys: bigint[]): ResultOf<'commit'> => ({
   $case: 'commit',
-  value: { attr: wireAttr(inode), again, keys },
+  value: { attr: wireAttr(inode), again, keys, early: false },
 })
 
 function resolve(store: Store, stored: StoredBlock, index: number, ctx: CommandContext): Resolved | 'again' {
@@ -112,15 +112,15 @@ function shareEqualIds(store: Store, resolved: readonly Resolved[]): Resolved[] 
   })
 }
 
-/** The extents in the order of offsets. */
-function toRows(op: Commit, blocks: readonly Resolved[]): ExtentRow[] {
+/** The extents in the order of offsets, which count from `base`. */
+function toRows(op: Commit, blocks: readonly Resolved[], base: number): ExtentRow[] {
   if (op.extents.length > extentsMax) {
     throw new FsError('EINVAL', `A commit has at most ${extentsMax} extents, not ${op.extents.length}`)
   }
   const rows = op.extents.map(({ offset, length, block: index, blockOffset }, i) => {
     const block = blocks[index]
     if (block === undefined) throw new FsError('EINVAL', `Extent ${i} of the commit names no block of it`)
-    const { from, to } = fileRange(offset, length)
+    const { from, to } = fileRange(offset + BigInt(base), length)
     if (from >= to || blockOffset + (to - from) > block.length) {
       throw new FsError('EINVAL', `Extent ${i} of the commit is not within its block`)
     }

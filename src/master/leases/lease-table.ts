@@ -5,7 +5,8 @@
  *
  * Per inode at most one session holds 'write', and then no other holds anything; else any number hold
  * 'read'. A session that has the inode open without a lease is remembered too ('none', open), since
- * an unlink must ask it. A million leases of one mount are the usual case, so an inode with a single
+ * an unlink must ask it; and one that has it, or may have it, open for writing (`writing`), since nobody
+ * else is given 'write' before it was asked. A million leases of one mount are the usual case, so an inode with a single
  * holder costs one small integer.
  */
 import { assert } from '../../core/assert.ts'
@@ -17,12 +18,14 @@ export interface Holder {
   readonly session: SessionId
   readonly lease: Lease
   readonly open: boolean
+  /** As far as is known: it does not tell when it closes its last file. */
+  readonly writing: boolean
 }
 
 const kinds = ['none', 'read', 'write'] as const
 const rank: Readonly<Record<Lease, number>> = { none: 0, read: 1, write: 2 }
 
-/** Session slot × 8 + open × 4 + kind. */
+/** Session slot × 16 + writing × 8 + open × 4 + kind. */
 type Packed = number
 
 export class LeaseTable {
@@ -76,25 +79,32 @@ export class LeaseTable {
     const held = this.held(ino, session)
     const allowed = this.#allowed(ino, session, wanted)
     if (rank[allowed] <= rank[held]) return held
-    this.#set(ino, session, allowed, this.#isOpen(ino, session))
+    const { open, writing } = this.#flags(ino, session)
+    this.#set(ino, session, allowed, open, writing || allowed === 'write')
     return allowed
   }
 
+  /** The session has, or may have, the inode open. */
+  opened(ino: Ino, session: SessionId, how: 'open' | 'writing'): void {
+    const { open, writing } = this.#flags(ino, session)
+    this.#set(ino, session, this.held(ino, session), open || how === 'open', writing || how === 'writing')
+  }
+
   /** The session has no more than `kept` from now on. */
-  reduce(ino: Ino, session: SessionId, kept: Lease, open: boolean): void {
+  reduce(ino: Ino, session: SessionId, kept: Lease, open: boolean, writing: boolean): void {
     const held = this.held(ino, session)
-    this.#set(ino, session, rank[kept] < rank[held] ? kept : held, open)
+    this.#set(ino, session, rank[kept] < rank[held] ? kept : held, open, writing)
   }
 
   /** Gives back without being asked. */
   release(ino: Ino, session: SessionId): void {
-    this.#set(ino, session, 'none', false)
+    this.#set(ino, session, 'none', false, false)
   }
 
   /** As reclaimed after a restart. False (and nothing taken) if it contradicts what others hold. */
-  reclaim(ino: Ino, session: SessionId, lease: Lease, open: boolean): boolean {
+  reclaim(ino: Ino, session: SessionId, lease: Lease, open: boolean, writing: boolean): boolean {
     const fits = lease === 'none' || this.conflicts(ino, session, lease).length === 0
-    this.#set(ino, session, fits ? lease : 'none', open)
+    this.#set(ino, session, fits ? lease : 'none', open, writing)
     return fits
   }
 
@@ -105,7 +115,7 @@ export class LeaseTable {
       for (const [ino, entry] of this.#byIno)
         if ((typeof entry === 'number' ? [entry] : entry).some(packed => this.#sessionOf(packed) === session))
           released.push(BigInt(ino) as Ino)
-    for (const ino of released) this.#set(ino, session, 'none', false)
+    for (const ino of released) this.#set(ino, session, 'none', false, false)
     const slot = this.#slots.get(session)
     if (slot !== undefined) {
       this.#slots.delete(session)
@@ -129,13 +139,14 @@ export class LeaseTable {
       if (this.#sessionOf(packed) === session) continue
       const other = leaseOf(packed)
       if (other === 'write') return 'none'
-      if (other === 'read' && highest === 'write') highest = 'read'
+      if ((other === 'read' || isWriting(packed)) && highest === 'write') highest = 'read'
     }
     return highest
   }
 
-  #isOpen(ino: Ino, session: SessionId): boolean {
-    return this.#entries(ino).some(packed => this.#sessionOf(packed) === session && isOpen(packed))
+  #flags(ino: Ino, session: SessionId): { readonly open: boolean; readonly writing: boolean } {
+    const found = this.#entries(ino).find(packed => this.#sessionOf(packed) === session) ?? 0
+    return { open: isOpen(found), writing: isWriting(found) }
   }
 
   #entries(ino: Ino): readonly Packed[] {
@@ -144,13 +155,14 @@ export class LeaseTable {
     return typeof entry === 'number' ? [entry] : entry
   }
 
-  #set(ino: Ino, session: SessionId, lease: Lease, open: boolean): void {
+  #set(ino: Ino, session: SessionId, lease: Lease, open: boolean, writing: boolean): void {
     const before = this.#entries(ino)
     const rest = before.filter(packed => this.#sessionOf(packed) !== session)
-    const nothing = lease === 'none' && !open
+    const nothing = lease === 'none' && !open && !writing
     const had = rest.length < before.length
     if (nothing && !had) return
-    const entries = nothing ? rest : [...rest, this.#slot(session) * 8 + (open ? 4 : 0) + rank[lease]]
+    const flags = (writing ? 8 : 0) + (open ? 4 : 0)
+    const entries = nothing ? rest : [...rest, this.#slot(session) * 16 + flags + rank[lease]]
     const writers = entries.filter(packed => leaseOf(packed) === 'write').length
     const readers = entries.filter(packed => leaseOf(packed) === 'read').length
     assert(writers + Math.min(readers, 1) <= 1, () => `inode ${ino}: one writer or only readers`)
@@ -173,13 +185,18 @@ export class LeaseTable {
   }
 
   #sessionOf(packed: Packed): SessionId {
-    const session = this.#sessions[packed >> 3]
+    const session = this.#sessions[packed >> 4]
     assert(session !== undefined, 'a lease belongs to a session')
     return session
   }
 
   #unpack(packed: Packed): Holder {
-    return { session: this.#sessionOf(packed), lease: leaseOf(packed), open: isOpen(packed) }
+    return {
+      session: this.#sessionOf(packed),
+      lease: leaseOf(packed),
+      open: isOpen(packed),
+      writing: isWriting(packed),
+    }
   }
 }
 
@@ -190,3 +207,4 @@ function leaseOf(packed: Packed): Lease {
 }
 
 const isOpen = (packed: Packed): boolean => (packed & 4) !== 0
+const isWriting = (packed: Packed): boolean => (packed & 8) !== 0

@@ -12,11 +12,11 @@ import type { Store } from '../store/store.ts'
 
 /**
  * read: nobody else may buffer writes (they are flushed and keep 'read'). write: nobody else may cache.
- * remove: as write, and every other session that may have the inode open has been asked whether it has.
+ * open: as write, but while others have it open for writing nobody may buffer, and all may cache. remove: as write, and every other session that may have the inode open has been asked whether it has.
  */
 export interface Need {
   readonly ino: Ino
-  readonly access: 'read' | 'write' | 'remove'
+  readonly access: 'read' | 'write' | 'open' | 'remove'
 }
 
 export interface Grant {
@@ -39,10 +39,10 @@ export function needsOf(store: Store, op: Op): Need[] {
     case 'getExtents':
       return [need(op.value.ino, 'read')]
     case 'acquire':
-      return [need(op.value.ino, op.value.kind === LeaseKind.LEASE_KIND_WRITE ? 'write' : 'read')]
+      return [need(op.value.ino, op.value.kind === LeaseKind.LEASE_KIND_WRITE ? 'open' : 'read')]
     case 'create': {
       if (op.value.tmpfile) return []
-      const access = op.value.writeLease ? 'write' : 'read'
+      const access = op.value.writeLease ? 'open' : 'read'
       return [need(op.value.parent, 'write'), ...child(store, op.value.parent, op.value.name, access)]
     }
     case 'link':
@@ -61,6 +61,7 @@ export function needsOf(store: Store, op: Op): Need[] {
     case 'removeXattr':
     case 'commit':
     case 'punchRange':
+    case 'settle':
       return [need(op.value.ino, 'write')]
     case 'cloneRange':
       return [need(op.value.from, 'read'), need(op.value.to, 'write')]
@@ -144,6 +145,7 @@ export function grantsOf(op: Op, result: Result): Grant[] {
     case 'reserveInos':
     case 'barrier':
     case 'endSession':
+    case 'settle':
     case 'closeOrphan':
       return []
   }

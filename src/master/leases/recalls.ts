@@ -8,12 +8,17 @@ import { type Lease, leaseToWire } from '../../wire/attr.ts'
 import type { Turn } from '../engine/turn.ts'
 import type { Session } from '../sessions/session-registry.ts'
 
+/** plain; the last name goes; another session opens the inode for writing (session.proto). */
+export type RecallReason = 'plain' | 'removing' | 'sharing'
+
 export interface RecallUnderWay {
   readonly id: bigint
   readonly session: Session
   readonly ino: Ino
   readonly to: Lease
-  readonly removing: boolean
+  readonly why: RecallReason
+  /** Its holder stores what must be stored before it answers. */
+  storing: boolean
   /** When it was first sent, or its holder last made progress. */
   sinceMs: number
 }
@@ -32,14 +37,14 @@ export class Recalls {
   }
 
   /** Asks, unless something is being asked of the same session and inode already: then false. */
-  ask(session: Session, ino: Ino, to: Lease, removing: boolean): boolean {
+  ask(session: Session, ino: Ino, to: Lease, why: RecallReason): boolean {
     let recalls = this.#bySession.get(session.id)
     if (recalls === undefined) {
       recalls = new Map()
       this.#bySession.set(session.id, recalls)
     }
     if (recalls.has(ino)) return false
-    const recall = { id: this.#nextId++, session, ino, to, removing, sinceMs: this.#turn.now }
+    const recall = { id: this.#nextId++, session, ino, to, why, storing: false, sinceMs: this.#turn.now }
     recalls.set(ino, recall)
     this.#send(recall)
     return true
@@ -52,6 +57,17 @@ export class Recalls {
     if (recalls === undefined || recall?.id !== id) return undefined
     recalls.delete(ino)
     return recall
+  }
+
+  /** The holder says that it stores. False if it was not asked for anything. */
+  stores(session: Session, ino: Ino): boolean {
+    const recall = this.#bySession.get(session.id)?.get(ino)
+    if (recall !== undefined) recall.storing = true
+    return recall !== undefined
+  }
+
+  isStoring(session: SessionId, ino: Ino): boolean {
+    return this.#bySession.get(session)?.get(ino)?.storing ?? false
   }
 
   /** The holder is at work on the inode: its time begins anew. */
@@ -78,11 +94,11 @@ export class Recalls {
     return found
   }
 
-  #send({ id, session, ino, to, removing }: RecallUnderWay): void {
+  #send({ id, session, ino, to, why }: RecallUnderWay): void {
     if (session.connection === undefined) return
     this.#turn.out.session(session.connection, {
       $case: 'recall',
-      value: { id, ino, to: leaseToWire(to), removing },
+      value: { id, ino, to: leaseToWire(to), removing: why === 'removing', sharing: why === 'sharing' },
     })
   }
 }

@@ -8,7 +8,9 @@
  * call waits in memory; after a restart it is sent again by its session and waits again.
  *
  * While calls wait for an inode nobody is granted a lease on it, so that those who wait get their
- * turn; calls that are in nobody's way still run.
+ * turn; calls that are in nobody's way still run. The one exception is a mount whose kernel keeps pages of
+ * what it writes through: nobody would tell it else when they become false. There is at most one such mount
+ * of an inode, and while it is recalled it is granted nothing: it keeps nobody waiting twice.
  */
 import { FsError } from '../../core/errors.ts'
 import type { Ino, NodeId } from '../../core/ids.ts'
@@ -18,14 +20,15 @@ import {
   type Acquire,
   type Call,
   type EndSession,
-  type LeaseKind,
+  LeaseKind,
+  type RecallDone,
   Reply,
 } from '../../wire/gen/cairn/v1/session.ts'
 import { toIno, u32, u64 } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
-import { type Grant, grantsOf, needsOf } from '../leases/needs.ts'
-import type { LeaseTable } from '../leases/lease-table.ts'
-import type { Recalls } from '../leases/recalls.ts'
+import { type Grant, grantsOf, type Need, needsOf } from '../leases/needs.ts'
+import type { Holder, LeaseTable } from '../leases/lease-table.ts'
+import type { RecallReason, Recalls } from '../leases/recalls.ts'
 import { type CommandOp, isCommand, isQuery, type Op, type Result } from '../namespace/context.ts'
 import { executeCommand } from '../namespace/execute-command.ts'
 import { executeQuery } from '../namespace/execute-query.ts'
@@ -62,6 +65,13 @@ export interface CallParts {
 const done: Result = { $case: 'done', value: {} }
 const noLeases = new Uint8Array(0)
 
+const reasons: Readonly<Record<Need['access'], RecallReason>> = {
+  read: 'plain',
+  write: 'plain',
+  open: 'sharing',
+  remove: 'removing',
+}
+
 /** What needs room in the database, or ends with something that does. */
 const growing: ReadonlySet<Op['$case']> = new Set<Op['$case']>([
   'create',
@@ -88,13 +98,14 @@ export class Calls {
   /** A call came in. */
   receive(session: Session, call: Call): void {
     const { op, id } = call
+    session.calls += 1
     if (op === undefined) {
       this.#answer(session, id, failed(new FsError('EOPNOTSUPP', 'The operation is unknown to this master')))
       return
     }
     if (session.parked.has(id) || this.#parts.locks.waits(session, id)) return
     if (isCommand(op) && this.#isRepeated(session, id)) return
-    this.#attempt({ session, call, order: this.#nextOrder++, asked: new Set() }, op)
+    this.#attempt({ session, call, order: this.#nextOrder++, asked: new Set(), sharing: new Set() }, op)
   }
 
   /** Gives up a call that has not been executed. It is answered EINTR. */
@@ -110,14 +121,25 @@ export class Calls {
   }
 
   /** The holders' side: what a session gave up after a recall. */
-  recallDone(session: Session, ino: Ino, id: bigint, kept: LeaseKind, open: boolean): void {
+  recallDone(session: Session, ino: Ino, { id, kept, open, writing }: RecallDone): void {
     const { leases, recalls } = this.#parts
     const recall = recalls.answered(session, ino, id)
     if (recall === undefined) return
     const lease = leaseFromWire(kept, 'recall_done.kept')
-    leases.reduce(ino, session.id, rank(lease) < rank(recall.to) ? lease : recall.to, open)
-    if (recall.removing) for (const parked of this.#waiting.of(ino)) parked.asked.add(session.id)
+    const most = recall.why === 'sharing' ? 'read' : recall.to
+    leases.reduce(ino, session.id, rank(lease) < rank(most) ? lease : most, open, writing)
+    for (const parked of this.#waiting.of(ino)) {
+      if (recall.why === 'removing') parked.asked.add(session.id)
+      if (recall.why === 'sharing' && writing) parked.sharing.add(session.id)
+    }
     this.retryInode(ino)
+  }
+
+  /** The session's commits to the inode, also those that wait, are what the answer to its recall waits for. */
+  storing(session: Session, ino: Ino): void {
+    if (!this.#parts.recalls.stores(session, ino)) return
+    for (const parked of this.#waiting.of(ino))
+      if (parked.session === session && parked.call.op?.$case === 'commit') this.#waiting.retry(parked)
   }
 
   release(session: Session, ino: Ino): void {
@@ -190,33 +212,46 @@ export class Calls {
     const needs = needsOf(turn.store, op)
     const locks = op.$case === 'setLock' || op.$case === 'getLock'
     if (sessions.inGraceFor(session)) return needs.length > 0 || locks ? [] : undefined
-    // Its kernel may hold the pages that its answer to a recall waits for until this is answered: with no
-    // lease, since others wait for the inode.
-    if (op.$case === 'acquire' && recalls.isUnderWay(session.id, op.value.ino as Ino)) return undefined
     const waitsFor: Ino[] = []
+    if (op.$case === 'acquire' && recalls.isUnderWay(session.id, op.value.ino as Ino)) {
+      // Of a READ: its kernel may hold the pages that its answer to the recall waits for until this is
+      // answered, with no lease, since others wait for the inode.
+      if (op.value.kind !== LeaseKind.LEASE_KIND_WRITE) return undefined
+      waitsFor.push(op.value.ino as Ino)
+    }
     for (const { ino, access } of needs) {
       if (this.#askHolders(parked, ino, access)) waitsFor.push(ino)
       // An Acquire queues behind those who wait already: it could take the lease away from them again.
       else if (op.$case === 'acquire' && this.#waiting.isAwaitedBefore(ino, parked)) waitsFor.push(ino)
     }
+    if (op.$case === 'commit' && recalls.isStoring(session.id, op.value.ino as Ino)) return undefined
     return waitsFor.length > 0 ? waitsFor : undefined
   }
 
   /** Recalls what is in the way. False if nothing is. */
-  #askHolders(parked: ParkedCall, ino: Ino, access: 'read' | 'write' | 'remove'): boolean {
-    const { leases, recalls, sessions } = this.#parts
-    const { session, asked } = parked
-    const removing = access === 'remove'
-    const holders = removing
-      ? leases.others(ino, session.id).filter(other => other.lease !== 'none' || !asked.has(other.session))
-      : leases.conflicts(ino, session.id, access)
+  #askHolders(parked: ParkedCall, ino: Ino, access: Need['access']): boolean {
+    const { recalls, sessions } = this.#parts
+    const holders = this.#inTheWay(parked, ino, access)
     for (const holder of holders) {
       const other = sessions.find(holder.session)
       if (other === undefined) continue
-      if (recalls.ask(other, ino, access === 'read' ? 'read' : 'none', removing))
+      if (recalls.ask(other, ino, access === 'read' ? 'read' : 'none', reasons[access]))
         this.#hurryAcquires(other, ino)
     }
     return holders.length > 0
+  }
+
+  #inTheWay({ session, asked, sharing }: ParkedCall, ino: Ino, access: Need['access']): Holder[] {
+    const { leases } = this.#parts
+    if (access === 'read' || access === 'write') return leases.conflicts(ino, session.id, access)
+    const others = leases.others(ino, session.id)
+    if (access === 'remove')
+      return others.filter(other => other.lease !== 'none' || !asked.has(other.session))
+    const writing = others.filter(other => other.writing)
+    // The file is shared for writing: nobody will buffer, so nobody's cache is in the way.
+    if (writing.some(other => other.lease !== 'write' && sharing.has(other.session)))
+      return others.filter(other => other.lease === 'write')
+    return writing.length > 0 ? writing : others.filter(other => other.lease !== 'none')
   }
 
   /** A recall was sent: what the session waits for to be granted is answered without (see #obstacles). */
@@ -292,6 +327,8 @@ export class Calls {
     const { leases, recalls, committed } = this.#parts
     if (op.$case === 'commit') {
       recalls.progress(session, op.value.ino as Ino)
+      if (result.$case === 'commit' && leases.conflicts(op.value.ino as Ino, session.id, 'write').length > 0)
+        result.value.early = true
       if (result.$case === 'commit' && result.value.again.length === 0) committed(proofs)
     }
     if (op.$case === 'closeOrphan') leases.release(op.value.ino as Ino, session.id)
@@ -351,6 +388,7 @@ export class Calls {
         }
       }
       case 'barrier':
+      case 'settle':
         return done
       case 'endSession':
         this.#parts.died(session, op.value)
@@ -375,7 +413,8 @@ export class Calls {
       ? leases.held(ino, session.id)
       : leases.grant(ino, session.id, wanted)
     // Who holds a lease is asked before a removal anyway.
-    if (wire.open && lease === 'none') leases.reduce(ino, session.id, 'none', true)
+    if (wire.open && lease === 'none') leases.opened(ino, session.id, 'open')
+    if (wanted === 'write') leases.opened(ino, session.id, 'writing')
     return { $case: 'acquire', value: { kind: leaseToWire(lease), attr } }
   }
 
@@ -399,9 +438,11 @@ export class Calls {
     const granted: { ino: Ino; kind: LeaseKind }[] = []
     for (const { ino, lease } of grantsOf(op, result)) {
       if (recalls.isUnderWay(session.id, ino)) continue
-      const held = this.#waiting.isAwaited(ino)
-        ? leases.held(ino, session.id)
-        : leases.grant(ino, session.id, lease)
+      const keepsPages = op.$case === 'commit' && op.value.pages
+      const held =
+        this.#waiting.isAwaited(ino) && !keepsPages
+          ? leases.held(ino, session.id)
+          : leases.grant(ino, session.id, lease)
       if (held !== 'none') granted.push({ ino, kind: leaseToWire(held) })
     }
     if (granted.length === 0) return noLeases

@@ -87,10 +87,10 @@ export class LockCalls {
   }
 
   reclaim(session: Session, wire: Reclaim): Result {
-    for (const { ino, kind, open } of wire.leases) {
+    for (const { ino, kind, open, writing } of wire.leases) {
       const lease = leaseFromWire(kind, 'reclaim.leases.kind')
       // What it may not have any more it will be told to drop, as soon as somebody wants it.
-      if (!this.#leases.reclaim(toIno(ino), session.id, lease, open))
+      if (!this.#leases.reclaim(toIno(ino), session.id, lease, open, writing))
         this.#turn.out.log('warn', 'lease cannot be reclaimed', { session: session.id, ino })
     }
     for (const { ino, lock } of wire.locks) {

@@ -29,6 +29,8 @@ export interface ParkedCall {
   readonly order: number
   /** Sessions that said, since it waits, whether they have an inode open that it removes. */
   readonly asked: Set<SessionId>
+  /** Sessions that said, since it waits, that they have an inode open for writing, as it would. */
+  readonly sharing: Set<SessionId>
 }
 
 export class Session {
@@ -44,6 +46,8 @@ export class Session {
   /** Highest id of a command that may have a stored reply. */
   highest: bigint
   dirtyBytes = 0n
+  /** Calls that came in. */
+  calls = 0
   /** Bytes of file data that it may accept before they are stored. */
   reservedBytes = 0
   readonly parked = new Map<bigint, ParkedCall>()

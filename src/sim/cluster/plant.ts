@@ -25,9 +25,9 @@ export function plantInSession(
 function plantedHolder(bugs: PlantedBugs, holder: LeaseHolder): LeaseHolder {
   return {
     granted: (ino, lease) => holder.granted(ino, lease),
-    recalled: async (ino, to, removing) => {
-      const lowering = holder.recalled(ino, to, removing)
-      return bugs.hastyRecall === true ? { kept: to, open: false } : lowering
+    recalled: async (ino, to, how) => {
+      const lowering = holder.recalled(ino, to, how)
+      return bugs.hastyRecall === true ? { kept: to, open: false, writing: false } : lowering
     },
     distrust: why => {
       if (bugs.endlessLease !== true) holder.distrust(why)

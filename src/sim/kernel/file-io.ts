@@ -106,7 +106,7 @@ export class FileIo {
     if (opened.directIo === true) {
       return taken(
         await this.#kernel.request(`read ${inode.ino} ${offset}+${length} direct`, fs =>
-          fs.read(inode.ino, opened.handle, offset, length, this.#kernel.caller(pid)),
+          fs.read(inode.ino, opened.handle, offset, length, false, this.#kernel.caller(pid)),
         ),
       )
     }
@@ -349,7 +349,7 @@ export class FileIo {
       const length = wanted.length * pageBytes
       const data = taken(
         await kernel.request(`read ${inode.ino} ${offset}+${length}`, fs =>
-          fs.read(inode.ino, opened.handle, offset, length, kernel.caller(pid)),
+          fs.read(inode.ino, opened.handle, offset, length, true, kernel.caller(pid)),
         ),
       )
       for (const [at, { page }] of wanted.entries()) {

@@ -170,6 +170,10 @@ export class FakeMaster implements MasterPort, AttrPort {
     this.#known.set(attr.ino, attr)
   }
 
+  keepsPages(): boolean {
+    return false
+  }
+
   attrOf(number: Ino): Attr {
     const file = this.fileOf(number)
     const { allocated } = file.cells
@@ -299,7 +303,8 @@ export class FakeMaster implements MasterPort, AttrPort {
     if (this.commitError !== undefined) throw this.commitError
     if (this.#random() < this.faults.commitFails) throw new FsError('ENOSPC', 'no space now')
     const again = commit.blocks.flatMap((_, index) => (this.#random() < this.faults.again ? [index] : []))
-    if (again.length > 0) return { $case: 'commit', value: { attr: undefined, again, keys: [] } }
+    if (again.length > 0)
+      return { $case: 'commit', value: { attr: undefined, again, keys: [], early: false } }
     if (commit.extents.length > 1000) throw new FsError('E2BIG')
     const ids = commit.blocks.map(block => {
       const id = toBlockId(block.id)
@@ -333,7 +338,7 @@ export class FakeMaster implements MasterPort, AttrPort {
     if (commit.mtime !== undefined) file.mtime = commit.mtime.value
     this.commits.push(commit)
     const attr = attrToWire(this.attrOf(ino(commit.ino)))
-    return { $case: 'commit', value: { attr, again: [], keys: [] } }
+    return { $case: 'commit', value: { attr, again: [], keys: [], early: false } }
   }
 
   #extents(number: Ino, from: number, to: number, limit: number): Result {

@@ -96,6 +96,8 @@ export interface MountStatus {
   silentMs: bigint;
   dirtyBytes: bigint;
   leases: bigint;
+  /** Calls that it has made since the master began. */
+  calls: bigint;
 }
 
 export interface InfoRequest {
@@ -1144,6 +1146,7 @@ function createBaseMountStatus(): MountStatus {
     silentMs: 0n,
     dirtyBytes: 0n,
     leases: 0n,
+    calls: 0n,
   };
 }
 
@@ -1187,6 +1190,12 @@ export const MountStatus: MessageFns<MountStatus> = {
         throw new globalThis.Error("value provided for field message.leases of type uint64 too large");
       }
       writer.uint32(72).uint64(message.leases);
+    }
+    if (message.calls !== 0n) {
+      if (BigInt.asUintN(64, message.calls) !== message.calls) {
+        throw new globalThis.Error("value provided for field message.calls of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.calls);
     }
     return writer;
   },
@@ -1276,6 +1285,14 @@ export const MountStatus: MessageFns<MountStatus> = {
             message.leases = reader.uint64() as bigint;
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.calls = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1304,6 +1321,7 @@ export const MountStatus: MessageFns<MountStatus> = {
       ? BigInt(object.dirtyBytes)
       : 0n;
     message.leases = (object.leases !== undefined && object.leases !== null) ? BigInt(object.leases) : 0n;
+    message.calls = (object.calls !== undefined && object.calls !== null) ? BigInt(object.calls) : 0n;
     return message;
   },
 };

@@ -83,6 +83,7 @@ export interface SessionUpItem {
     | //
     /** Leases given back without being asked. */
     { $case: "release"; value: Release }
+    | { $case: "storing"; value: Storing }
     | undefined;
 }
 
@@ -175,6 +176,8 @@ export interface Recall {
   to: LeaseKind;
   /** The inode is losing its last name: say whether it is open there. */
   removing: boolean;
+  /** Another session opens it for writing: who has it open for writing, too, keeps a read lease and says so. */
+  sharing: boolean;
 }
 
 export interface RecallDone {
@@ -182,6 +185,16 @@ export interface RecallDone {
   ino: bigint;
   kept: LeaseKind;
   open: boolean;
+  /** The inode is open for writing there. */
+  writing: boolean;
+}
+
+/**
+ * What a recall is answered with must be stored first: the sender's commits to the inode wait for nobody until
+ * it is answered, since those for whom they would wait may be waiting for that answer.
+ */
+export interface Storing {
+  ino: bigint;
 }
 
 export interface Release {
@@ -218,6 +231,7 @@ export interface Call {
     | { $case: "barrier"; value: Barrier }
     | { $case: "reserveInos"; value: ReserveInos }
     | { $case: "endSession"; value: EndSession }
+    | { $case: "settle"; value: Settle }
     | //
     /** Commands. */
     { $case: "create"; value: Create }
@@ -570,6 +584,10 @@ export interface Commit {
   atime: SetTime | undefined;
   killSuidgid: boolean;
   time: bigint;
+  /** The extents' offsets count from where the file ends when the commit is executed (O_APPEND). */
+  append: boolean;
+  /** The sender's kernel keeps pages of what it writes: a read lease comes with the answer even if others wait. */
+  pages: boolean;
 }
 
 export interface CommitReply {
@@ -583,6 +601,13 @@ export interface CommitReply {
   again: number[];
   /** Keys of Commit.blocks. */
   keys: bigint[];
+  /** Others may still cache what was there before (see Storing). */
+  early: boolean;
+}
+
+/** Answered when no other session caches what was in the inode before the sender's last commit. */
+export interface Settle {
+  ino: bigint;
 }
 
 export interface CloneReply {
@@ -671,6 +696,7 @@ export interface Acquire {
   open: boolean;
 }
 
+/** WRITE: the inode is open, or being opened, for writing. READ is granted instead while others have it so. */
 export interface AcquireReply {
   kind: LeaseKind;
   attr: Attr | undefined;
@@ -680,6 +706,7 @@ export interface ReclaimLease {
   ino: bigint;
   kind: LeaseKind;
   open: boolean;
+  writing: boolean;
 }
 
 export interface ReclaimLock {
@@ -820,6 +847,9 @@ export const SessionUpItem: MessageFns<SessionUpItem> = {
       case "release":
         Release.encode(message.item.value, writer.uint32(58).fork()).join();
         break;
+      case "storing":
+        Storing.encode(message.item.value, writer.uint32(66).fork()).join();
+        break;
     }
     return writer;
   },
@@ -893,6 +923,14 @@ export const SessionUpItem: MessageFns<SessionUpItem> = {
             message.item = { $case: "release", value: Release.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.item = { $case: "storing", value: Storing.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -950,6 +988,12 @@ export const SessionUpItem: MessageFns<SessionUpItem> = {
       case "release": {
         if (object.item?.value !== undefined && object.item?.value !== null) {
           message.item = { $case: "release", value: Release.fromPartial(object.item.value) };
+        }
+        break;
+      }
+      case "storing": {
+        if (object.item?.value !== undefined && object.item?.value !== null) {
+          message.item = { $case: "storing", value: Storing.fromPartial(object.item.value) };
         }
         break;
       }
@@ -1922,7 +1966,7 @@ export const HeartbeatReply: MessageFns<HeartbeatReply> = {
 };
 
 function createBaseRecall(): Recall {
-  return { id: 0n, ino: 0n, to: 0, removing: false };
+  return { id: 0n, ino: 0n, to: 0, removing: false, sharing: false };
 }
 
 export const Recall: MessageFns<Recall> = {
@@ -1944,6 +1988,9 @@ export const Recall: MessageFns<Recall> = {
     }
     if (message.removing !== false) {
       writer.uint32(32).bool(message.removing);
+    }
+    if (message.sharing !== false) {
+      writer.uint32(40).bool(message.sharing);
     }
     return writer;
   },
@@ -1993,6 +2040,14 @@ export const Recall: MessageFns<Recall> = {
             message.removing = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.sharing = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2014,12 +2069,13 @@ export const Recall: MessageFns<Recall> = {
     message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
     message.to = object.to ?? 0;
     message.removing = object.removing ?? false;
+    message.sharing = object.sharing ?? false;
     return message;
   },
 };
 
 function createBaseRecallDone(): RecallDone {
-  return { id: 0n, ino: 0n, kept: 0, open: false };
+  return { id: 0n, ino: 0n, kept: 0, open: false, writing: false };
 }
 
 export const RecallDone: MessageFns<RecallDone> = {
@@ -2041,6 +2097,9 @@ export const RecallDone: MessageFns<RecallDone> = {
     }
     if (message.open !== false) {
       writer.uint32(32).bool(message.open);
+    }
+    if (message.writing !== false) {
+      writer.uint32(40).bool(message.writing);
     }
     return writer;
   },
@@ -2090,6 +2149,14 @@ export const RecallDone: MessageFns<RecallDone> = {
             message.open = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.writing = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2111,6 +2178,65 @@ export const RecallDone: MessageFns<RecallDone> = {
     message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
     message.kept = object.kept ?? 0;
     message.open = object.open ?? false;
+    message.writing = object.writing ?? false;
+    return message;
+  },
+};
+
+function createBaseStoring(): Storing {
+  return { ino: 0n };
+}
+
+export const Storing: MessageFns<Storing> = {
+  encode(message: Storing, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0n) {
+      if (BigInt.asUintN(64, message.ino) !== message.ino) {
+        throw new globalThis.Error("value provided for field message.ino of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.ino);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Storing {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStoring();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Storing>, I>>(base?: I): Storing {
+    return Storing.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Storing>, I>>(object: I): Storing {
+    const message = createBaseStoring();
+    message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
     return message;
   },
 };
@@ -2327,6 +2453,9 @@ export const Call: MessageFns<Call> = {
       case "endSession":
         EndSession.encode(message.op.value, writer.uint32(226).fork()).join();
         break;
+      case "settle":
+        Settle.encode(message.op.value, writer.uint32(234).fork()).join();
+        break;
       case "create":
         Create.encode(message.op.value, writer.uint32(322).fork()).join();
         break;
@@ -2535,6 +2664,14 @@ export const Call: MessageFns<Call> = {
             }
 
             message.op = { $case: "endSession", value: EndSession.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 29: {
+            if (tag !== 234) {
+              break;
+            }
+
+            message.op = { $case: "settle", value: Settle.decode(reader, reader.uint32()) };
             continue;
           }
           case 40: {
@@ -2755,6 +2892,12 @@ export const Call: MessageFns<Call> = {
       case "endSession": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "endSession", value: EndSession.fromPartial(object.op.value) };
+        }
+        break;
+      }
+      case "settle": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "settle", value: Settle.fromPartial(object.op.value) };
         }
         break;
       }
@@ -6689,6 +6832,8 @@ function createBaseCommit(): Commit {
     atime: undefined,
     killSuidgid: false,
     time: 0n,
+    append: false,
+    pages: false,
   };
 }
 
@@ -6726,6 +6871,12 @@ export const Commit: MessageFns<Commit> = {
         throw new globalThis.Error("value provided for field message.time of type sint64 too large");
       }
       writer.uint32(64).sint64(message.time);
+    }
+    if (message.append !== false) {
+      writer.uint32(72).bool(message.append);
+    }
+    if (message.pages !== false) {
+      writer.uint32(80).bool(message.pages);
     }
     return writer;
   },
@@ -6807,6 +6958,22 @@ export const Commit: MessageFns<Commit> = {
             message.time = reader.sint64() as bigint;
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.append = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.pages = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6836,12 +7003,14 @@ export const Commit: MessageFns<Commit> = {
       : undefined;
     message.killSuidgid = object.killSuidgid ?? false;
     message.time = (object.time !== undefined && object.time !== null) ? BigInt(object.time) : 0n;
+    message.append = object.append ?? false;
+    message.pages = object.pages ?? false;
     return message;
   },
 };
 
 function createBaseCommitReply(): CommitReply {
-  return { attr: undefined, again: [], keys: [] };
+  return { attr: undefined, again: [], keys: [], early: false };
 }
 
 export const CommitReply: MessageFns<CommitReply> = {
@@ -6865,6 +7034,9 @@ export const CommitReply: MessageFns<CommitReply> = {
         writer.uint64(v);
       }
       writer.join();
+    }
+    if (message.early !== false) {
+      writer.uint32(32).bool(message.early);
     }
     return writer;
   },
@@ -6926,6 +7098,14 @@ export const CommitReply: MessageFns<CommitReply> = {
 
             break;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.early = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6946,6 +7126,65 @@ export const CommitReply: MessageFns<CommitReply> = {
     message.attr = (object.attr !== undefined && object.attr !== null) ? Attr.fromPartial(object.attr) : undefined;
     message.again = object.again?.map((e) => e) || [];
     message.keys = object.keys?.map((e) => BigInt(e)) || [];
+    message.early = object.early ?? false;
+    return message;
+  },
+};
+
+function createBaseSettle(): Settle {
+  return { ino: 0n };
+}
+
+export const Settle: MessageFns<Settle> = {
+  encode(message: Settle, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0n) {
+      if (BigInt.asUintN(64, message.ino) !== message.ino) {
+        throw new globalThis.Error("value provided for field message.ino of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.ino);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Settle {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSettle();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Settle>, I>>(base?: I): Settle {
+    return Settle.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Settle>, I>>(object: I): Settle {
+    const message = createBaseSettle();
+    message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
     return message;
   },
 };
@@ -7956,7 +8195,7 @@ export const AcquireReply: MessageFns<AcquireReply> = {
 };
 
 function createBaseReclaimLease(): ReclaimLease {
-  return { ino: 0n, kind: 0, open: false };
+  return { ino: 0n, kind: 0, open: false, writing: false };
 }
 
 export const ReclaimLease: MessageFns<ReclaimLease> = {
@@ -7972,6 +8211,9 @@ export const ReclaimLease: MessageFns<ReclaimLease> = {
     }
     if (message.open !== false) {
       writer.uint32(24).bool(message.open);
+    }
+    if (message.writing !== false) {
+      writer.uint32(32).bool(message.writing);
     }
     return writer;
   },
@@ -8013,6 +8255,14 @@ export const ReclaimLease: MessageFns<ReclaimLease> = {
             message.open = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.writing = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8033,6 +8283,7 @@ export const ReclaimLease: MessageFns<ReclaimLease> = {
     message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
     message.kind = object.kind ?? 0;
     message.open = object.open ?? false;
+    message.writing = object.writing ?? false;
     return message;
   },
 };
