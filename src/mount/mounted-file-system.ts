@@ -19,7 +19,7 @@ import type { ReadBytes } from '../core/read-bytes.ts'
 import { second } from '../core/units.ts'
 import type { Files } from '../client/files.ts'
 import { chain } from '../client/files/context.ts'
-import type { OpenedFile } from '../client/files/handles.ts'
+import type { OpenedFile, OpenFile } from '../client/files/handles.ts'
 import type {
   Absent,
   Answer,
@@ -222,7 +222,7 @@ export class MountedFileSystem implements FileSystem {
   ): Answer<number> {
     // Before a cached write the kernel has sent a change of attributes, which says nothing of a root that lacks
     // CAP_FSETID; this flag does.
-    if (flags.killSuidgid && (caller.uid === 0 || this.#files.handles.get(handle).directIo)) {
+    if (flags.killSuidgid && (caller.uid === 0 || passesPages(this.#files.handles.get(handle)))) {
       const dropped = this.#dropForeignSetgid(ino, caller)
       if (dropped !== undefined)
         return dropped.then(() =>
@@ -405,8 +405,14 @@ export class MountedFileSystem implements FileSystem {
 }
 
 function openedFor({ file, keepCache }: OpenedFile): Opened {
-  return { handle: file.handle, keepCache, directIo: file.directIo }
+  return { handle: file.handle, keepCache, directIo: passesPages(file) }
 }
+
+/**
+ * The kernel puts an append into its pages where it believes the end to be, which may be an old one: it is to
+ * keep none of what is appended.
+ */
+const passesPages = ({ directIo, how }: OpenFile): boolean => directIo || how.append
 
 /** The kernel sends the type with the mode only where it is not clear from the operation. */
 const ofType = (type: number, mode: number): number => (mode & ~S_IFMT) | type
