@@ -18,7 +18,7 @@ import { type Name, nameFromText } from '../core/name.ts'
 import { second } from '../core/units.ts'
 import type { Files } from '../client/files.ts'
 import { chain } from '../client/files/context.ts'
-import type { OpenedFile } from '../client/files/handles.ts'
+import type { OpenedFile, OpenFile } from '../client/files/handles.ts'
 import type {
   Absent,
   Answer,
@@ -202,7 +202,7 @@ export class MountedFileSystem implements FileSystem {
   }
 
   read(_ino: Ino, handle: Handle, offset: number, size: number): Answer<readonly Uint8Array[]> {
-    return this.#files.contents.read(this.#files.handles.get(handle), offset, size)
+    return this.#files.contents.read(this.#file(handle), offset, size)
   }
 
   write(
@@ -218,11 +218,9 @@ export class MountedFileSystem implements FileSystem {
     if (flags.killSuidgid && (caller.uid === 0 || this.#files.handles.get(handle).directIo)) {
       const dropped = this.#dropForeignSetgid(ino, caller)
       if (dropped !== undefined)
-        return dropped.then(() =>
-          this.#files.contents.write(this.#files.handles.get(handle), offset, data, flags),
-        )
+        return dropped.then(() => this.#files.contents.write(this.#file(handle), offset, data, flags))
     }
-    return this.#files.contents.write(this.#files.handles.get(handle), offset, data, flags)
+    return this.#files.contents.write(this.#file(handle), offset, data, flags)
   }
 
   flush(_ino: Ino, handle: Handle, lockOwner: bigint): Answer<void> {
@@ -316,7 +314,7 @@ export class MountedFileSystem implements FileSystem {
     mode: FallocateMode,
     caller: Caller,
   ): Promise<void> {
-    const file = this.#files.handles.get(handle)
+    const file = this.#file(handle)
     if (mustDropPrivileges(caller)) await this.#dropForeignSetgid(ino, caller)
     await this.#files.contents.allocate(file, offset, length, mode, mustDropPrivileges(caller))
   }
@@ -331,11 +329,10 @@ export class MountedFileSystem implements FileSystem {
     length: number,
     caller: Caller,
   ): Promise<number> {
-    const { handles, contents } = this.#files
     if (mustDropPrivileges(caller)) await this.#dropForeignSetgid(to.ino, caller)
-    return await contents.copy(
-      { file: handles.get(from.handle), offset: from.offset },
-      { file: handles.get(to.handle), offset: to.offset },
+    return await this.#files.contents.copy(
+      { file: this.#file(from.handle), offset: from.offset },
+      { file: this.#file(to.handle), offset: to.offset },
       length,
       { killSuidgid: mustDropPrivileges(caller), signal: caller.signal },
     )
@@ -349,6 +346,13 @@ export class MountedFileSystem implements FileSystem {
         why: messageOf(thrown),
       })
     }
+  }
+
+  /** An open file, to be read or changed. */
+  #file(handle: Handle): OpenFile {
+    const file = this.#files.handles.get(handle)
+    this.#files.locks.check(file.node.ino, handle)
+    return file
   }
 
   /**
