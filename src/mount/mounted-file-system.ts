@@ -202,14 +202,8 @@ export class MountedFileSystem implements FileSystem {
     return { entry: { ...this.#attrAnswer(attr), nameTtlMs: 0 }, opened: openedFor(opened) }
   }
 
-  read(
-    _ino: Ino,
-    handle: Handle,
-    offset: number,
-    size: number,
-    fills: boolean,
-  ): Answer<ReadBytes> {
-    return this.#files.contents.read(this.#files.handles.get(handle), offset, size, fills)
+  read(_ino: Ino, handle: Handle, offset: number, size: number, fills: boolean): Answer<ReadBytes> {
+    return this.#files.contents.read(this.#file(handle), offset, size, fills)
   }
 
   write(
@@ -225,11 +219,9 @@ export class MountedFileSystem implements FileSystem {
     if (flags.killSuidgid && (caller.uid === 0 || passesPages(this.#files.handles.get(handle)))) {
       const dropped = this.#dropForeignSetgid(ino, caller)
       if (dropped !== undefined)
-        return dropped.then(() =>
-          this.#files.contents.write(this.#files.handles.get(handle), offset, data, flags),
-        )
+        return dropped.then(() => this.#files.contents.write(this.#file(handle), offset, data, flags))
     }
-    return this.#files.contents.write(this.#files.handles.get(handle), offset, data, flags)
+    return this.#files.contents.write(this.#file(handle), offset, data, flags)
   }
 
   flush(_ino: Ino, handle: Handle, lockOwner: bigint): Answer<void> {
@@ -323,7 +315,7 @@ export class MountedFileSystem implements FileSystem {
     mode: FallocateMode,
     caller: Caller,
   ): Promise<void> {
-    const file = this.#files.handles.get(handle)
+    const file = this.#file(handle)
     if (mustDropPrivileges(caller)) await this.#dropForeignSetgid(ino, caller)
     await this.#files.contents.allocate(file, offset, length, mode, mustDropPrivileges(caller))
   }
@@ -338,11 +330,10 @@ export class MountedFileSystem implements FileSystem {
     length: number,
     caller: Caller,
   ): Promise<number> {
-    const { handles, contents } = this.#files
     if (mustDropPrivileges(caller)) await this.#dropForeignSetgid(to.ino, caller)
-    return await contents.copy(
-      { file: handles.get(from.handle), offset: from.offset },
-      { file: handles.get(to.handle), offset: to.offset },
+    return await this.#files.contents.copy(
+      { file: this.#file(from.handle), offset: from.offset },
+      { file: this.#file(to.handle), offset: to.offset },
       length,
       { killSuidgid: mustDropPrivileges(caller), signal: caller.signal },
     )
@@ -356,6 +347,13 @@ export class MountedFileSystem implements FileSystem {
         why: messageOf(thrown),
       })
     }
+  }
+
+  /** An open file, to be read or changed. */
+  #file(handle: Handle): OpenFile {
+    const file = this.#files.handles.get(handle)
+    this.#files.locks.check(file.node.ino, handle)
+    return file
   }
 
   /**

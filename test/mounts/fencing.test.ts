@@ -1,5 +1,7 @@
 import { promises as fs } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
+import { Locker } from '../support/locker.js'
 import { SpreadCluster } from '../support/spread-cluster.js'
 
 /** Mounts that fall silent for longer than their lease. */
@@ -46,3 +48,63 @@ test.serial(
     t.deepEqual(await cluster.fsck(), [])
   },
 )
+
+test.serial(
+  'a mount that is cut off loses its locks, hears of it, and works again when the cut heals',
+  async t => {
+    const cluster = await SpreadCluster.start({ mounts: ['a', 'b'], leaseTime, wait: 60 })
+    t.teardown(() => cluster.dispose())
+    await fs.writeFile(cluster.on('a', 'f'), 'before')
+    const holder = new Locker(cluster.on('a', 'f'))
+    const bystander = new Locker(cluster.on('a', 'f'))
+    const waiter = new Locker(cluster.on('b', 'f'))
+    t.teardown(() => [holder, bystander, waiter].forEach(each => each.kill()))
+    t.is(await holder.ask('lock'), 'ok')
+    const waiting = waiter.ask('wait')
+    await cluster.network.cut('a')
+    // The lease of the mount runs out, and its locks go to who waits.
+    t.is(await waiting, 'ok')
+    t.is(await waiter.ask('write'), 'ok')
+    await cluster.network.heal('a')
+    // Whoever lost a lock is told, until it has given it up; others are not disturbed.
+    t.is(await bystander.ask('read'), 'theirs')
+    for (const what of ['read', 'write', 'lock']) t.is(await holder.ask(what), 'EIO', what)
+    t.is(await holder.ask('unlock'), 'ok')
+    t.is(await holder.ask('read'), 'theirs')
+    t.is(await holder.ask('lock'), 'EAGAIN')
+    t.is(await waiter.ask('unlock'), 'ok')
+    t.is(await holder.ask('lock'), 'ok')
+    t.deepEqual(await cluster.fsck(), [])
+  },
+)
+
+test.serial('cuts of one way, or between a mount and the nodes only, lose nothing', async t => {
+  const cluster = await SpreadCluster.start({ mounts: ['a', 'b'], leaseTime, wait: 60 })
+  t.teardown(() => cluster.dispose())
+  const { network } = cluster
+  const text = (n: number): string => `${String(n)} `.repeat(20_000)
+  const cuts = [
+    // Reaches the master but no node.
+    () => network.part('a', 'nodes'),
+    // The nodes but not the master.
+    () => network.part('a', 'master'),
+    // Is heard, but hears nothing; and the other way.
+    () => network.deafen('a', 'master'),
+    () => network.deafen('master', 'a'),
+    () => network.deafen('nodes', 'a'),
+  ]
+  for (const [n, cut] of cuts.entries()) {
+    await fs.writeFile(cluster.on('a', 'f'), text(n))
+    await cluster.cairnOn('a', 'sync', cluster.on('a'))
+    await cut()
+    // Shorter than the lease.
+    const writing = fs.writeFile(cluster.on('a', `g${String(n)}`), text(n))
+    const healing = sleep(2500).then(() => network.heal('a'))
+    await writing
+    await healing
+    await cluster.cairnOn('a', 'sync', cluster.on('a'))
+    t.is(await fs.readFile(cluster.on('b', `g${String(n)}`), 'utf8'), text(n), String(n))
+    t.is(await fs.readFile(cluster.on('b', 'f'), 'utf8'), text(n))
+  }
+  t.deepEqual(await cluster.fsck(), [])
+})

@@ -95,7 +95,7 @@ export class Leases implements LeaseHolder {
       cache.drop(node)
       if (node.opens === 0 && !node.removed && node.lost === undefined) cache.remove(node)
     }
-    this.#locks.forget()
+    this.#locks.lose()
     this.#atimes.forget()
     this.#forgetEverything()
   }

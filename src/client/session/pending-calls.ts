@@ -58,6 +58,8 @@ const timeless: ReadonlySet<Op['$case']> = new Set<Op['$case']>([
   'statFs',
   'acquire',
   'getLock',
+  // Of what the session held nothing is left; who waits for a lock goes on waiting.
+  'setLock',
   'endSession',
 ])
 
