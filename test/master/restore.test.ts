@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import Database from 'better-sqlite3'
 import test, { type ExecutionContext } from 'ava'
 import { errno } from '#src/core/errors.ts'
 import { restoreDatabase } from '#src/master/backup/restore-database.ts'
@@ -185,6 +186,62 @@ test('a node that joined after the backup keeps its id; confirming waits until e
   forger.node = 1n << 40n
   forger.reattach()
   t.like(forger.items[0], { $case: 'refused' })
+})
+
+test('a database that was put back by hand is noticed, and then as good as restored', async t => {
+  const fixture = await EngineFixture.make({ condemnedMs: 40_000, grantMs: 40_000 })
+  const nodes = ['n1', 'n2', 'n3'].map(host => new ChunkNode(fixture, host))
+  const mount = new Mount(fixture)
+  writeFile(mount, nodes, makeFile(mount, 'kept'), 'kept')
+  for (const node of nodes) node.tell()
+  const old = fixture.store.db.serialize()
+  // Nothing that nodes were told is lost by this: no alarm.
+  fixture.replace(Store.open(new Database(old)))
+  for (const node of nodes) node.reattach()
+  const second = new Mount(fixture)
+  fixture.pass(40_000, second, ...nodes)
+  t.is(fixture.store.restores.pending, undefined)
+  const later = writeFile(second, nodes, makeFile(second, 'later'), 'later')
+  for (const node of nodes) node.tell()
+  const generations = fixture.store.counters.peek('generation')
+
+  fixture.replace(Store.open(new Database(old)))
+  for (const node of nodes) node.reattach()
+  t.like(fixture.store.restores.pending, { byHand: true })
+  t.true(fixture.store.counters.peek('generation') > generations)
+  t.true(fixture.logs.some(line => line.startsWith('error the database is older than what')))
+  fixture.pass(3 * minutes, ...nodes)
+  t.is(copiesOf(nodes, later), 3)
+  t.like(report(fixture), {
+    pending: true,
+    byHand: true,
+    unverified: [],
+    surplusBlocks: 1n,
+    missingBlocks: 0n,
+  })
+  t.is(confirm(fixture), 'done')
+  fixture.pass(2 * minutes, ...nodes)
+  t.is(copiesOf(nodes, later), 0)
+})
+
+test('a second restore from the same backup issues nothing that the first one did', async t => {
+  const fixture = await EngineFixture.make()
+  const nodes = ['n1', 'n2', 'n3'].map(host => new ChunkNode(fixture, host))
+  const backup = fixture.store.db.serialize()
+  restore(t, fixture, backup)
+  for (const node of nodes) node.reattach()
+  const joined = new ChunkNode(fixture, 'n4')
+  const mount = new Mount(fixture)
+  fixture.pass(20_000, mount, joined, ...nodes)
+  writeFile(mount, [...nodes, joined], makeFile(mount, 'f'), 'content')
+  const kinds = ['ino', 'block', 'generation', 'session', 'node', 'cookie', 'order'] as const
+  const issued = kinds.map(kind => [kind, fixture.store.counters.peek(kind)] as const)
+  restore(t, fixture, backup)
+  for (const [kind, next] of issued) t.true(fixture.store.counters.peek(kind) > next, kind)
+  const was = joined.node
+  joined.reattach()
+  t.is(joined.node, was)
+  t.not(new ChunkNode(fixture, 'n5').node, was)
 })
 
 test('open removed files are let go, and time does not go back', async t => {

@@ -134,6 +134,7 @@ function statusAsJson(status: RestoreStatusReply): object {
   const time = (ns: bigint): string | null => (ns === 0n ? null : timeOf(ns))
   return {
     pending: status.pending,
+    byHand: status.byHand,
     taken: time(status.taken),
     restored: time(status.restored),
     confirmed: time(status.confirmed),
@@ -153,7 +154,11 @@ function showStatus(status: RestoreStatusReply): void {
     print('This cluster was never restored from a backup.')
     return
   }
-  print(`Restored at ${timeOf(status.restored)} from a backup of ${timeOf(status.taken)}`)
+  print(
+    status.byHand
+      ? `Found at ${timeOf(status.restored)} that the database is of about ${timeOf(status.taken)}: an older file was put in its place`
+      : `Restored at ${timeOf(status.restored)} from a backup of ${timeOf(status.taken)}`,
+  )
   print(status.pending ? 'Not confirmed: nothing is removed.' : `Confirmed at ${timeOf(status.confirmed)}.`)
   for (const { node, address } of status.unverified)
     print(

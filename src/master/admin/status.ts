@@ -99,8 +99,8 @@ function backupStatus({ backups, time }: Turn): BackupStatus | undefined {
 function restoreStatus({ store }: Turn): RestoreStatus | undefined {
   const { last, pending, unverified } = store.restores
   if (last === undefined) return undefined
-  const { taken, restored } = last
-  return { pending: pending !== undefined, taken, restored, unverified: unverified.size }
+  const { taken, restored, byHand } = last
+  return { pending: pending !== undefined, taken, restored, unverified: unverified.size, byHand }
 }
 
 /** What is the matter with the database itself and its copies. */
@@ -109,7 +109,9 @@ function metadataReasons(turn: Turn, { startedMs }: StatusParts): string[] {
   const { pending, unverified } = turn.store.restores
   if (pending !== undefined)
     reasons.push(
-      `the metadata was restored from a backup of ${isoTime(pending.taken)}: nothing is removed until cairn restore confirm`,
+      pending.byHand
+        ? `the metadata is older than what chunkservers were told (about ${isoTime(pending.taken)}): nothing is removed until cairn restore confirm`
+        : `the metadata was restored from a backup of ${isoTime(pending.taken)}: nothing is removed until cairn restore confirm`,
     )
   if (unverified.size > 0)
     reasons.push(`${count(unverified.size, 'chunkserver')} not compared with the restored metadata yet`)

@@ -9,10 +9,9 @@
  *   the restore is pending    nothing is removed anywhere until an operator has confirmed it
  */
 import { UsageError } from '../../core/errors.ts'
-import { nsPerSecond } from '../../core/units.ts'
 import { stepOrphansOf } from '../namespace/lifetime.ts'
 import { readStamp, removeStamp } from '../store/backup-stamp.ts'
-import type { IdCounter } from '../store/counters.ts'
+import { jumpAhead } from '../store/jump-ahead.ts'
 import { openDatabase, openDatabaseReader } from '../store/open-database.ts'
 import { FormatTable } from '../store/format.ts'
 import { newestTime } from '../store/newest-time.ts'
@@ -40,14 +39,6 @@ export interface RestoredDatabase {
   readonly sessionsEnded: number
 }
 
-/** Ids ahead of the backup's even if the lost master went on for no time at all. */
-const jump = 2n ** 40n
-/** More than a master can issue in a second. */
-const perSecond = 2n ** 20n
-const incarnations = 1_000_000n
-/** Few enough to stay readable; no cluster gets so many between two backups. */
-const smallJumps: Partial<Record<IdCounter, bigint>> = { node: 10_000n, session: 2n ** 32n }
-const jumping: readonly IdCounter[] = ['ino', 'block', 'generation', 'session', 'node', 'cookie', 'order']
 const orphansPerStep = 1000
 
 /** Throws UsageError for a file that is no master's database, or one of a newer version. */
@@ -106,23 +97,19 @@ export function restoreDatabase(file: string, now: bigint): RestoredDatabase {
 }
 
 function beginAnew(store: Store, { taken }: BackupFacts, now: bigint): void {
-  const { counters, sessions, replies, inoRanges, nodes, restores, format } = store
+  const { sessions, replies, inoRanges, nodes, restores } = store
   const backupTime = maximum(taken ?? 0n, maximum(newestTime(store), newestChange(store)))
   // A clock that is behind: time goes on where the backup was.
   const time = maximum(now, backupTime)
   store.transaction(() => {
-    const lostSeconds = (time - backupTime) / nsPerSecond
-    const nodeFrom = counters.peek('node')
-    for (const counter of jumping)
-      counters.issue(counter, Number(smallJumps[counter] ?? jump + lostSeconds * perSecond))
-    format.skipIncarnations(incarnations)
+    const ids = jumpAhead(store, backupTime, time)
     for (const { id } of sessions.all()) {
       sessions.ended(id)
       replies.sessionEnded(id)
       inoRanges.sessionEnded(id)
     }
     restores.began(
-      { taken: backupTime, restored: time, nodeFrom, nodeTo: counters.peek('node') },
+      { taken: backupTime, restored: time, byHand: false, ...ids },
       nodes.all().map(({ id }) => id),
     )
   })

@@ -28,6 +28,7 @@ export function restoreReport(store: Store): RestoreStatusReply {
   )
   return {
     pending: restores.pending !== undefined,
+    byHand: last?.byHand ?? false,
     taken: last?.taken ?? 0n,
     restored: last?.restored ?? 0n,
     confirmed: last?.confirmed ?? 0n,

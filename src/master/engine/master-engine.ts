@@ -32,6 +32,7 @@ import { Repair } from '../repair/repair.ts'
 import { Calls } from '../sessions/calls.ts'
 import { LockCalls } from '../sessions/lock-calls.ts'
 import { type Session, SessionRegistry } from '../sessions/session-registry.ts'
+import { jumpAhead } from '../store/jump-ahead.ts'
 import { newestTime } from '../store/newest-time.ts'
 import type { Store } from '../store/store.ts'
 import { Entropy } from './entropy.ts'
@@ -83,6 +84,8 @@ export class MasterEngine {
   #graceUntilMs: number | undefined
   /** No block is condemned to death before: the clock jumped. */
   #removalFromMs = Number.NEGATIVE_INFINITY
+  /** The latest cluster time that the database knew of when it was opened. */
+  readonly #openedTime: bigint
   #lastWall: bigint
   #lastTickMs: number
 
@@ -122,7 +125,10 @@ export class MasterEngine {
       () => space.isShort,
     )
     this.#repair = new Repair(turn, this.#nodes, planner, this.#removal, unconfirmed)
-    this.#inventory = new Inventory(turn, this.#nodes, unconfirmed, options.hash, this.#repair)
+    this.#inventory = new Inventory(turn, this.#nodes, unconfirmed, options.hash, this.#repair, node =>
+      this.#rolledBack(node),
+    )
+    this.#openedTime = newestTime(store)
     this.#locks = new LockCalls(turn, this.#leases, session => this.#reclaimed(session))
     this.#setCopies = new SetCopies(turn)
     this.#calls = new Calls({
@@ -369,6 +375,28 @@ export class MasterEngine {
     this.#removal.detached(node)
     this.#inventory.detached(node)
     this.#repair.nodeChanged(node)
+  }
+
+  /**
+   * Somebody put an older file in the place of the database, and nobody restored it: what can still be saved is
+   * what a restore saves, but for the sessions, which have gone on already.
+   */
+  #rolledBack(node: Node): void {
+    const { store, time, out } = this.#turn
+    const { restores } = store
+    if (restores.isUnverified(node.id)) return
+    if (restores.pending !== undefined) {
+      restores.unverify(node.id)
+      return
+    }
+    const ids = jumpAhead(store, this.#openedTime, time)
+    restores.began(
+      { taken: this.#openedTime, restored: time, byHand: true, ...ids },
+      [...this.#nodes.all()].map(({ id }) => id),
+    )
+    out.log('error', 'the database is older than what a chunkserver was told: nothing is removed', {
+      node: node.id,
+    })
   }
 
   // ---- the life of sessions

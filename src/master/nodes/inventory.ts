@@ -69,6 +69,8 @@ export class Inventory {
   readonly #unconfirmed: Unconfirmed
   readonly #events: InventoryEvents
   readonly #hash: Hash
+  /** The node was told once that changes are in the database, which are not. */
+  readonly #rolledBack: (node: Node) => void
   readonly #byNode = new Map<Node, NodeInventory>()
 
   constructor(
@@ -77,12 +79,14 @@ export class Inventory {
     unconfirmed: Unconfirmed,
     hash: Hash,
     events: InventoryEvents,
+    rolledBack: (node: Node) => void,
   ) {
     this.#turn = turn
     this.#nodes = nodes
     this.#unconfirmed = unconfirmed
     this.#hash = hash
     this.#events = events
+    this.#rolledBack = rolledBack
   }
 
   attached(node: Node): void {
@@ -102,6 +106,8 @@ export class Inventory {
       // The node cannot tell them any more: a comparison finds what they were.
       this.#turn.out.log('warn', 'changes of a node are missing', { node: node.id, known, first })
       this.#askSoon(node, 0)
+      // It forgets none before it has the master's word for it, which leaves after the commit.
+      this.#rolledBack(node)
     }
     for (const [index, change] of list.entries()) if (first + BigInt(index) > known) this.#apply(node, change)
     const last = first + BigInt(list.length) - 1n

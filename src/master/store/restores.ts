@@ -11,9 +11,28 @@ export interface Restore {
   /** Nodes with an id from here to below `nodeTo` may have registered after the backup. */
   readonly nodeFrom: bigint
   readonly nodeTo: bigint
+  /** Nobody said so: a node had been told more than the database knows. */
+  readonly byHand: boolean
   /** When an operator confirmed it, ns; 0 until then. */
   readonly confirmed: bigint
 }
+
+interface Row {
+  readonly id: bigint
+  readonly taken: bigint
+  readonly restored: bigint
+  readonly node_from: bigint
+  readonly node_to: bigint
+  readonly by_hand: bigint
+  readonly confirmed: bigint
+}
+
+const fromRow = ({ node_from, node_to, by_hand, ...rest }: Row): Restore => ({
+  ...rest,
+  nodeFrom: node_from,
+  nodeTo: node_to,
+  byHand: by_hand !== 0n,
+})
 
 /**
  * What the database does not know because it was restored from a backup.
@@ -30,6 +49,7 @@ export class Restores {
       restored INTEGER NOT NULL, -- ns
       node_from INTEGER NOT NULL,
       node_to INTEGER NOT NULL,
+      by_hand INTEGER NOT NULL, -- 1: an older file was found in place of the database
       confirmed INTEGER NOT NULL -- ns; 0: not yet
     ) STRICT;
     CREATE TABLE unverified (
@@ -44,20 +64,13 @@ export class Restores {
   readonly #dropNode
 
   constructor(db: Database) {
-    const row = db
-      .prepare<[], Omit<Restore, 'nodeFrom' | 'nodeTo'> & { node_from: bigint; node_to: bigint }>(
-        'SELECT * FROM restores ORDER BY id DESC LIMIT 1',
-      )
-      .safeIntegers()
-      .get()
-    if (row !== undefined) {
-      const { id, taken, restored, confirmed, node_from: nodeFrom, node_to: nodeTo } = row
-      this.#last = { id, taken, restored, nodeFrom, nodeTo, confirmed }
-    }
+    const row = db.prepare<[], Row>('SELECT * FROM restores ORDER BY id DESC LIMIT 1').safeIntegers().get()
+    if (row !== undefined) this.#last = fromRow(row)
     const nodes = db.prepare<[], bigint>('SELECT node FROM unverified').safeIntegers().pluck().all()
     this.#unverified = new Set(nodes as NodeId[])
-    this.#insert = db.prepare<[bigint, bigint, bigint, bigint, bigint]>(
-      `INSERT INTO restores (id, taken, restored, node_from, node_to, confirmed) VALUES (?, ?, ?, ?, ?, 0)`,
+    this.#insert = db.prepare<[bigint, bigint, bigint, bigint, bigint, number]>(
+      `INSERT INTO restores (id, taken, restored, node_from, node_to, by_hand, confirmed)
+       VALUES (?, ?, ?, ?, ?, ?, 0)`,
     )
     this.#confirm = db.prepare<[bigint, bigint]>('UPDATE restores SET confirmed = ? WHERE id = ?')
     this.#addNode = db.prepare<[bigint]>('INSERT OR IGNORE INTO unverified (node) VALUES (?)')
@@ -77,8 +90,8 @@ export class Restores {
   /** The database has just been restored; `nodes` are those that it knows. */
   began(restore: Omit<Restore, 'id' | 'confirmed'>, nodes: readonly NodeId[]): void {
     const id = (this.#last?.id ?? 0n) + 1n
-    const { taken, restored, nodeFrom, nodeTo } = restore
-    this.#insert.run(id, taken, restored, nodeFrom, nodeTo)
+    const { taken, restored, nodeFrom, nodeTo, byHand } = restore
+    this.#insert.run(id, taken, restored, nodeFrom, nodeTo, byHand ? 1 : 0)
     this.#last = { ...restore, id, confirmed: 0n }
     for (const node of nodes) this.unverify(node)
   }

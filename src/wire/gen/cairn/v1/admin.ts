@@ -60,6 +60,8 @@ export interface RestoreStatus {
   restored: bigint;
   /** Nodes whose inventory has not been compared since. */
   unverified: number;
+  /** No restore: an older file was found in the place of the database. */
+  byHand: boolean;
 }
 
 export interface NodeStatus {
@@ -219,6 +221,8 @@ export interface RestoreStatusReply {
   /** Paths of files that have such blocks; not all of them if there are more. */
   files: Uint8Array[];
   moreFiles: boolean;
+  /** No restore: an older file was found in the place of the database. */
+  byHand: boolean;
 }
 
 export interface UnverifiedNode {
@@ -728,7 +732,7 @@ export const BackupStatus: MessageFns<BackupStatus> = {
 };
 
 function createBaseRestoreStatus(): RestoreStatus {
-  return { pending: false, taken: 0n, restored: 0n, unverified: 0 };
+  return { pending: false, taken: 0n, restored: 0n, unverified: 0, byHand: false };
 }
 
 export const RestoreStatus: MessageFns<RestoreStatus> = {
@@ -750,6 +754,9 @@ export const RestoreStatus: MessageFns<RestoreStatus> = {
     }
     if (message.unverified !== 0) {
       writer.uint32(32).uint32(message.unverified);
+    }
+    if (message.byHand !== false) {
+      writer.uint32(40).bool(message.byHand);
     }
     return writer;
   },
@@ -799,6 +806,14 @@ export const RestoreStatus: MessageFns<RestoreStatus> = {
             message.unverified = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.byHand = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -820,6 +835,7 @@ export const RestoreStatus: MessageFns<RestoreStatus> = {
     message.taken = (object.taken !== undefined && object.taken !== null) ? BigInt(object.taken) : 0n;
     message.restored = (object.restored !== undefined && object.restored !== null) ? BigInt(object.restored) : 0n;
     message.unverified = object.unverified ?? 0;
+    message.byHand = object.byHand ?? false;
     return message;
   },
 };
@@ -2632,6 +2648,7 @@ function createBaseRestoreStatusReply(): RestoreStatusReply {
     missingBytes: 0n,
     files: [],
     moreFiles: false,
+    byHand: false,
   };
 }
 
@@ -2693,6 +2710,9 @@ export const RestoreStatusReply: MessageFns<RestoreStatusReply> = {
     }
     if (message.moreFiles !== false) {
       writer.uint32(96).bool(message.moreFiles);
+    }
+    if (message.byHand !== false) {
+      writer.uint32(104).bool(message.byHand);
     }
     return writer;
   },
@@ -2806,6 +2826,14 @@ export const RestoreStatusReply: MessageFns<RestoreStatusReply> = {
             message.moreFiles = reader.bool();
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.byHand = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2843,6 +2871,7 @@ export const RestoreStatusReply: MessageFns<RestoreStatusReply> = {
       : 0n;
     message.files = object.files?.map((e) => e) || [];
     message.moreFiles = object.moreFiles ?? false;
+    message.byHand = object.byHand ?? false;
     return message;
   },
 };
