@@ -97,6 +97,10 @@ export class BlockLink {
     return this.#closed
   }
 
+  get readsFiles(): boolean {
+    return this.#local?.usable === true
+  }
+
   /** The node's blocks as this process can read them by itself. */
   get local(): LocalBlocks | undefined {
     if (this.#local?.usable !== true) return undefined

@@ -80,9 +80,13 @@ export class BlockStreams {
     return link
   }
 
-  /** Calls under way to an address: how loaded we have made it. */
+  /** Calls under way to an address: how loaded we have made it. What is read from its files does not load it. */
   load(address: string): number {
-    return this.#links.get(`get ${address}`)?.busy ?? 0
+    return this.readsFiles(address) ? 0 : (this.#links.get(`get ${address}`)?.busy ?? 0)
+  }
+
+  readsFiles(address: string): boolean {
+    return this.#links.get(`get ${address}`)?.readsFiles === true
   }
 
   /** A call to the node failed in a way that says something about the node. */

@@ -31,6 +31,8 @@ export class LocalBlocks {
   readonly #folder: LocalFolder
   /** The one read last comes last. */
   readonly #kept = new Map<BlockId, Kept>()
+  /** Questions to the node under way. */
+  readonly #asking = new Map<BlockId, Promise<LocalBlock | undefined>>()
   #sweeper: Timer | undefined
   #closed = false
 
@@ -44,7 +46,25 @@ export class LocalBlocks {
     return !this.#closed
   }
 
-  known(id: BlockId): LocalBlock | undefined {
+  /**
+   * A block that is open, or that the node is asked for: by `ask`, or by one who does already, whose failure
+   * is of no concern here.
+   */
+  async find(id: BlockId, ask: () => Promise<LocalBlock | undefined>): Promise<LocalBlock | undefined> {
+    const known = this.#known(id)
+    if (known !== undefined) return known
+    const asked = this.#asking.get(id)
+    if (asked !== undefined) return asked.catch(() => undefined)
+    const asking = ask()
+    this.#asking.set(id, asking)
+    try {
+      return await asking
+    } finally {
+      this.#asking.delete(id)
+    }
+  }
+
+  #known(id: BlockId): LocalBlock | undefined {
     const kept = this.#kept.get(id)
     if (kept === undefined) return undefined
     kept.usedAt = this.#env.clock.now()
@@ -68,7 +88,7 @@ export class LocalBlocks {
     }
     if (this.#closed || this.#kept.has(id)) {
       file.close()
-      return this.known(id)
+      return this.#known(id)
     }
     // A view would keep the whole message.
     const kept = { file, checksums: new Uint8Array(checksums), usedAt: this.#env.clock.now() }

@@ -22,7 +22,7 @@ import { Gate } from '../waiting.ts'
 import type { BlockRef } from './extent-map.ts'
 import { Fetch } from './fetch.ts'
 import { type Attempt, raceCopies } from './race-copies.ts'
-import { orderReplicas, type Place } from './replicas.ts'
+import { type NodeView, orderReplicas, type Place } from './replicas.ts'
 
 export interface BlockReaderOptions {
   readonly place: Place
@@ -69,6 +69,7 @@ export class BlockReader {
   readonly #options: BlockReaderOptions
   readonly #fetches = new Map<BlockId, Fetch[]>()
   readonly #ahead: Gate
+  readonly #view: NodeView
 
   constructor(
     env: Env,
@@ -86,6 +87,11 @@ export class BlockReader {
     this.#checksums = checksums
     this.#options = options
     this.#ahead = new Gate(options.aheadBytes)
+    this.#view = {
+      isSuspect: node => streams.isSuspect(node),
+      load: address => streams.load(address),
+      readsFiles: address => streams.readsFiles(address),
+    }
   }
 
   /**
@@ -224,12 +230,7 @@ export class BlockReader {
     for (let pauseMs = 0; ; pauseMs = Math.min(pauseMaxMs, Math.max(pauseFirstMs, pauseMs * 2))) {
       if (pauseMs > 0) await timers.sleep(pauseMs)
       const salt = Number.parseInt(block.id.slice(0, 2), 16)
-      const copies = orderReplicas(
-        block.locations,
-        this.#options.place,
-        { isSuspect: node => this.#streams.isSuspect(node), load: address => this.#streams.load(address) },
-        salt,
-      )
+      const copies = orderReplicas(block.locations, this.#options.place, this.#view, salt)
       const usable = copies.filter(copy => damaged.get(copy.node) !== fetch.next)
       // Every copy is bad, and the master knows of no other: waiting does not help.
       if (copies.length > 0 && usable.length === 0 && ++vain > 2) break
@@ -303,7 +304,8 @@ export class BlockReader {
     at: Position,
     signal: AbortSignal,
   ): Promise<void> {
-    const opened = local.known(block.id) ?? (await this.#openFile(local, link, block, fetch, at, signal))
+    const ask = () => this.#openFile(local, link, block, fetch, at, signal)
+    const opened = await local.find(block.id, ask)
     while (opened !== undefined && at.next < fetch.end && !signal.aborted) {
       const count = Math.min(piecesAtOnce, fetch.end - at.next)
       const frames = this.#frames?.take(count)

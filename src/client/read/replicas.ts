@@ -10,6 +10,8 @@ export interface NodeView {
   readonly isSuspect: (node: bigint) => boolean
   /** Calls of ours under way to an address. */
   readonly load: (address: string) => number
+  /** Its files are read from here, also where the master has not said on which machine it is. */
+  readonly readsFiles: (address: string) => boolean
 }
 
 /** Load that outweighs being in the same zone, and on the same host. */
@@ -28,7 +30,7 @@ export function orderReplicas(
   salt = 0,
 ): Location[] {
   const cost = (location: Location): number => {
-    const sameHost = place.host !== '' && location.host === place.host
+    const sameHost = (place.host !== '' && location.host === place.host) || nodes.readsFiles(location.address)
     const sameZone = place.zone !== '' && location.zone === place.zone
     const far = sameHost ? 0 : sameZone ? hostWorth : hostWorth + zoneWorth
     return far + nodes.load(location.address) + (nodes.isSuspect(location.node) ? 1_000_000 : 0)

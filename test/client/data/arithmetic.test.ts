@@ -204,12 +204,14 @@ test('near, idle and healthy copies come first', t => {
   const at = (node: bigint, host: string, zone: string) => ({ node, address: `${node}`, host, zone })
   const locations = [at(1n, 'c', 'z2'), at(2n, 'b', 'z1'), at(3n, 'a', 'z1')]
   const place = { host: 'a', zone: 'z1' }
-  const order = (suspect: bigint[], load: Record<string, number>) =>
+  const order = (suspect: bigint[], load: Record<string, number>, readable?: string) =>
     orderReplicas(locations, place, {
       isSuspect: node => suspect.includes(node),
       load: address => load[address] ?? 0,
+      readsFiles: address => address === readable,
     }).map(({ node }) => node)
   t.deepEqual(order([], {}), [3n, 2n, 1n])
   t.deepEqual(order([3n], {}), [2n, 1n, 3n])
   t.deepEqual(order([], { 3: 30 }), [2n, 1n, 3n])
+  t.deepEqual(order([], { 3: 3 }, '1'), [1n, 3n, 2n])
 })

@@ -375,7 +375,7 @@ export class FakeMaster implements MasterPort, AttrPort {
     const block = this.blocks.get(id)
     if (block === undefined) return undefined
     const locations = [...block.nodes].map(
-      (node): Location => ({ node, address: `node${node}:1`, zone: '', host: '' }),
+      (node): Location => ({ node, address: `node${node}:1`, zone: '', host: `host${node}` }),
     )
     return { key: block.key, id: blockIdToBytes(id), length: block.length, locations }
   }

@@ -3,10 +3,11 @@ import { FsError } from '#src/core/errors.ts'
 import { pieceBytes } from '#src/core/limits.ts'
 import type { CallDef, Link, Listener, Network, StreamDef } from '#src/core/network.ts'
 import { errorToWire } from '#src/wire/attr.ts'
-import type { BlockMeta, BlocksDown, BlocksUp, PutOutcome } from '#src/wire/gen/cairn/v1/blocks.ts'
+import type { BlockMeta, BlocksDown, BlocksUp, GetBlock, PutOutcome } from '#src/wire/gen/cairn/v1/blocks.ts'
 import type { Grant, Receipt, Target } from '#src/wire/gen/cairn/v1/common.ts'
 import { blocksDownCodec, blocksUpCodec } from '#src/wire/blocks-codec.ts'
 import { toBlockId } from '#src/wire/validate.ts'
+import type { LocalFiles, LocalFolder, LocalOffer } from '#src/client/blocks/local-files.ts'
 import type { VirtualEnv } from './virtual-env.ts'
 
 /** How likely things go wrong, 0 to 1. */
@@ -38,6 +39,12 @@ export class FakeNode {
   gets = 0
   getBytes = 0
   putMessages = 0
+  /** Of its files: read by who is on its machine. */
+  fileBytes = 0
+  /** What is in its folder; it tells `told`. */
+  readonly proof = Buffer.from('proof')
+  told: Buffer = this.proof
+  unreadable = false
 
   /** Checksums as they were when blocks were stored. */
   readonly checksums = new Map<string, Uint8Array>()
@@ -102,6 +109,42 @@ export class FakeNodes implements Network {
     node.blocks.set(id, Buffer.from(data))
     node.checksums.set(id, Buffer.from(meta.checksums))
     return { ...grant, incarnation: 1n, mac: new Uint8Array(32) }
+  }
+}
+
+/** The files of a node's large blocks, as one sees them who is on its machine. */
+export class FakeFiles implements LocalFiles {
+  readonly #env: VirtualEnv
+  readonly #nodes: FakeNodes
+
+  constructor(env: VirtualEnv, nodes: FakeNodes) {
+    this.#env = env
+    this.#nodes = nodes
+  }
+
+  memory(bytes: number): ArrayBuffer {
+    return new ArrayBuffer(bytes)
+  }
+
+  async open(offer: LocalOffer): Promise<LocalFolder | undefined> {
+    const node = this.#nodes.at(offer.folder.slice(1))
+    if (node?.proof.equals(offer.proof) !== true) return undefined
+    return {
+      open: async path => {
+        const bytes = node.blocks.get(path.slice(path.lastIndexOf('/') + 1))
+        if (bytes === undefined || node.unreadable) throw new FsError(node.unreadable ? 'EACCES' : 'ENOENT')
+        return {
+          read: async (into, offset) => {
+            await this.#env.timers.sleep(1)
+            let at = offset
+            for (const part of into) at += bytes.copy(part, 0, at)
+            node.fileBytes += at - offset
+            return at - offset
+          },
+          close: () => undefined,
+        }
+      },
+    }
   }
 }
 
@@ -202,7 +245,13 @@ class FakeLink implements Link<BlocksUp, BlocksDown> {
       case 'get':
         this.#get(node, item.value)
         return
-      case 'hello':
+      case 'hello': {
+        const { host } = item.value
+        const offer = { folder: `/${node.address}`, proofFile: 'tmp/proof-1', proof: node.told }
+        const local = host === `host${node.id}` ? offer : undefined
+        this.#down({ $case: 'welcome', value: { version: 1, node: node.id, incarnation: 1n, local } })
+        return
+      }
       case 'cancel':
     }
   }
@@ -242,13 +291,28 @@ class FakeLink implements Link<BlocksUp, BlocksDown> {
     this.#down({ $case: 'put', value: { call, outcomes } })
   }
 
-  #get(node: FakeNode, get: { call: bigint; id: Uint8Array; offset: number; length: number }): void {
+  #get(node: FakeNode, get: GetBlock): void {
     const { faults } = this.#net
     const { call, id } = get
     node.gets++
     const data = node.blocks.get(toBlockId(id))
     if (data === undefined || this.#net.chance(faults.missGet)) {
       this.#down({ $case: 'failure', value: { call, error: errorToWire(new FsError('ENOENT')) } })
+      return
+    }
+    if (get.local && data.length > pieceBytes) {
+      const checksums = node.checksums.get(toBlockId(id)) ?? Buffer.alloc(0)
+      const none = Buffer.alloc(0)
+      const found = {
+        call,
+        offset: 0,
+        blockLength: data.length,
+        checksums,
+        last: true,
+        inFile: true,
+        data: none,
+      }
+      this.#down({ $case: 'data', value: found })
       return
     }
     const from = Math.floor(get.offset / pieceBytes) * pieceBytes

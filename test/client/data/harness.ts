@@ -2,18 +2,20 @@ import { ClientDataPath, dataPathDefaults, type DataPathOptions } from '#src/cli
 import { createChecksums } from '#src/core/checksum.ts'
 import { KiB } from '#src/core/units.ts'
 import { FakeMaster } from './fake-master.ts'
-import { FakeNodes, noFaults } from './fake-nodes.ts'
+import { FakeFiles, FakeNodes, noFaults } from './fake-nodes.ts'
 import { seeded, VirtualEnv } from './virtual-env.ts'
 
 export interface HarnessOptions extends Partial<DataPathOptions> {
   readonly seed?: number
   readonly blockBytes?: number
   readonly nodes?: number
+  /** Of the node on this machine, whose files can be read. */
+  readonly localNode?: number
 }
 
 /** A data path on virtual time, over a master and chunkservers in memory. */
 export async function harness(options: HarnessOptions = {}) {
-  const { seed = 1, blockBytes = 256 * KiB, nodes: count = 4, ...rest } = options
+  const { seed = 1, blockBytes = 256 * KiB, nodes: count = 4, localNode, ...rest } = options
   const env = new VirtualEnv()
   const random = seeded(seed)
   const checksums = await createChecksums()
@@ -22,7 +24,8 @@ export async function harness(options: HarnessOptions = {}) {
   const master = new FakeMaster(env, random, nodes, blockBytes, faults)
   const data = new ClientDataPath(env, nodes, master, master, checksums, {
     ...dataPathDefaults,
-    place: { host: '', zone: '' },
+    place: { host: localNode === undefined ? '' : `host${localNode}`, zone: '' },
+    local: localNode === undefined ? undefined : new FakeFiles(env, nodes),
     ...rest,
   })
   return { env, random, nodes, master, data }
