@@ -142,7 +142,8 @@ export class Attributes implements AttrPort {
   /** A removed directory or file that a program still refers to: only this mount knows it. */
   #setRemoved(node: Inode, change: AttrChange): Attr {
     const { attr } = node
-    if (attr === undefined) throw new FsError('ENOENT', `inode ${node.ino} is gone`)
+    // Its session died, and the file with it.
+    if (attr === undefined) throw new FsError('EIO', `inode ${node.ino} is gone`)
     const now = this.#context.session.time()
     const at = (time: AttrChange['atime'], before: bigint) => (time === 'now' ? now : (time ?? before))
     node.attr = {
