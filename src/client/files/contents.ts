@@ -93,9 +93,11 @@ export class Contents {
         return count
       }
       // Beside the pages that the kernel knows of: it put an append where it believed the end to be, and what
-      // others here were reading meanwhile may have become old.
-      const misplaced = how.append && !how.fromCache && at !== offset
-      const passedBy = file.directIo && (reading > 0 || node.fills !== fillsBefore)
+      // others here were reading meanwhile may have become old. Not of what it writes back: that has its pages
+      // locked, whatever the handle.
+      const program = !how.fromCache
+      const misplaced = program && how.append && at !== offset
+      const passedBy = program && file.directIo && (reading > 0 || node.fills !== fillsBefore)
       if (!through && !misplaced && !passedBy) return count
       return this.#finish(file, through, misplaced || passedBy, count)
     })
