@@ -6,6 +6,8 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 # What `make sim` explores and where `make run` keeps its cluster.
 SEEDS ?= 100
+MOUNTS ?=
+SHARED ?=
 DIR ?= .cairn
 MOUNT ?= mnt
 
@@ -71,8 +73,8 @@ run: build ## start a cluster on this machine and mount it: DIR=.cairn MOUNT=mnt
 	node dist/cli/cairn.js up --dir '$(DIR)' --mount '$(MOUNT)'
 
 .PHONY: sim
-sim: build ## run the simulator on SEEDS=100 seeds
-	node dist/sim/main.js --seeds '$(SEEDS)'
+sim: build ## run the simulator on SEEDS=100 seeds: MOUNTS=2, SHARED=1 for programs that share files
+	node dist/sim/main.js --seeds '$(SEEDS)' $(if $(MOUNTS),--mounts '$(MOUNTS)') $(if $(SHARED),--shared)
 
 .PHONY: bench
 bench: build ## measure a cluster on this machine against a local folder: BENCH='--rounds 1'

@@ -11,15 +11,24 @@ async function seedThatCatches(options: PlanOptions, most: number): Promise<numb
   return undefined
 }
 
-for (const [name, mounts, most] of [
-  ['lyingDisks', 1, 30],
-  ['hastyFsync', 1, 30],
-  ['forgetfulMaster', 1, 100],
-  ['deafKernel', 2, 30],
-  ['latePromises', 1, 30],
+for (const [name, how, most] of [
+  ['lyingDisks', {}, 30],
+  ['hastyFsync', {}, 30],
+  ['forgetfulMaster', {}, 100],
+  ['deafKernel', { mounts: 2 }, 30],
+  ['latePromises', {}, 30],
+  ['deafKernel', { shared: true }, 30],
+  ['hastyRecall', { shared: true }, 30],
+  ['keptNames', { shared: true }, 30],
+  ['keptAbsences', { shared: true }, 30],
+  ['keptPages', { shared: true }, 30],
+  ['endlessLease', { shared: true }, 100],
+  ['lateWrites', { shared: true }, 100],
+  ['cachedAppend', { shared: true }, 30],
+  ['localLocks', { shared: true }, 30],
 ] as const)
-  test.serial(`${name} is caught`, async t => {
-    const seed = await seedThatCatches({ mounts, bugs: { [name]: true } }, most)
+  test.serial(`${name} is caught${'shared' in how ? ' where files are shared' : ''}`, async t => {
+    const seed = await seedThatCatches({ ...how, bugs: { [name]: true } }, most)
     t.not(seed, undefined, `not by ${most} seeds`)
     t.log(`caught by seed ${seed}`)
   })

@@ -3,6 +3,9 @@ import { createChecksums } from '#src/core/checksum.ts'
 import type { PlanOptions } from '#src/sim/run/plan.ts'
 import { runSeed } from '#src/sim/run/run-seed.ts'
 
+const argumentsOf = ({ mounts, shared }: PlanOptions): string =>
+  `${mounts === undefined ? '' : ` --mounts ${mounts}`}${shared === true ? ' --shared' : ''}`
+
 /** One test for each ten seeds: ava hears of progress, and a failure names the seed. */
 export function seedTests(from: number, count: number, options: PlanOptions = {}): void {
   for (let first = from; first < from + count; first += 10) {
@@ -10,13 +13,13 @@ export function seedTests(from: number, count: number, options: PlanOptions = {}
     test.serial(`seeds ${first} to ${last}`, async t => {
       const checksums = await createChecksums()
       for (let seed = first; seed <= last; seed++) {
-        const { failure } = await runSeed(seed, checksums, options)
+        const { failure, undecided } = await runSeed(seed, checksums, options)
         if (failure !== undefined)
           t.fail(
-            `seed ${seed}: ${failure.invariant}: ${failure.detail} (node dist/sim/main.js --trace ${seed})`,
+            `seed ${seed}: ${failure.invariant}: ${failure.detail} (node dist/sim/main.js --trace ${seed}${argumentsOf(options)})`,
           )
+        t.is(undecided, 0, `seed ${seed}`)
       }
-      t.pass()
     })
   }
 }

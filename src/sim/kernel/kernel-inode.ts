@@ -36,6 +36,11 @@ export class KernelInode {
   version: number
   /** A write or truncation is under way: sizes that arrive are not to be believed. */
   sizeUnstable = 0
+  /**
+   * Sizes that arrived and were not taken, since the inode was invalidated after they were asked for: then a read
+   * ends where the file ended before.
+   */
+  sizesIgnored = 0
   /** How often the file system has told of it: what FORGET gives back. */
   lookups = 0
   opens = 0

@@ -124,7 +124,10 @@ export class Kernel {
 
   /** Attributes arrived, unless something newer is known. */
   noteAttr(inode: KernelInode, { attr, attrTtlMs }: AttrAnswer, asked: number): void {
-    if (inode.version > asked || inode.sizeUnstable > 0) return
+    if (inode.version > asked || inode.sizeUnstable > 0) {
+      if (attr.size !== inode.size) inode.sizesIgnored += 1
+      return
+    }
     this.setAttr(inode, attr, attrTtlMs)
   }
 

@@ -104,7 +104,18 @@ export class SharedRun {
       if (!(await this.#course.for(this.#prng.between(0, 3) * second))) return
     }
     if (!(await this.#stopPrograms())) return
-    for (const problem of master.inspect(checkMetadata)) this.#world.fail('fsck is clean', problem)
+    await this.#checkMetadata()
+  }
+
+  /** What sessions left that have just ended is cleared away a little later. */
+  async #checkMetadata(): Promise<void> {
+    const { master } = this.#cluster
+    for (let tries = 0; ; tries++) {
+      const [problem] = master.inspect(checkMetadata)
+      if (problem === undefined) return
+      if (tries === 30) this.#world.fail('fsck is clean', problem)
+      if (!(await this.#course.for(1 * second))) return
+    }
   }
 
   #startMount(index: number): void {

@@ -140,6 +140,7 @@ export class SharedFiles {
     const { ino } = file.inode
     const what = `read ${ino} ${from}+${count}`
     const since = witness.moments.last
+    const { sizesIgnored } = file.inode
     await this.#record(
       ino,
       what,
@@ -163,7 +164,8 @@ export class SharedFiles {
             return []
           }
           if (witness.isEarly(found, vantage.mount, since)) return []
-          if (found === 'end' && witness.isLate(ino, vantage.mount, since)) return []
+          const wasLate = witness.isLate(ino, vantage.mount, since) || file.inode.sizesIgnored > sizesIgnored
+          if (found === 'end' && wasLate) return []
           return [{ kind: 'read', session, cell: from + at, found }]
         }).flat()
       },

@@ -1,0 +1,3 @@
+import { seedTests } from '../support/run-seeds.ts'
+
+seedTests(1, 250, { shared: true })

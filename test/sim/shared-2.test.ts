@@ -1,0 +1,3 @@
+import { seedTests } from '../support/run-seeds.ts'
+
+seedTests(251, 250, { shared: true })
