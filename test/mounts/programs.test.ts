@@ -77,25 +77,26 @@ test.serial('a maildir takes deliveries from two mounts while both read and sort
     delivering -= 1
   }
   const taken: string[] = []
-  const collect = async (mount: string): Promise<void> => {
+  // Each renames to a name of its own: see the README on two mounts that rename one name to one other.
+  const collect = async (mount: string, who: string): Promise<void> => {
     for (;;) {
       const last = delivering === 0
       const names = await fs.readdir(path.join(mount, 'new'))
       for (const name of names) {
         try {
-          await fs.rename(path.join(mount, 'new', name), path.join(mount, 'cur', `${name}:2,S`))
+          await fs.rename(path.join(mount, 'new', name), path.join(mount, 'cur', `${name}:2,${who}`))
         } catch (error) {
           // The reader on the other mount took it.
           t.is((error as NodeJS.ErrnoException).code, 'ENOENT')
           continue
         }
         taken.push(name)
-        t.is(await fs.readFile(path.join(mount, 'cur', `${name}:2,S`), 'utf8'), `message ${name}\n`)
+        t.is(await fs.readFile(path.join(mount, 'cur', `${name}:2,${who}`), 'utf8'), `message ${name}\n`)
       }
       if (last && names.length === 0) return
     }
   }
-  await Promise.all([deliver(a, 'one'), deliver(b, 'two'), collect(a), collect(b)])
+  await Promise.all([deliver(a, 'one'), deliver(b, 'two'), collect(a, 'A'), collect(b, 'B')])
   t.is(new Set(taken).size, 2 * messages)
   t.is(taken.length, 2 * messages)
   for (const mount of [a, b]) {
@@ -153,6 +154,9 @@ test.serial(
   },
 )
 
+/** Nothing but what the time is: neither what stat(2) shows, nor what utimensat(2) is given. */
+const onlyTheClock = { FAKETIME_DONT_FAKE_MONOTONIC: '1', NO_FAKE_STAT: '1', FAKE_UTIME: '0' }
+
 /** A mount whose process has another clock, and a way to run programs that have it, too. */
 async function fakeMount(
   t: ExecutionContext,
@@ -165,7 +169,7 @@ async function fakeMount(
     .split('\n')
     .filter(line => /^(LD_PRELOAD|FAKETIME)/.test(line))
     .map(line => line.split('=', 2) as [string, string])
-  const env = { ...process.env, ...Object.fromEntries(environment), FAKETIME_DONT_FAKE_MONOTONIC: '1' }
+  const env = { ...process.env, ...Object.fromEntries(environment), ...onlyTheClock }
   const target = path.join(cluster.dir, name)
   await fs.mkdir(target)
   t.teardown(() => run('umount', ['-l', target]))
