@@ -80,6 +80,34 @@ test('grants of others, altered, expired or for another node are refused', async
   t.is(node.store.totals.blocks, 0)
 })
 
+test('grants of a session that has ended are refused, whether the node was there or hears of it later', async t => {
+  const node = await startNode(t, 1n)
+  const client = connect(node)
+  const put = async (seed: number): Promise<number | undefined> => {
+    const block = testBlock(1000, seed)
+    const [outcome] = await client.putRaw({
+      block: metaOf(block),
+      grant: grantFor(1n, block),
+      data: block.data,
+    })
+    return outcome?.error?.errno
+  }
+  const { session } = grantFor(1n, testBlock(1000, 1))
+  node.authority.noteSessions(session + 1n, [session])
+  t.is(await put(1), undefined)
+  node.authority.sessionsEnded([session])
+  t.is(await put(2), errno.ESTALE)
+  // Attached anew: the master lists those that go on.
+  node.authority.noteSessions(session + 1n, [session])
+  t.is(await put(3), undefined)
+  node.authority.noteSessions(session + 1n, [])
+  t.is(await put(4), errno.ESTALE)
+  // One that began since.
+  node.authority.noteSessions(session, [])
+  t.is(await put(5), undefined)
+  t.is(node.store.totals.blocks, 3)
+})
+
 test('a node behind in the chain that fails costs only the copies from it on', async t => {
   const first = await startNode(t, 1n)
   const gone = { node: 2n, address: '127.0.0.1:1' }

@@ -156,7 +156,7 @@ export class SpreadCluster {
     const child = spawn(program, rest, { stdio: ['ignore', log, log] })
     closeSync(log)
     this.#daemons.set(name, child)
-    for (let tries = 0; tries < 400; tries++) {
+    for (let tries = 0; tries < 1200; tries++) {
       const said = readFileSync(logFile, 'utf8').slice(before)
       if (said.includes('"Serving"')) return
       if (child.exitCode !== null) throw new Error(`${name} ended: ${said}`)

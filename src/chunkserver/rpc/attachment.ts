@@ -136,6 +136,7 @@ export class Attachment {
     if (item.$case === 'heartbeat') {
       this.#unanswered = 0
       this.#parts.authority.noteTime(item.value.time)
+      this.#parts.authority.sessionsEnded(item.value.endedSessions)
       return
     }
     if (feed === undefined) {
@@ -189,6 +190,7 @@ export class Attachment {
       return
     }
     authority.noteTime(accepted.time)
+    authority.noteSessions(u63(accepted.sessionsBelow, 'accepted.sessions_below'), accepted.liveSessions)
     this.#accepted = accepted
     this.#heartbeat?.cancel()
     this.#beat()

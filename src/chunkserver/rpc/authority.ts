@@ -26,6 +26,10 @@ const receiptNs = BigInt(hour) * nsPerMs
 export class Authority {
   readonly #clock: Clock
   #membership: Membership | undefined
+  /** Sessions below this id have ended, unless they are listed. */
+  #sessionsBelow = 0n
+  #liveSessions: ReadonlySet<bigint> = new Set()
+  readonly #endedSessions = new Set<bigint>()
   #time = 0n
   #timeAt = 0
 
@@ -35,6 +39,18 @@ export class Authority {
 
   accept(membership: Membership): void {
     this.#membership = membership
+  }
+
+  /** The sessions that go on, as the master knows when it accepts this node. */
+  noteSessions(below: bigint, live: readonly bigint[]): void {
+    this.#sessionsBelow = below
+    this.#liveSessions = new Set(live)
+    this.#endedSessions.clear()
+  }
+
+  /** The mounts of these may still be writing: they have yet to hear that they are dead. */
+  sessionsEnded(sessions: readonly bigint[]): void {
+    for (const session of sessions) this.#endedSessions.add(session)
   }
 
   /** The master's clock stands at `time`, ns. */
@@ -64,6 +80,8 @@ export class Authority {
     if (grant.node !== node) throw new FsError('ESTALE', `grant for node ${grant.node}, this is node ${node}`)
     if (!isGrantMac(key, { ...grant, block: blockIdToBytes(id), length }, grant.mac))
       throw new FsError('EACCES', `grant for block ${id} was not made by the master of this node`)
+    if (this.#hasEnded(grant.session))
+      throw new FsError('ESTALE', `grant for block ${id}: session ${grant.session} has ended`)
     if (grant.expiry < this.#now()) throw new FsError('ESTALE', `grant for block ${id} has expired`)
     // Its buffer is that of a whole message.
     return { ...grant, mac: new Uint8Array(0) }
@@ -75,6 +93,13 @@ export class Authority {
     const { session, epoch } = grant
     const claim = { node, incarnation, generation, session, epoch, expiry: this.#now() + receiptNs }
     return { ...claim, mac: receiptMac(key, { ...claim, block: blockIdToBytes(id), length }) }
+  }
+
+  /** Orders of the master's own have no session. */
+  #hasEnded(session: bigint): boolean {
+    if (session === 0n) return false
+    const isOld = session < this.#sessionsBelow && !this.#liveSessions.has(session)
+    return isOld || this.#endedSessions.has(session)
   }
 
   #now(): bigint {

@@ -421,6 +421,7 @@ export class MasterEngine {
       this.#connections.delete(session.connection)
     }
     this.#sessions.remove(session)
+    this.#nodes.fence(session.id)
     this.#calls.forget(session)
     this.#recalls.releaseSession(session.id)
     this.#pins.releaseSession(session.id)

@@ -9,7 +9,7 @@
  *          connection lost, silent, Goodbye
  */
 import { FsError } from '../../core/errors.ts'
-import type { NodeId } from '../../core/ids.ts'
+import type { NodeId, SessionId } from '../../core/ids.ts'
 import { wireVersion, wireVersionMin } from '../../core/limits.ts'
 import { nsPerMs } from '../../core/units.ts'
 import { errorToWire } from '../../wire/attr.ts'
@@ -88,6 +88,15 @@ export class NodeRegistry {
   constructor(turn: Turn) {
     this.#turn = turn
     for (const row of turn.store.nodes.all()) this.#byId.set(row.id, new Node(row, turn.now))
+  }
+
+  /** What the session was granted is to be refused from now on. A node that is away hears of it when it attaches. */
+  fence(session: SessionId): void {
+    for (const connection of this.#byConnection.keys())
+      this.#turn.out.node(connection, {
+        $case: 'heartbeat',
+        value: { sentMs: 0n, time: this.#turn.time, endedSessions: [session] },
+      })
   }
 
   all(): IterableIterator<Node> {
@@ -233,6 +242,8 @@ export class NodeRegistry {
         blockBytes: facts.blockBytes,
         knownSequence: row.knownSequence,
         time,
+        sessionsBelow: this.#turn.store.sessions.nextId,
+        liveSessions: this.#turn.store.sessions.all().map(({ id }) => id),
       },
     })
     this.#turn.out.welcomed(connection)

@@ -169,11 +169,8 @@ export class MasterServer {
     if (connection.kind === 'node') {
       const sentMs = peekNodeHeartbeat(bytes)
       if (sentMs === undefined) return
-      const item = {
-        $case: 'heartbeat',
-        value: { sentMs, time: this.#clusterTime(this.#env.clock.now()) },
-      } as const
-      connection.link.send(NodeDown.encode({ item }).finish())
+      const value = { sentMs, time: this.#clusterTime(this.#env.clock.now()), endedSessions: [] }
+      connection.link.send(NodeDown.encode({ item: { $case: 'heartbeat', value } }).finish())
       return
     }
     for (const sentMs of peekSessionHeartbeats(bytes)) {

@@ -8,6 +8,8 @@ import type { ParkedCall, Session } from './session-registry.ts'
  */
 export class WaitingCalls {
   readonly #byIno = new Map<Ino, Set<ParkedCall>>()
+  /** What each waits for: 10,000 that wait for as many inodes are not to be searched for one. */
+  readonly #inosOf = new Map<ParkedCall, readonly Ino[]>()
   readonly #ready: ParkedCall[] = []
 
   /** Those who wait for the inode. */
@@ -38,6 +40,7 @@ export class WaitingCalls {
   add(parked: ParkedCall, waitsFor: readonly Ino[]): void {
     if (parked.session.parked.get(parked.call.id) === parked) this.#leave(parked, waitsFor)
     parked.session.parked.set(parked.call.id, parked)
+    this.#inosOf.set(parked, waitsFor)
     for (const ino of waitsFor) {
       const list = this.#byIno.get(ino)
       if (list === undefined) this.#byIno.set(ino, new Set([parked]))
@@ -79,8 +82,12 @@ export class WaitingCalls {
 
   /** No longer waits for any inode but `stays`. */
   #leave(parked: ParkedCall, stays: readonly Ino[]): void {
-    for (const [ino, list] of this.#byIno) {
-      if (stays.includes(ino) || !list.delete(parked)) continue
+    const left = this.#inosOf.get(parked) ?? []
+    this.#inosOf.delete(parked)
+    for (const ino of left) {
+      if (stays.includes(ino)) continue
+      const list = this.#byIno.get(ino)
+      if (list?.delete(parked) !== true) continue
       if (list.size === 0) this.#byIno.delete(ino)
       // Whoever queued behind this one only for the order may go on.
       else this.retryInode(ino)

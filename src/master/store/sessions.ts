@@ -92,6 +92,11 @@ export class Sessions {
     return this.#counters.issue('session') as SessionId
   }
 
+  /** The next session gets this id. */
+  get nextId(): bigint {
+    return this.#counters.peek('session')
+  }
+
   began(s: SessionRow): void {
     this.#insert.run(
       s.id,

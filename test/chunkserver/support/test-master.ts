@@ -71,7 +71,7 @@ export class TestMaster {
     if (this.silent) return
     if (item.$case === 'register') this.#answerRegister()
     if (item.$case === 'heartbeat')
-      this.send({ $case: 'heartbeat', value: { sentMs: item.value.sentMs, time: now } })
+      this.send({ $case: 'heartbeat', value: { sentMs: item.value.sentMs, time: now, endedSessions: [] } })
     if (item.$case === 'changes' && !this.forgetful) {
       this.knownSequence = item.value.first + BigInt(item.value.changes.length) - 1n
       this.send({ $case: 'ackChanges', value: { sequence: this.knownSequence } })
@@ -88,7 +88,16 @@ export class TestMaster {
     const limits = { version: 1, heartbeatMs: 50, blockBytes: 4 * 2 ** 20 }
     this.send({
       $case: 'accepted',
-      value: { ...limits, cluster, node: this.#node, key, knownSequence, time: now },
+      value: {
+        ...limits,
+        cluster,
+        node: this.#node,
+        key,
+        knownSequence,
+        time: now,
+        sessionsBelow: 0n,
+        liveSessions: [],
+      },
     })
   }
 }

@@ -73,6 +73,9 @@ export interface Accepted {
   /** Changes after this are not known to the master. */
   knownSequence: bigint;
   time: bigint;
+  /** Of the sessions with lower ids only those that are listed go on; 0 from a master that does not say. */
+  sessionsBelow: bigint;
+  liveSessions: bigint[];
 }
 
 export interface NodeRefused {
@@ -93,6 +96,8 @@ export interface NodeHeartbeat {
 export interface NodeHeartbeatReply {
   sentMs: bigint;
   time: bigint;
+  /** Their grants are worth nothing any more. Told at once, without being asked. */
+  endedSessions: bigint[];
 }
 
 export interface BlockChange {
@@ -823,6 +828,8 @@ function createBaseAccepted(): Accepted {
     blockBytes: 0,
     knownSequence: 0n,
     time: 0n,
+    sessionsBelow: 0n,
+    liveSessions: [],
   };
 }
 
@@ -860,6 +867,22 @@ export const Accepted: MessageFns<Accepted> = {
         throw new globalThis.Error("value provided for field message.time of type sint64 too large");
       }
       writer.uint32(64).sint64(message.time);
+    }
+    if (message.sessionsBelow !== 0n) {
+      if (BigInt.asUintN(64, message.sessionsBelow) !== message.sessionsBelow) {
+        throw new globalThis.Error("value provided for field message.sessionsBelow of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.sessionsBelow);
+    }
+    if (message.liveSessions.length !== 0) {
+      writer.uint32(82).fork();
+      for (const v of message.liveSessions) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field liveSessions of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -941,6 +964,32 @@ export const Accepted: MessageFns<Accepted> = {
             message.time = reader.sint64() as bigint;
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.sessionsBelow = reader.uint64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag === 80) {
+              message.liveSessions.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 82) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.liveSessions.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -968,6 +1017,10 @@ export const Accepted: MessageFns<Accepted> = {
       ? BigInt(object.knownSequence)
       : 0n;
     message.time = (object.time !== undefined && object.time !== null) ? BigInt(object.time) : 0n;
+    message.sessionsBelow = (object.sessionsBelow !== undefined && object.sessionsBelow !== null)
+      ? BigInt(object.sessionsBelow)
+      : 0n;
+    message.liveSessions = object.liveSessions?.map((e) => BigInt(e)) || [];
     return message;
   },
 };
@@ -1169,7 +1222,7 @@ export const NodeHeartbeat: MessageFns<NodeHeartbeat> = {
 };
 
 function createBaseNodeHeartbeatReply(): NodeHeartbeatReply {
-  return { sentMs: 0n, time: 0n };
+  return { sentMs: 0n, time: 0n, endedSessions: [] };
 }
 
 export const NodeHeartbeatReply: MessageFns<NodeHeartbeatReply> = {
@@ -1185,6 +1238,16 @@ export const NodeHeartbeatReply: MessageFns<NodeHeartbeatReply> = {
         throw new globalThis.Error("value provided for field message.time of type sint64 too large");
       }
       writer.uint32(16).sint64(message.time);
+    }
+    if (message.endedSessions.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.endedSessions) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field endedSessions of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -1218,6 +1281,24 @@ export const NodeHeartbeatReply: MessageFns<NodeHeartbeatReply> = {
             message.time = reader.sint64() as bigint;
             continue;
           }
+          case 3: {
+            if (tag === 24) {
+              message.endedSessions.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.endedSessions.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1237,6 +1318,7 @@ export const NodeHeartbeatReply: MessageFns<NodeHeartbeatReply> = {
     const message = createBaseNodeHeartbeatReply();
     message.sentMs = (object.sentMs !== undefined && object.sentMs !== null) ? BigInt(object.sentMs) : 0n;
     message.time = (object.time !== undefined && object.time !== null) ? BigInt(object.time) : 0n;
+    message.endedSessions = object.endedSessions?.map((e) => BigInt(e)) || [];
     return message;
   },
 };
