@@ -509,6 +509,7 @@ export class ChunkNode implements Peer {
       case 'accepted':
       case 'refused':
       case 'heartbeat':
+      case 'scrub':
         return
     }
   }

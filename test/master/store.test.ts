@@ -281,7 +281,7 @@ test('a database of version 1 is brought up to date, once', t => {
     }
     for (const session of [1n, 2n]) {
       using store = Store.open(openDatabase(file))
-      t.is(store.db.prepare('SELECT version FROM format').pluck().get(), 3)
+      t.is(store.db.prepare('SELECT version FROM format').pluck().get(), 4)
       store.transaction(() => t.true(store.inoRanges.reserve(session as SessionId, 10) >= 2n))
       t.deepEqual(store.blocks.surplusAfter(0n, 10), [])
       t.deepEqual(store.badCopies.all(), [])
