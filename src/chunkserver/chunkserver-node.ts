@@ -104,6 +104,8 @@ export class ChunkserverNode {
       copier: this.#copier,
       describe,
       load: () => this.#service.streams,
+      scrub: bytesPerSecond => this.#scrub(bytesPerSecond),
+      scrubbing: () => this.#scrubber.state,
     }
     let failures = 0
     while (!signal.aborted) {
@@ -119,6 +121,12 @@ export class ChunkserverNode {
         this.#log.warn('not attached to the master', { master: masterAddress, error: error.message })
       await this.#sleep(this.#backoff(failures), signal)
     }
+  }
+
+  #scrub(bytesPerSecond: bigint): void {
+    this.#scrubber.start(Number(bytesPerSecond)).catch((error: unknown) => {
+      this.#log.warn('scrubbing cannot begin', { error: messageOf(error) })
+    })
   }
 
   /** Longer with each failure, and different for each node: they all lost the master at the same moment. */

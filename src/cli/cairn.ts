@@ -7,12 +7,17 @@ import { registerBackup } from './commands/backup.ts'
 import { registerChunkserver } from './commands/chunkserver.ts'
 import { registerConfig } from './commands/config.ts'
 import { registerCopies } from './commands/copies.ts'
+import { registerDamaged } from './commands/damaged.ts'
 import { registerDown } from './commands/down.ts'
 import { registerFsck } from './commands/fsck.ts'
 import { registerInfo } from './commands/info.ts'
 import { registerMaster } from './commands/master.ts'
 import { registerMount } from './commands/mount.ts'
+import { registerNode } from './commands/node.ts'
+import { registerRebalance } from './commands/rebalance.ts'
+import { registerRepair } from './commands/repair.ts'
 import { registerRestore } from './commands/restore.ts'
+import { registerScrub } from './commands/scrub.ts'
 import { registerStatus } from './commands/status.ts'
 import { registerSync } from './commands/sync.ts'
 import { registerUmount } from './commands/umount.ts'
@@ -59,6 +64,11 @@ registerSync(program)
 registerFsck(program, network)
 registerBackup(program, network)
 registerRestore(program, network)
+registerNode(program, network)
+registerRepair(program, network)
+registerRebalance(program, network)
+registerScrub(program, network)
+registerDamaged(program, network)
 
 for (const command of program.commands) inherit(command, 'cairn')
 

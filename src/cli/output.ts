@@ -1,6 +1,7 @@
 import Table from 'cli-table3'
 import colors from 'picocolors'
 import { z } from 'zod'
+import type { DamagedRange } from '../wire/gen/cairn/v1/admin.ts'
 
 /** Prints a result as one JSON document. Integers beyond 2^53 are strings, bytes are hex. */
 export function printJson(value: unknown): void {
@@ -70,3 +71,18 @@ export function healthColour(health: string): string {
 
 /** A time in nanoseconds since 1970, as people and scripts read it. */
 export const timeOf = (ns: bigint): string => new Date(Number(ns / 1_000_000n)).toISOString()
+
+export function duration(ms: number): string {
+  const seconds = Math.floor(ms / 1000)
+  if (seconds < 120) return `${String(seconds)} s`
+  const minutes = Math.floor(seconds / 60)
+  if (minutes < 120) return `${String(minutes)} min`
+  const hours = Math.floor(minutes / 60)
+  return hours < 48 ? `${String(hours)} h` : `${String(Math.floor(hours / 24))} days`
+}
+
+/** A part of a file, for people. */
+export const rangeText = (range: DamagedRange): string => {
+  const path = range.path.length > 0 ? Buffer.from(range.path).toString() : `inode ${range.ino.toString()}`
+  return `${path}, bytes ${range.offset.toString()} to ${(range.offset + range.length - 1n).toString()}`
+}

@@ -43,6 +43,42 @@ export const adminFsck = unary(
   messageCodec(admin.FsckReply, 'FsckReply'),
 )
 
+export const adminSetDraining = unary(
+  '/cairn.v1.Admin/SetDraining',
+  messageCodec(admin.SetDrainingRequest, 'SetDrainingRequest'),
+  messageCodec(admin.SetDrainingReply, 'SetDrainingReply'),
+)
+
+export const adminRemoveNode = unary(
+  '/cairn.v1.Admin/RemoveNode',
+  messageCodec(admin.RemoveNodeRequest, 'RemoveNodeRequest'),
+  messageCodec(admin.RemoveNodeReply, 'RemoveNodeReply'),
+)
+
+export const adminRepairStatus = unary(
+  '/cairn.v1.Admin/RepairStatus',
+  messageCodec(admin.RepairStatusRequest, 'RepairStatusRequest'),
+  messageCodec(admin.RepairStatusReply, 'RepairStatusReply'),
+)
+
+export const adminRebalance = unary(
+  '/cairn.v1.Admin/Rebalance',
+  messageCodec(admin.RebalanceRequest, 'RebalanceRequest'),
+  messageCodec(admin.RebalanceReply, 'RebalanceReply'),
+)
+
+export const adminScrub = unary(
+  '/cairn.v1.Admin/Scrub',
+  messageCodec(admin.ScrubRequest, 'ScrubRequest'),
+  messageCodec(admin.ScrubReply, 'ScrubReply'),
+)
+
+export const adminDamaged = unary(
+  '/cairn.v1.Admin/Damaged',
+  messageCodec(admin.DamagedRequest, 'DamagedRequest'),
+  messageCodec(admin.DamagedReply, 'DamagedReply'),
+)
+
 export const adminListBlocks = unary(
   '/cairn.v1.Admin/ListBlocks',
   messageCodec(admin.ListBlocksRequest, 'ListBlocksRequest'),

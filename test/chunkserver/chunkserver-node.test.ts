@@ -199,11 +199,11 @@ for (const length of [1000, 300 * KiB])
       grant: grantFor(1n, block, 30n),
       sources: [at({ node: 9n, address: '127.0.0.1:1' }), at(empty), at(good)],
     }
-    node.master.send({ $case: 'copy', value: order })
-    const result = await node.master.hears('copied')
-    t.is(result.error, undefined)
-    t.is(result.receipt?.generation, 30n)
-    t.deepEqual(result.badSources, [2n])
+    node.master.send({ $case: 'copy', value: { orders: [order] } })
+    const [result] = (await node.master.hears('copied')).results
+    t.is(result?.error, undefined)
+    t.is(result?.receipt?.generation, 30n)
+    t.deepEqual(result?.badSources, [2n])
     const { data } = await new TestClient(node.network, node.address).hello().get(block.id, 0, length)
     t.true(data.equals(block.data))
   })
@@ -218,10 +218,13 @@ test('a source with a wrong block is reported, and the block is not stored', asy
   const sources = [{ node: 2n, address: source.address, zone: '', host: '' }]
   const grant = grantFor(1n, block)
   const id = blockIdToBytes(block.id)
-  node.master.send({ $case: 'copy', value: { order: 5n, id, length: block.length, grant, sources } })
-  const result = await node.master.hears('copied')
-  t.is(result.error?.errno, errno.EIO)
-  t.deepEqual(result.badSources, [2n])
+  node.master.send({
+    $case: 'copy',
+    value: { orders: [{ order: 5n, id, length: block.length, grant, sources }] },
+  })
+  const [result] = (await node.master.hears('copied')).results
+  t.is(result?.error?.errno, errno.EIO)
+  t.deepEqual(result?.badSources, [2n])
   t.is(node.store.totals.blocks, 0)
 })
 

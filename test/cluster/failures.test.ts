@@ -280,7 +280,7 @@ test.serial('formats of a newer version are refused with one line', async t => {
     await run('sqlite3', [path.join(dir, name ?? 'none'), sql])
   }
   for (const [folder, set, known] of [
-    ['master', 'update format set version =', 3],
+    ['master', 'update format set version =', 4],
     ['chunkserver-1', 'pragma user_version =', 1],
   ] as const) {
     await change(folder, /\.(db|sqlite)$/, `${set} 99`)

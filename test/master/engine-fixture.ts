@@ -316,9 +316,11 @@ export class ChunkNode implements Peer {
   readonly unacked: { sequence: bigint; id: Buffer; generation: bigint; length: number; removed: boolean }[] =
     []
   totalBytes = 1n << 40n
+  usedBytes = 0n
   /** Answers orders and questions by itself. */
   obedient = true
   failDeletes = false
+  failing = false
 
   constructor(fixture: EngineFixture, name: string, host = name) {
     this.#fixture = fixture
@@ -393,12 +395,14 @@ export class ChunkNode implements Peer {
       $case: 'heartbeat',
       value: {
         totalBytes: this.totalBytes,
-        usedBytes: 0n,
+        usedBytes: this.usedBytes,
         blocks: BigInt(this.blocks.size),
-        refusing: false,
+        refusing: this.failing,
         reason: '',
         load: 0,
         sentMs: 1n,
+        failing: this.failing,
+        scrub: undefined,
       },
     })
     this.obey()
@@ -487,10 +491,12 @@ export class ChunkNode implements Peer {
         return
       }
       case 'copy': {
-        const { order, id, length, grant } = item.value
-        if (grant === undefined) throw new Error('copy without grant')
-        const receipt = this.keep(Buffer.from(id), length, grant)
-        this.up({ $case: 'copied', value: { order, receipt, error: undefined, badSources: [] } })
+        const results = item.value.orders.map(({ order, id, length, grant }) => {
+          if (grant === undefined) throw new Error('copy without grant')
+          const receipt = this.keep(Buffer.from(id), length, grant)
+          return { order, receipt, error: undefined, badSources: [] }
+        })
+        this.up({ $case: 'copied', value: { results } })
         this.#sendChanges()
         return
       }
@@ -503,6 +509,7 @@ export class ChunkNode implements Peer {
       case 'accepted':
       case 'refused':
       case 'heartbeat':
+      case 'scrub':
         return
     }
   }

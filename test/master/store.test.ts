@@ -275,14 +275,17 @@ test('a database of version 1 is brought up to date, once', t => {
     {
       using store = Store.format(openDatabase(file), format)
       store.db.exec(
-        'DROP TABLE ino_ranges; DROP INDEX blocks_surplus; DROP TABLE restores; DROP TABLE unverified; UPDATE format SET version = 1',
+        'DROP TABLE ino_ranges; DROP INDEX blocks_surplus; DROP TABLE restores; DROP TABLE unverified;\
+         DROP TABLE bad_copies; DROP TABLE switches; UPDATE format SET version = 1',
       )
     }
     for (const session of [1n, 2n]) {
       using store = Store.open(openDatabase(file))
-      t.is(store.db.prepare('SELECT version FROM format').pluck().get(), 3)
+      t.is(store.db.prepare('SELECT version FROM format').pluck().get(), 4)
       store.transaction(() => t.true(store.inoRanges.reserve(session as SessionId, 10) >= 2n))
       t.deepEqual(store.blocks.surplusAfter(0n, 10), [])
+      t.deepEqual(store.badCopies.all(), [])
+      t.false(store.switches.isOn('rebalance'))
       t.deepEqual(fsck(store).problems, [])
     }
   })

@@ -1,6 +1,6 @@
 import type { Checksums } from '../../core/checksum.ts'
 import type { Env, Log } from '../../core/env.ts'
-import { FsError, messageOf } from '../../core/errors.ts'
+import { FsError, messageOf, UsageError } from '../../core/errors.ts'
 import type { BlockId } from '../../core/ids.ts'
 import { pieceBytes } from '../../core/limits.ts'
 import type { Disk } from '../disk/disk.ts'
@@ -14,6 +14,7 @@ import { KeptReaders } from './kept-readers.ts'
 import { KeyedMutex } from './keyed-mutex.ts'
 import { folderOf, pathOf, proofPathOf, temporaryFolder } from './layout.ts'
 import { PopularBlocks } from './popular-blocks.ts'
+import { proveFolder, whatOfProof } from './proof.ts'
 import { recoverStore } from './recover-store.ts'
 import { Space, type SpaceOptions } from './space.ts'
 
@@ -24,6 +25,8 @@ export interface StoreOptions extends SpaceOptions {
   readonly checksums: Checksums
   /** The folder as other processes of this machine see it, if they may read the files of blocks. */
   readonly sharedAs?: string | undefined
+  /** The folder was emptied or exchanged while it was in use: the store is out of service. Called once. */
+  readonly gone?: (why: UsageError) => void
 }
 
 /** How a process of this machine finds the files of blocks, and knows that it sees the same folder. */
@@ -67,6 +70,8 @@ export class BlockStore {
   #temporaries = 0
   #scrubbed: BlockId | undefined
   #shared: SharedFolder | undefined
+  readonly #onGone: (why: UsageError) => void
+  #gone: FsError | undefined
 
   /** Recovers what a crash left. Rejects with a UsageError for a folder that must not be used. */
   static async open(options: StoreOptions): Promise<BlockStore> {
@@ -74,6 +79,7 @@ export class BlockStore {
     const store = new BlockStore(options, opened)
     store.#scrubbed = opened.scrubbed
     await recoverStore({ ...options, opened, damages: store.damages, log: store.#log })
+    await proveFolder(options.disk, store.#identity.store)
     store.#totals = await options.index.ask('totals', {})
     store.space.usedBytes = store.#totals.bytes
     await store.space.refresh()
@@ -88,6 +94,7 @@ export class BlockStore {
     this.#log = options.env.log.child({ part: 'blocks' })
     this.#identity = opened.identity
     this.#totals = opened.totals
+    this.#onGone = options.gone ?? (() => undefined)
     this.space = new Space(options.disk, opened.totals.bytes, options)
   }
 
@@ -145,7 +152,7 @@ export class BlockStore {
       await file.finish()
       return await this.#locks.run(claim.id, () => this.#place(claim, generation, file))
     } catch (error) {
-      throw this.#failed(error)
+      throw this.noteFailure(error)
     } finally {
       await file.discard()
     }
@@ -169,9 +176,10 @@ export class BlockStore {
     return row.place === place.row ? new RowReader(row, data ?? new Uint8Array(0)) : row
   }
 
-  /** Tells what a read found wrong; for the master. */
+  /** Tells what a read found wrong; for the master. Where the whole folder is gone, that is no news of a block. */
   noteDamage(row: BlockRow, what: string): void {
     this.#readers.drop(row.id)
+    if (this.#gone !== undefined) return
     this.#log.warn('block is damaged', { block: row.id, what })
     this.damages.add({ id: row.id, generation: row.generation, what })
   }
@@ -195,7 +203,11 @@ export class BlockStore {
   /** Removes exactly this instance; another one, or none, is no error. */
   async remove(id: BlockId, generation: bigint): Promise<void> {
     await this.#locks.run(id, async () => {
-      const { removed, unlink, totals } = await this.#index.ask('remove', { id, generation })
+      const { removed, unlink, totals } = await this.#index
+        .ask('remove', { id, generation })
+        .catch((error: unknown) => {
+          throw this.noteFailure(error)
+        })
       if (!removed) return
       this.#count(totals)
       this.damages.delete(id)
@@ -214,8 +226,9 @@ export class BlockStore {
   /** Housekeeping, to be called every few seconds: free space, a failed disk, what deletions left. */
   async maintain(): Promise<void> {
     this.#readers.sweep()
+    await this.#prove()
     await this.space.refresh()
-    if (this.space.failure !== undefined) await this.#probe()
+    if (this.space.failure !== undefined && this.#gone === undefined) await this.#probe()
     await this.#forgetUnlinked()
     if (this.#vacuum) this.#vacuum = (await this.#index.ask('vacuum', { pages: vacuumPages })) > 0
   }
@@ -309,7 +322,7 @@ export class BlockStore {
       this.#count(totals)
       return generation
     } catch (error) {
-      throw this.#failed(error)
+      throw this.noteFailure(error)
     }
   }
 
@@ -339,6 +352,7 @@ export class BlockStore {
 
   async #missing(row: BlockRow, error: unknown): Promise<never> {
     const { code } = FsError.from(error)
+    if (code === 'ENOENT') await this.#prove()
     const still = await this.#index.ask('lookup', { id: row.id })
     if (still === undefined) throw absent(row.id)
     if (code === 'ENOENT' || code === 'EIO')
@@ -362,10 +376,33 @@ export class BlockStore {
     }
   }
 
-  #failed(error: unknown): FsError {
+  /** What the disk answered to a write: if it takes none any more, no puts are taken until it does. */
+  noteFailure(error: unknown): FsError {
     const failure = FsError.from(error)
+    const before = this.space.failure
     this.space.failed(failure)
+    if (before === undefined && this.space.failure !== undefined)
+      this.#log.error('the disk takes no writes: out of service for new blocks, reads go on', {
+        error: failure.message,
+      })
     return failure
+  }
+
+  /** Looks whether the folder is still the one that was opened. */
+  async #prove(): Promise<void> {
+    if (this.#gone !== undefined) return
+    let found: Awaited<ReturnType<typeof whatOfProof>>
+    try {
+      found = await whatOfProof(this.#disk, this.#identity.store)
+    } catch (error) {
+      this.noteFailure(error)
+      return
+    }
+    if (found === 'right') return
+    const what = `the folder was ${found === 'missing' ? 'emptied or unmounted' : 'exchanged'} while it was in use`
+    this.#gone = new FsError('EIO', what)
+    this.space.failed(this.#gone)
+    this.#onGone(new UsageError(what))
   }
 
   #count(totals: Totals): void {

@@ -15,7 +15,13 @@ const damagesMax = 10_000
  */
 export class DamageList {
   readonly #damages = new Map<BlockId, Damage>()
+  #found = 0
   readonly #heard = new Set<(damage: Damage) => void>()
+
+  /** How many were found since the process started. */
+  get found(): number {
+    return this.#found
+  }
 
   /** Calls back for each block that is found damaged from now on. */
   onDamage(callback: (damage: Damage) => void): () => void {
@@ -27,6 +33,7 @@ export class DamageList {
     if (this.#damages.get(damage.id)?.generation === damage.generation || this.#damages.size >= damagesMax)
       return
     this.#damages.set(damage.id, damage)
+    this.#found += 1
     for (const callback of this.#heard) callback(damage)
   }
 

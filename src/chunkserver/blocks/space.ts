@@ -14,6 +14,8 @@ export interface SpaceStatus {
   readonly usedBytes: number
   /** Why no puts are taken; undefined when they are. */
   readonly refusing: string | undefined
+  /** The disk takes no writes: the reason is in `refusing`. */
+  readonly failing: boolean
 }
 
 /** A put is refused before the disk is full to the last byte: what others write meanwhile must fit too. */
@@ -86,6 +88,7 @@ export class Space {
       usedBytes: this.#usedBytes,
       totalBytes: this.#usedBytes + available,
       refusing: this.#failure?.message ?? (full ? this.#fullness() : undefined),
+      failing: this.#failure !== undefined,
     }
   }
 

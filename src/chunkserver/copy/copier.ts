@@ -23,8 +23,12 @@ export interface CopierParts {
   readonly log: Log
 }
 
-/** Copies at a time: enough to hide round trips, few enough to leave the disk to users. */
-const copiesAtOnce = 2
+/**
+ * Copies at a time: enough to hide round trips, few enough to leave the disk to users, and memory free. Of small ones
+ * as many as one sync of the index serves.
+ */
+const largeAtOnce = 3
+const smallAtOnce = 128
 const patienceMs = 15 * second
 
 /** What a source sent proved wrong, or it does not have the block: another source is tried, and the master told. */
@@ -33,7 +37,8 @@ class BadSource extends FsError {}
 /** Executes the master's copy orders: pulls blocks from other nodes, and trusts none of them. */
 export class Copier {
   readonly #parts: CopierParts
-  readonly #permits = new Permits(copiesAtOnce)
+  readonly #large = new Permits(largeAtOnce)
+  readonly #small = new Permits(smallAtOnce)
 
   constructor(parts: CopierParts) {
     this.#parts = parts
@@ -41,7 +46,8 @@ export class Copier {
 
   /** Never rejects: what went wrong is in the result. */
   copy(order: CopyOrder): Promise<CopyResult> {
-    return this.#permits.run(() => this.#copy(order))
+    const permits = isSmall(order.length) ? this.#small : this.#large
+    return permits.run(() => this.#copy(order))
   }
 
   async #copy(order: CopyOrder): Promise<CopyResult> {

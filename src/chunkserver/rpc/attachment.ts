@@ -4,7 +4,15 @@ import { wireVersion, wireVersionMin } from '../../core/limits.ts'
 import { second } from '../../core/units.ts'
 import type { Link } from '../../core/network.ts'
 import { blockIdToBytes } from '../../core/ids.ts'
-import type { Accepted, CopyOrder, Delete, NodeDown, NodeUp } from '../../wire/gen/cairn/v1/nodes.ts'
+import type {
+  Accepted,
+  CopyOrder,
+  CopyResult,
+  Delete,
+  NodeDown,
+  NodeUp,
+} from '../../wire/gen/cairn/v1/nodes.ts'
+import type { ScrubState } from '../../wire/gen/cairn/v1/common.ts'
 import { bytesUpTo, oneofPresent, toBlockId, toBlockLength, toNodeId, u32, u63 } from '../../wire/validate.ts'
 import type { BlockStore } from '../blocks/block-store.ts'
 import type { Damage } from '../blocks/damage.ts'
@@ -32,6 +40,9 @@ export interface AttachmentParts {
   readonly describe: NodeDescription
   /** Streams that are open. */
   readonly load: () => number
+  /** The master asks for a round of the scrubber. */
+  readonly scrub: (bytesPerSecond: bigint) => void
+  readonly scrubbing: () => ScrubState
 }
 
 /** How an attachment ended: `fatal` is for the operator, and trying again is no use. */
@@ -71,6 +82,7 @@ export class Attachment {
   #over = false
   #left = false
   #release: (() => void)[] = []
+  #copied: CopyResult[] = []
 
   constructor(parts: AttachmentParts, link: Link<NodeUp, NodeDown>) {
     this.#parts = parts
@@ -161,7 +173,10 @@ export class Attachment {
       case 'delete':
         return void this.#delete(item.value)
       case 'copy':
-        return void this.#copy(item.value)
+        for (const order of item.value.orders) void this.#copy(order)
+        return
+      case 'scrub':
+        this.#parts.scrub(u63(item.value.bytesPerSecond, 'scrub.bytes_per_second'))
     }
   }
 
@@ -234,8 +249,8 @@ export class Attachment {
   }
 
   #report(): void {
-    const { env, store, load } = this.#parts
-    const { totalBytes, usedBytes, refusing } = store.space.status()
+    const { env, store, load, scrubbing } = this.#parts
+    const { totalBytes, usedBytes, refusing, failing } = store.space.status()
     this.#send({
       $case: 'heartbeat',
       value: {
@@ -245,6 +260,8 @@ export class Attachment {
         refusing: refusing !== undefined,
         reason: (refusing ?? '').slice(0, 200),
         load: load(),
+        failing,
+        scrub: scrubbing(),
         sentMs: BigInt(Math.floor(env.clock.now())),
       },
     })
@@ -269,7 +286,13 @@ export class Attachment {
   }
 
   async #copy(order: CopyOrder): Promise<void> {
-    this.#send({ $case: 'copied', value: await this.#parts.copier.copy(order) })
+    const result = await this.#parts.copier.copy(order)
+    this.#copied.push(result)
+    if (this.#copied.length > 1) return
+    // What the same sync stored is told together.
+    this.#parts.env.timers.soon(() =>
+      this.#send({ $case: 'copied', value: { results: this.#copied.splice(0) } }),
+    )
   }
 
   #damaged({ id, generation, what }: Damage): void {

@@ -77,7 +77,10 @@ export class ChangeFeed {
     this.#forget ??= this.#timers.after(forgetMs, () => {
       this.#forget = undefined
       this.#enqueue(async () => {
-        await this.#store.index.ask('acked', { sequence: this.#acked })
+        // On a disk that takes no writes they are kept, and told again after a restart.
+        await this.#store.index.ask('acked', { sequence: this.#acked }).catch((error: unknown) => {
+          if (!this.#closed) this.#store.noteFailure(error)
+        })
       })
     })
     // Some may have waited for the master's word.

@@ -2,6 +2,7 @@ import type { Env, Log } from '../../core/env.ts'
 import { FsError, messageOf } from '../../core/errors.ts'
 import type { BlockId } from '../../core/ids.ts'
 import { minute, second } from '../../core/units.ts'
+import type { ScrubState } from '../../wire/gen/cairn/v1/common.ts'
 import type { BlockStore } from '../blocks/block-store.ts'
 import type { BlockRow } from '../blocks/index-protocol.ts'
 
@@ -16,52 +17,109 @@ const blocksPerMark = 100
 const restMs = 10 * minute
 const pauseMs = 10 * second
 
-/** Reads all blocks in turn, slowly, and reports those that do not match their checksums. Goes on where it was. */
+/** Reading takes at most this part of the time, so that a disk that is busy with others is left to them. */
+const busyPart = 0.2
+
+/**
+ * Reads all blocks in turn, slowly, and reports those that do not match their checksums. Goes on where it was, also
+ * after a restart.
+ */
 export class Scrubber {
   readonly #env: Env
   readonly #log: Log
   readonly #store: BlockStore
-  readonly #bytesPerSecond: number
+  readonly #usual: number
+  /** Bytes a second in this round. */
+  #bytesPerSecond: number
+  /** Ends the rest, or the round, when one is asked for. */
+  #again = new AbortController()
+  #after: BlockId | undefined
+  #resting = false
+  #blocks = 0
+  #bytes = 0
+  #finished = 0n
+  /** When the last sleep ended. */
+  #awakeMs = 0
 
   constructor(env: Env, store: BlockStore, options: ScrubOptions) {
     this.#env = env
     this.#log = env.log.child({ part: 'scrub' })
     this.#store = store
-    this.#bytesPerSecond = options.bytesPerSecond
+    this.#usual = this.#bytesPerSecond = options.bytesPerSecond
+  }
+
+  get state(): ScrubState {
+    // Ids are hashes: how far it is in them is how far it is in all blocks.
+    const seen = this.#after === undefined ? 0 : Number.parseInt(this.#after.slice(0, 8), 16) / 2 ** 32
+    return {
+      permille: this.#resting ? 1000 : Math.floor(seen * 1000),
+      blocks: BigInt(this.#blocks),
+      bytes: BigInt(this.#bytes),
+      damaged: BigInt(this.#store.damages.found),
+      bytesPerSecond: BigInt(this.#bytesPerSecond),
+      finished: this.#finished,
+    }
+  }
+
+  /** Begins a round now, at its own rate (0: the usual one). */
+  async start(bytesPerSecond: number): Promise<void> {
+    this.#bytesPerSecond = bytesPerSecond === 0 ? this.#usual : bytesPerSecond
+    await this.#store.setScrubbed(undefined)
+    this.#again.abort()
   }
 
   /** Until aborted. */
   async run(signal: AbortSignal): Promise<void> {
     const over = (): boolean => signal.aborted
-    while (this.#bytesPerSecond > 0 && !over()) {
-      let ms: number
-      try {
-        await this.#round(signal)
-        ms = restMs
-      } catch (error) {
-        if (!over()) this.#log.warn('scrubbing failed', { error: messageOf(error) })
-        ms = pauseMs
-      }
-      await this.#sleep(ms, signal)
+    const onAbort = (): void => this.#again.abort()
+    signal.addEventListener('abort', onAbort, { once: true })
+    while (!over()) {
+      this.#again = new AbortController()
+      // Whoever turned it off may still ask for a round.
+      if (this.#bytesPerSecond <= 0) await this.#sleep(restMs)
+      else await this.#roundAndRest(over)
     }
+    signal.removeEventListener('abort', onAbort)
   }
 
-  async #round(signal: AbortSignal): Promise<void> {
-    let after: BlockId | undefined = this.#store.scrubbed
-    for (let count = 1; !signal.aborted; count++) {
-      const row = await this.#store.index.ask('next', { after })
-      after = row?.id
-      if (row === undefined || count % blocksPerMark === 0) await this.#store.setScrubbed(after)
-      if (row === undefined) return
-      await this.#scrub(row, signal)
+  async #roundAndRest(over: () => boolean): Promise<void> {
+    try {
+      if (await this.#round()) {
+        this.#finished = this.#env.clock.wall()
+        this.#bytesPerSecond = this.#usual
+        this.#resting = true
+        await this.#sleep(restMs)
+      }
+    } catch (error) {
+      if (!over()) this.#log.warn('scrubbing failed', { error: messageOf(error) })
+      await this.#sleep(pauseMs)
     }
+    this.#resting = false
+  }
+
+  /** True if it came to its end. */
+  async #round(): Promise<boolean> {
+    const { signal } = this.#again
+    this.#after = this.#store.scrubbed
+    this.#blocks = this.#bytes = 0
+    this.#awakeMs = this.#env.clock.now()
+    for (let count = 1; !signal.aborted; count++) {
+      const row = await this.#store.index.ask('next', { after: this.#after })
+      this.#after = row?.id
+      if (row === undefined || count % blocksPerMark === 0) await this.#store.setScrubbed(row?.id)
+      if (row === undefined) return true
+      await this.#scrub(row, signal)
+      this.#blocks += 1
+      this.#bytes += row.length
+    }
+    return false
   }
 
   async #scrub(row: BlockRow, signal: AbortSignal): Promise<void> {
     try {
       const reader = await this.#store.read(row.id)
       try {
-        const pace = (bytes: number): Promise<void> => this.#pace(bytes, signal)
+        const pace = (bytes: number): Promise<void> => this.#pace(bytes)
         // A second look tells rot on the disk from a bit lost on the way.
         const right = (await this.#store.verify(reader, pace)) || (await this.#store.verify(reader, pace))
         if (!right) this.#store.noteDamage(reader.row, 'its bytes do not match their checksums')
@@ -76,11 +134,14 @@ export class Scrubber {
     }
   }
 
-  #pace(bytes: number, signal: AbortSignal): Promise<void> {
-    return this.#sleep((bytes / this.#bytesPerSecond) * second, signal)
+  async #pace(bytes: number): Promise<void> {
+    const reading = this.#env.clock.now() - this.#awakeMs
+    await this.#sleep(Math.max((bytes / this.#bytesPerSecond) * second, reading * (1 / busyPart - 1)))
+    this.#awakeMs = this.#env.clock.now()
   }
 
-  async #sleep(ms: number, signal: AbortSignal): Promise<void> {
+  async #sleep(ms: number): Promise<void> {
+    const { signal } = this.#again
     await this.#env.timers.sleep(ms, signal).catch((error: unknown) => {
       if (!signal.aborted) throw error
     })

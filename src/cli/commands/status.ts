@@ -1,16 +1,18 @@
 import type { Command } from 'commander'
 import type { Network } from '../../core/network.ts'
-import type { BackupStatus, StatusReply } from '../../wire/gen/cairn/v1/admin.ts'
+import type { BackupStatus, NodeStatus, StatusReply } from '../../wire/gen/cairn/v1/admin.ts'
 import { adminStatus } from '../../wire/services.ts'
 import { ask } from '../admin-client.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
-import { bytes, healthColour, print, printJson, printTable } from '../output.ts'
+import { bytes, duration, healthColour, print, printJson, printTable } from '../output.ts'
 
 /** What `cairn status --json` prints; scripts rely on these names. */
 function asJson(address: string, status: StatusReply): object {
   return {
     health: status.health,
     reasons: status.reasons,
+    notes: status.notes,
+    safeMode: status.safeMode,
     cluster: Buffer.from(status.cluster).toString('hex'),
     master: { address, version: status.program, uptimeMs: status.uptimeMs, rssBytes: status.rssBytes },
     nodes: status.nodes.map(node => ({
@@ -24,6 +26,7 @@ function asJson(address: string, status: StatusReply): object {
       totalBytes: node.totalBytes,
       blocks: node.blocks,
       silentMs: node.silentMs,
+      draining: node.draining,
     })),
     blocks: {
       total: status.blocks?.total ?? 0n,
@@ -60,7 +63,7 @@ export function registerStatus(program: Command, network: () => Promise<Network>
 
 function show(address: string, status: StatusReply): void {
   print(`Health   ${healthColour(status.health)}`)
-  for (const reason of status.reasons) print(`         ${reason}`)
+  for (const line of [...status.reasons, ...status.notes]) print(`         ${line}`)
   print(`Master   ${address}, up ${duration(Number(status.uptimeMs))}, ${bytes(status.rssBytes)} of memory`)
   print(
     `Space    ${bytes(status.availableBytes)} free of ${bytes(status.totalBytes)} at ${String(status.copies)} copies`,
@@ -80,7 +83,7 @@ function show(address: string, status: StatusReply): void {
       node.id.toString(),
       node.address,
       node.zone,
-      node.reason === '' ? node.state : `${node.state} (${node.reason})`,
+      stateOf(node),
       bytes(node.usedBytes),
       bytes(node.totalBytes),
       node.blocks.toString(),
@@ -107,11 +110,8 @@ function backupLine({ taken, ageMs, bytes: size, count, everyMs }: BackupStatus)
   return `${String(count)}, the newest ${duration(Number(ageMs))} old (${bytes(size)}), ${every}`
 }
 
-function duration(ms: number): string {
-  const seconds = Math.floor(ms / 1000)
-  if (seconds < 120) return `${String(seconds)} s`
-  const minutes = Math.floor(seconds / 60)
-  if (minutes < 120) return `${String(minutes)} min`
-  const hours = Math.floor(minutes / 60)
-  return hours < 48 ? `${String(hours)} h` : `${String(Math.floor(hours / 24))} days`
+function stateOf({ state, reason, draining, blocksLeft }: NodeStatus): string {
+  const words = [state]
+  if (draining) words.push(blocksLeft === 0n ? 'empty' : 'being emptied')
+  return words.join(', ') + (reason === '' ? '' : ` (${reason})`)
 }

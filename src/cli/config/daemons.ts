@@ -97,6 +97,27 @@ const master = {
     default: 7,
     example: 7,
   }),
+  repairDelay: sure({
+    kind: kind.seconds,
+    meaning:
+      'How long the copies of a chunkserver that went away, or whose disk fails, are waited for before they are made ' +
+      'anew, in seconds; so long after its own start the master waits for chunkservers to report, too',
+    default: 60,
+    example: 60,
+  }),
+  maintenanceDelay: sure({
+    kind: kind.seconds,
+    meaning: 'The same for a chunkserver that was stopped in order, in seconds',
+    default: 180,
+    example: 600,
+  }),
+  repairLimit: sure({
+    kind: kind.bytes(),
+    meaning:
+      'Bytes of copies under way at a time to and from one chunkserver, when copies are made anew or moved',
+    default: 24 * MiB,
+    example: 24 * MiB,
+  }),
   ...common,
   metrics: metrics('127.0.0.1:9430', true),
 } as const

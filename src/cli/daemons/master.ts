@@ -8,7 +8,7 @@ import { second } from '../../core/units.ts'
 import { WorkerLane } from '../../env/worker-lane.ts'
 import { Backups, type BackupJob, type TakenBackup } from '../../master/backup/backups.ts'
 import type { EngineInput, EngineOutput } from '../../master/engine/io.ts'
-import { leaseSettings } from '../../master/engine/settings.ts'
+import { type EngineSettings, leaseSettings } from '../../master/engine/settings.ts'
 import type { Reading } from '../../master/rpc/check-database.ts'
 import type { EngineData } from '../../master/rpc/open-engine.ts'
 import { MasterServer } from '../../master/rpc/server.ts'
@@ -33,6 +33,9 @@ export interface MasterOptions {
   /** The newest copies of so many hours are kept, and of so many days. */
   readonly backupHourly: number
   readonly backupDaily: number
+  readonly repairDelay: number
+  readonly maintenanceDelay: number
+  readonly repairLimit: number
 }
 
 /** A master over its data folder, which is formatted as a new cluster if it is empty. */
@@ -58,7 +61,7 @@ export async function startMaster({ env, network }: World, options: MasterOption
       created: env.clock.wall(),
     },
     program: version,
-    settings: options.leaseTime === undefined ? {} : leaseSettings(options.leaseTime * second),
+    settings: settingsOf(options),
   }
   let fail: (error: Error) => void = () => undefined
   const ended = new Promise<void>((_resolve, reject) => {
@@ -130,6 +133,17 @@ export async function startMaster({ env, network }: World, options: MasterOption
   } catch (error) {
     lock.release()
     throw error
+  }
+}
+
+function settingsOf(options: MasterOptions): Partial<EngineSettings> {
+  const repairDelayMs = options.repairDelay * second
+  return {
+    ...(options.leaseTime === undefined ? {} : leaseSettings(options.leaseTime * second)),
+    repairDelayMs,
+    safeModeMs: repairDelayMs,
+    maintenanceMs: options.maintenanceDelay * second,
+    copyBytesPerNode: options.repairLimit,
   }
 }
 

@@ -32,7 +32,10 @@ export async function openBlockStore(
   try {
     const checksums = await createChecksums()
     const disk = new RealDisk(folder)
-    return { store: await BlockStore.open({ env, disk, index, checksums, ...options }), checksums }
+    return {
+      store: await BlockStore.open({ env, disk, index, checksums, gone: died, ...options }),
+      checksums,
+    }
   } catch (error) {
     await index.close()
     throw error instanceof UsageError || error instanceof FsError ? refusal(error) : error

@@ -1,7 +1,5 @@
 /** The administration calls: decoded, answered from the store and the engine's parts, encoded. */
 import { FsError } from '../../core/errors.ts'
-import { isDirectory } from '../../core/attr.ts'
-import { rootIno, type Ino } from '../../core/ids.ts'
 import { copiesMax } from '../../core/limits.ts'
 import { decodeWhole } from '../../wire/codec.ts'
 import * as wire from '../../wire/gen/cairn/v1/admin.ts'
@@ -12,6 +10,10 @@ import type { Turn } from '../engine/turn.ts'
 import { fsck } from '../fsck/fsck.ts'
 import type { Planner } from '../placement/planner.ts'
 import { wireAttr } from '../store/inodes.ts'
+import type { Damaged } from './damaged.ts'
+import { rebalanced, repairStatusOf, scrubbed } from './keeping.ts'
+import { pathOf } from './paths.ts'
+import type { RemoveNode } from './remove-node.ts'
 import type { SetCopies } from './set-copies.ts'
 import { type StatusParts, statusOf } from './status.ts'
 
@@ -20,6 +22,8 @@ const rowsMax = 10_000
 export interface AdminParts extends StatusParts {
   readonly planner: Planner
   readonly setCopies: SetCopies
+  readonly removeNode: RemoveNode
+  readonly damaged: Damaged
 }
 
 export class Admin {
@@ -33,7 +37,7 @@ export class Admin {
     this.#parts = parts
   }
 
-  /** Answers now, or (a recursive SetCopies) in a later step. */
+  /** Answers now, or in a later step. */
   receive(call: number, method: AdminMethod, bytes: Uint8Array): void {
     try {
       const answer = this.#run(call, method, bytes)
@@ -43,6 +47,14 @@ export class Admin {
       const error = FsError.from(thrown)
       this.#turn.out.failure(call, error.code, error.message)
     }
+  }
+
+  /** What is answered in steps, of about `budget` rows. True if there is more to do now. */
+  step(budget: number): boolean {
+    const { setCopies, drains, removeNode, damaged } = this.#parts
+    let more = false
+    for (const job of [setCopies, drains, removeNode, damaged]) more = job.step(budget) || more
+    return more
   }
 
   /** What reads the whole database as of the last commit. */
@@ -83,6 +95,31 @@ export class Admin {
       case 'confirmRestore':
         this.#confirmRestore(decodeWhole(wire.ConfirmRestoreRequest, 'ConfirmRestoreRequest', bytes))
         return wire.ConfirmRestoreReply.encode({}).finish()
+      case 'setDraining': {
+        const request = decodeWhole(wire.SetDrainingRequest, 'SetDrainingRequest', bytes)
+        const reply = this.#parts.drains.begin(call, request)
+        return reply === undefined ? undefined : wire.SetDrainingReply.encode(reply).finish()
+      }
+      case 'removeNode':
+        this.#parts.removeNode.begin(call, decodeWhole(wire.RemoveNodeRequest, 'RemoveNodeRequest', bytes))
+        return undefined
+      case 'damaged':
+        decodeWhole(wire.DamagedRequest, 'DamagedRequest', bytes)
+        this.#parts.damaged.begin(call)
+        return undefined
+      case 'repairStatus': {
+        decodeWhole(wire.RepairStatusRequest, 'RepairStatusRequest', bytes)
+        const reply = repairStatusOf(this.#turn, this.#parts.repair, this.#parts.safeMode)
+        return wire.RepairStatusReply.encode(reply).finish()
+      }
+      case 'rebalance': {
+        const request = decodeWhole(wire.RebalanceRequest, 'RebalanceRequest', bytes)
+        return wire.RebalanceReply.encode(rebalanced(this.#parts.repair, request)).finish()
+      }
+      case 'scrub': {
+        const request = decodeWhole(wire.ScrubRequest, 'ScrubRequest', bytes)
+        return wire.ScrubReply.encode(scrubbed(this.#turn, this.#parts.nodes, request)).finish()
+      }
     }
   }
 
@@ -127,28 +164,8 @@ export class Admin {
       }),
       more: rows.length > limit,
       extentsTotal: BigInt(store.extents.count(ino)),
-      path: this.#pathOf(ino),
+      path: pathOf(store, ino),
     }
-  }
-
-  /** A path to the inode, empty if it has none. Directories know their parent; a file is looked for. */
-  #pathOf(ino: Ino): Uint8Array {
-    const { store } = this.#turn
-    if (ino === rootIno) return Buffer.from('/')
-    const names: Uint8Array[] = []
-    const inode = store.inodes.find(ino)
-    let child = ino
-    let parent = inode !== undefined && isDirectory(inode.mode) ? inode.parent : store.dirents.parentOf(ino)
-    // A path is at most as long as there are levels; a circle would be damage.
-    for (let level = 0; parent !== undefined && level < 4096; level++) {
-      const name = store.dirents.nameOf(parent, child)
-      if (name === undefined) return Buffer.alloc(0)
-      names.unshift(Buffer.from('/'), name)
-      if (parent === rootIno) return Buffer.concat(names)
-      child = parent
-      parent = store.inodes.parentOf(child)
-    }
-    return Buffer.alloc(0)
   }
 
   #listBlocks(request: wire.ListBlocksRequest): wire.ListBlocksReply {

@@ -2,10 +2,12 @@ import type { BackupStatus, RestoreStatus, StatusReply } from '../../wire/gen/ca
 import { nsPerMs } from '../../core/units.ts'
 import type { Turn } from '../engine/turn.ts'
 import type { LeaseTable } from '../leases/lease-table.ts'
-import type { NodeRegistry } from '../nodes/node-registry.ts'
+import type { Node, NodeRegistry } from '../nodes/node-registry.ts'
+import type { SafeMode } from '../nodes/safe-mode.ts'
 import type { Space } from '../placement/space.ts'
 import type { Repair } from '../repair/repair.ts'
 import type { SessionRegistry } from '../sessions/session-registry.ts'
+import type { Drains } from './drain.ts'
 
 export interface StatusParts {
   readonly startedMs: number
@@ -16,6 +18,8 @@ export interface StatusParts {
   readonly leases: LeaseTable
   readonly space: Space
   readonly repair: Repair
+  readonly safeMode: SafeMode
+  readonly drains: Drains
 }
 
 const ms = (duration: number): bigint => BigInt(Math.max(0, Math.round(duration)))
@@ -27,7 +31,7 @@ export function statusOf(turn: Turn, parts: StatusParts): StatusReply {
   const { cluster, copies, minCopies, blockBytes } = store.format.facts
   const { live, condemned } = store.blocks
   const counts = repair.counts
-  const reasons = reasonsOf(parts, minCopies, copies)
+  const reasons = reasonsOf(turn, parts, minCopies, copies)
   reasons.degraded.push(...metadataReasons(turn, parts))
   return {
     health: reasons.down.length > 0 ? 'down' : reasons.degraded.length > 0 ? 'degraded' : 'ok',
@@ -46,6 +50,8 @@ export function statusOf(turn: Turn, parts: StatusParts): StatusReply {
       totalBytes: BigInt(node.row.totalBytes),
       blocks: BigInt(node.blocks),
       silentMs: ms(now - node.heardMs),
+      ...drainOf(node, parts.drains),
+      scrub: node.scrub,
     })),
     blocks: {
       total: live.count,
@@ -75,6 +81,8 @@ export function statusOf(turn: Turn, parts: StatusParts): StatusReply {
     rssBytes: BigInt(turn.rssBytes),
     backups: backupStatus(turn),
     restore: restoreStatus(turn),
+    safeMode: parts.safeMode.reason,
+    notes: notesOf(parts, copies),
   }
 }
 
@@ -132,8 +140,31 @@ function metadataReasons(turn: Turn, { startedMs }: StatusParts): string[] {
 
 const isoTime = (ns: bigint): string => new Date(Number(ns / nsPerMs)).toISOString()
 
+function drainOf(node: Node, drains: Drains) {
+  if (!node.row.draining)
+    return { draining: false, blocksLeft: 0n, bytesLeft: 0n, bytesPerSecond: 0n, leftMs: 0n }
+  const { blocks, bytes, bytesPerSecond, leftMs } = drains.progressOf(node)
+  return {
+    draining: true,
+    blocksLeft: BigInt(blocks),
+    bytesLeft: BigInt(bytes),
+    bytesPerSecond: ms(bytesPerSecond),
+    leftMs: ms(leftMs),
+  }
+}
+
+function notesOf({ nodes }: StatusParts, copies: number): string[] {
+  const staying = [...nodes.all()].filter(node => !node.row.draining)
+  const hosts = new Set(staying.map(node => node.host)).size
+  if (staying.length < copies || hosts >= copies) return []
+  return [
+    `copies of a block share a machine: ${count(copies, 'copy', 'copies')} wanted, ${count(hosts, 'machine')}`,
+  ]
+}
+
 function reasonsOf(
-  { nodes, repair, space }: StatusParts,
+  turn: Turn,
+  { nodes, repair, space, safeMode }: StatusParts,
   minCopies: number,
   copies: number,
 ): { readonly down: string[]; readonly degraded: string[] } {
@@ -146,17 +177,27 @@ function reasonsOf(
     down.push(`${count(up.length, 'chunkserver')} up: nothing can be written`)
   if (missing > 0) down.push(`${count(missing, 'block')} without a reachable copy`)
   for (const node of all) {
-    if (!node.isUp) degraded.push(`chunkserver ${node.id} (${node.row.address}) is down`)
+    if (!node.isUp)
+      degraded.push(`chunkserver ${node.id} (${node.row.address}) ${downBecause(node, nodes, turn.now)}`)
+    else if (node.failingSinceMs !== undefined)
+      degraded.push(`chunkserver ${node.id} is out of service, its disk fails: ${node.reason}`)
     else if (node.refusing) degraded.push(`chunkserver ${node.id} takes no new blocks: ${node.reason}`)
     if (node.removalStopped !== '')
       degraded.push(`chunkserver ${node.id} cannot delete: ${node.removalStopped}`)
   }
+  if (safeMode.isOn) degraded.push(`safe mode: ${safeMode.reason}`)
   if (up.length > 0 && space.isShort)
     degraded.push('space runs out: what was removed is deleted at once, without its grace time')
   if (underReplicated > 0) degraded.push(`${count(underReplicated, 'block')} with too few copies`)
   if (up.length < copies && up.length === all.length)
     degraded.push(`${count(copies, 'copy', 'copies')} wanted, only ${count(up.length, 'chunkserver')} known`)
   return { down, degraded }
+}
+
+function downBecause(node: Node, nodes: NodeRegistry, now: number): string {
+  const what = node.leftInOrder ? 'is down, stopped in order' : 'is down'
+  const left = (nodes.givenUpAtMs(node) ?? now) - now
+  return left <= 0 ? what : `${what}: its copies are made anew in ${Math.ceil(left / 1000)} s`
 }
 
 const count = (number: number, one: string, many = `${one}s`): string =>

@@ -18,6 +18,12 @@ export type AdminMethod =
   | 'readBackup'
   | 'restoreStatus'
   | 'confirmRestore'
+  | 'setDraining'
+  | 'removeNode'
+  | 'repairStatus'
+  | 'rebalance'
+  | 'scrub'
+  | 'damaged'
 
 export type EngineInput =
   /** The time of what follows; first in every batch. `random`: 32 fresh unpredictable bytes. */

@@ -16,6 +16,9 @@ import { NodeUp } from '../../wire/gen/cairn/v1/nodes.ts'
 import { SessionUp, type SessionUpItem } from '../../wire/gen/cairn/v1/session.ts'
 import { oneofPresent, toIno, u63 } from '../../wire/validate.ts'
 import { Admin } from '../admin/admin.ts'
+import { Damaged } from '../admin/damaged.ts'
+import { Drains } from '../admin/drain.ts'
+import { RemoveNode } from '../admin/remove-node.ts'
 import { SetCopies } from '../admin/set-copies.ts'
 import { stepDoomed, stepGoals } from '../extents/steps.ts'
 import { LeaseTable } from '../leases/lease-table.ts'
@@ -23,12 +26,14 @@ import { Recalls } from '../leases/recalls.ts'
 import { stepOrphansOf } from '../namespace/lifetime.ts'
 import { Inventory } from '../nodes/inventory.ts'
 import { type Node, NodeRegistry, ns } from '../nodes/node-registry.ts'
+import { SafeMode } from '../nodes/safe-mode.ts'
 import { Unconfirmed } from '../nodes/unconfirmed.ts'
 import { Planner } from '../placement/planner.ts'
 import { Space } from '../placement/space.ts'
 import { Pins } from '../removal/pins.ts'
 import { Removal } from '../removal/removal.ts'
 import { Repair } from '../repair/repair.ts'
+import { Suspects } from '../repair/suspects.ts'
 import { Calls } from '../sessions/calls.ts'
 import { LockCalls } from '../sessions/lock-calls.ts'
 import { type Session, SessionRegistry } from '../sessions/session-registry.ts'
@@ -74,8 +79,8 @@ export class MasterEngine {
   readonly #inventory: Inventory
   readonly #removal: Removal
   readonly #repair: Repair
+  readonly #safeMode: SafeMode
   readonly #admin: Admin
-  readonly #setCopies: SetCopies
   /** Connections that the front has, by what they are for. */
   readonly #connections = new Map<number, ConnectionKind>()
   /** Sessions that ended and still have orphans. */
@@ -115,22 +120,31 @@ export class MasterEngine {
     this.#recalls = new Recalls(turn)
     this.#pins = new Pins(settings.pinMs)
     const unconfirmed = new Unconfirmed(store)
-    const planner = new Planner(turn, this.#nodes, this.#pins, unconfirmed)
+    const suspects = new Suspects(store)
+    const planner = new Planner(turn, this.#nodes, this.#pins, unconfirmed, suspects)
     const space = new Space(turn, this.#nodes, this.#sessions)
+    this.#safeMode = new SafeMode(turn, this.#nodes)
     this.#removal = new Removal(
       turn,
       this.#nodes,
       this.#pins,
-      () => this.#graceUntilMs !== undefined || store.restores.pending !== undefined,
+      () => this.#graceUntilMs !== undefined || store.restores.pending !== undefined || this.#safeMode.isOn,
       () => space.isShort,
     )
-    this.#repair = new Repair(turn, this.#nodes, planner, this.#removal, unconfirmed)
+    this.#repair = new Repair({
+      turn,
+      nodes: this.#nodes,
+      planner,
+      removal: this.#removal,
+      unconfirmed,
+      suspects,
+      safeMode: this.#safeMode,
+    })
     this.#inventory = new Inventory(turn, this.#nodes, unconfirmed, options.hash, this.#repair, node =>
       this.#rolledBack(node),
     )
     this.#openedTime = newestTime(store)
     this.#locks = new LockCalls(turn, this.#leases, session => this.#reclaimed(session))
-    this.#setCopies = new SetCopies(turn)
     this.#calls = new Calls({
       turn,
       sessions: this.#sessions,
@@ -155,8 +169,12 @@ export class MasterEngine {
       leases: this.#leases,
       space,
       repair: this.#repair,
+      safeMode: this.#safeMode,
       planner,
-      setCopies: this.#setCopies,
+      setCopies: new SetCopies(turn),
+      drains: new Drains(turn, this.#nodes, this.#repair),
+      removeNode: new RemoveNode(turn, this.#nodes, this.#repair, this.#removal),
+      damaged: new Damaged(turn, this.#repair, suspects),
     })
     if (this.#sessions.size > 0) this.#graceUntilMs = clock.now + settings.leaseMs + settings.leaseMarginMs
     for (const { session } of store.orphans.all())
@@ -173,6 +191,7 @@ export class MasterEngine {
         wakeMs = Math.min(wakeMs, this.#run(input))
         this.#settle()
       }
+      if (this.#repair.wantsTick) wakeMs = busyTickMs
       store.commit()
       this.#admin.afterCommit()
       return [...out.take(), { kind: 'state', time: this.#turn.time, wakeMs }]
@@ -262,11 +281,11 @@ export class MasterEngine {
     }
   }
 
-  #closed(connection: number): void {
+  #closed(connection: number, inOrder = false): void {
     this.#connections.delete(connection)
     const session = this.#sessions.disconnected(connection)
     if (session !== undefined) this.#calls.forget(session)
-    const node = this.#nodes.disconnected(connection)
+    const node = this.#nodes.disconnected(connection, inOrder)
     if (node !== undefined) this.#nodeDown(node)
   }
 
@@ -353,14 +372,14 @@ export class MasterEngine {
         this.#removal.deleted(node, item.value)
         return
       case 'copied':
-        this.#repair.copied(node, item.value)
+        for (const result of item.value.results) this.#repair.copied(node, result)
         return
       case 'damaged':
         this.#repair.damaged(node, item.value)
         return
       case 'goodbye':
         this.#turn.out.close(connection)
-        this.#closed(connection)
+        this.#closed(connection, true)
     }
   }
 
@@ -473,6 +492,7 @@ export class MasterEngine {
       this.#turn.out.close(connection, new FsError('ETIMEDOUT', 'The chunkserver was silent for too long'))
       this.#closed(connection)
     }
+    this.#safeMode.check()
     this.#pins.tick(now)
     this.#locks.tick()
     this.#sessions.trimReplies()
@@ -481,11 +501,11 @@ export class MasterEngine {
     const orphans = this.#stepOrphans(rows)
     const doomed = stepDoomed(store, rows, time)
     const goals = stepGoals(store, rows)
-    const copies = this.#setCopies.step(rows)
+    const asked = this.#admin.step(rows)
     const inventory = this.#inventory.step(rows)
     const repair = this.#repair.step(rows)
     const removal = now >= this.#removalFromMs && this.#removal.step(rows)
-    return orphans || doomed || goals || copies || inventory || repair || removal
+    return orphans || doomed || goals || asked || inventory || repair || removal
   }
 
   #stepOrphans(budget: number): boolean {

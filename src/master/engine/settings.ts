@@ -1,5 +1,5 @@
 import { heartbeatMs, heartbeatsPerLease, leaseMs } from '../../core/limits.ts'
-import { hour, minute, second } from '../../core/units.ts'
+import { GiB, hour, MiB, minute, second } from '../../core/units.ts'
 
 /** Times and bounds of the engine, in milliseconds where nothing else is said. Tests shorten them. */
 export interface EngineSettings {
@@ -12,6 +12,10 @@ export interface EngineSettings {
   readonly nodeSilentMs: number
   /** A node down for so long has lost its copies, as far as repair is concerned. */
   readonly repairDelayMs: number
+  /** The same for a node that said goodbye: it was stopped in order, and is expected back. */
+  readonly maintenanceMs: number
+  /** After a start nothing is repaired or removed for so long, unless all known nodes report earlier. */
+  readonly safeModeMs: number
   /** A condemned block stays so long, for readers that still know its name and for backups. */
   readonly condemnedMs: number
   /** The same when space runs out. */
@@ -22,8 +26,12 @@ export interface EngineSettings {
   readonly pinMs: number
   /** Between two checks of a node's whole inventory. */
   readonly inventoryMs: number
-  /** Copies under way to one node, and from one node. */
-  readonly copiesPerNode: number
+  /** Bytes of copies under way to and from one node; a small one counts as `copyBytesMin` (repair/copy-budget.ts). */
+  readonly copyBytesPerNode: number
+  /** Bytes of copies under way in the whole cluster. */
+  readonly copyBytesPerCluster: number
+  /** The same for those that only rebalance. */
+  readonly balanceBytesPerCluster: number
   /** A copy order without an answer is given up. */
   readonly copyMs: number
   /** Rows that background work may touch in one tick. */
@@ -38,12 +46,16 @@ export const defaultSettings: EngineSettings = {
   heartbeatMs,
   nodeSilentMs: 15 * second,
   repairDelayMs: 1 * minute,
+  maintenanceMs: 3 * minute,
+  safeModeMs: 1 * minute,
   condemnedMs: 2 * hour,
   condemnedShortMs: 1 * second,
   grantMs: 10 * minute,
   pinMs: 2 * minute,
   inventoryMs: 1 * hour,
-  copiesPerNode: 4,
+  copyBytesPerNode: 24 * MiB,
+  copyBytesPerCluster: 1 * GiB,
+  balanceBytesPerCluster: 16 * MiB,
   copyMs: 2 * minute,
   rowsPerTick: 2000,
   leasesPerSession: 1_000_000,

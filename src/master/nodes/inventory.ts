@@ -39,6 +39,8 @@ interface Comparison {
   next: number
   /** Buckets with changes after `sequence`: left to the next comparison. */
   readonly touched: Set<number>
+  /** Buckets whose listing has not come whole. */
+  readonly asked: Set<number>
   /** Listings that are not complete yet. */
   readonly listed: Map<number, BlockChange[]>
 }
@@ -137,8 +139,11 @@ export class Inventory {
       digests: wire.digests,
       next: 0,
       touched: new Set(),
+      asked: new Set(),
       listed: new Map(),
     }
+    // At once, while no change can have come in between.
+    this.#compare(node, inventory.comparison, this.#turn.settings.rowsPerTick)
   }
 
   listing(node: Node, wire: BucketListing): void {
@@ -154,7 +159,12 @@ export class Inventory {
     if (u63(wire.sequence, 'listing.sequence') === node.row.knownSequence) {
       this.#resolve(node, comparison.prefixBits, bucket, listed)
       this.#agree(node, comparison.prefixBits, bucket)
-    } else this.#askSoon(node, retryMs)
+    } else {
+      this.#askSoon(node, retryMs)
+      return
+    }
+    comparison.asked.delete(bucket)
+    this.#checkWhole(node, comparison)
   }
 
   /** Asks for digests and compares buckets, up to `budget` rows. True if there is more to do now. */
@@ -239,8 +249,10 @@ export class Inventory {
         $case: 'askBuckets',
         value: { prefixBits: comparison.prefixBits, buckets },
       })
+      for (const bucket of buckets) comparison.asked.add(bucket)
       this.#turn.out.log('info', 'inventory differs', { node: node.id, buckets: buckets.length })
     }
+    this.#checkWhole(node, comparison)
     return left
   }
 
@@ -255,6 +267,11 @@ export class Inventory {
     if (buckets.size < 2 ** prefixBits) return
     restores.verified(node.id)
     this.#turn.out.log('info', 'a node was compared with the restored database', { node: node.id })
+  }
+
+  /** All was compared; what changed meanwhile was told. */
+  #checkWhole(node: Node, { next, digests, asked }: Comparison): void {
+    if (next === digests.length && asked.size === 0) node.compared = true
   }
 
   #resolve(node: Node, prefixBits: number, bucket: number, listed: readonly BlockChange[]): void {

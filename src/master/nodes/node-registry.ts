@@ -4,7 +4,7 @@
  * each node tells again when it attaches.
  *
  *            Register accepted
- *   down ───────────────────────► up ◄──────► refusing (full, read-only, failing: no new blocks)
+ *   down ───────────────────────► up ◄──────► refusing (full: no new blocks), failing (its disk is broken)
  *        ◄───────────────────────────────────────
  *          connection lost, silent, Goodbye
  */
@@ -13,13 +13,14 @@ import type { NodeId, SessionId } from '../../core/ids.ts'
 import { wireVersion, wireVersionMin } from '../../core/limits.ts'
 import { nsPerMs } from '../../core/units.ts'
 import { errorToWire } from '../../wire/attr.ts'
+import type { ScrubState } from '../../wire/gen/cairn/v1/common.ts'
 import type { NodeHeartbeat, Register } from '../../wire/gen/cairn/v1/nodes.ts'
 import { bytesUpTo, text, toNodeIdOrNone, u63, u64 } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
 import type { NodeView } from '../placement/choose-nodes.ts'
 import type { NodeRow } from '../store/nodes.ts'
 
-export type NodeState = 'up' | 'refusing' | 'down'
+export type NodeState = 'up' | 'refusing' | 'failing' | 'down'
 
 /** A node keeps this part of its disk free, so that its database can still delete. */
 const reservePart = 50
@@ -35,9 +36,21 @@ export class Node implements NodeView {
   blocks = 0
   load = 0
   refusing = false
+  /** Since when its disk takes no writes or gives errors. */
+  failingSinceMs: number | undefined
   reason = ''
+  /** It said goodbye, and is expected back. */
+  leftInOrder = false
+  /** Its inventory was compared since it attached: its replica rows are what it has. */
+  compared = false
+  scrub: ScrubState | undefined
   /** Bytes of receipts since the last heartbeat, which does not count them yet. */
   recentBytes = 0
+  /** Of copies that are on their way to it. */
+  promisedBytes = 0
+  /** Of copies that are about to leave it, and of those that were ordered away since the last heartbeat. */
+  leavingBytes = 0
+  trimmedBytes = 0
   /** It deleted blocks since the last heartbeat, which counts them still. */
   freed = false
   /** A failed delete order: no more of them until the node attaches again. */
@@ -63,6 +76,7 @@ export class Node implements NodeView {
 
   get state(): NodeState {
     if (this.connection === undefined) return 'down'
+    if (this.failingSinceMs !== undefined) return 'failing'
     return this.refusing ? 'refusing' : 'up'
   }
 
@@ -74,9 +88,21 @@ export class Node implements NodeView {
     return this.state === 'up' && !this.row.draining
   }
 
+  get totalBytes(): number {
+    return this.row.totalBytes
+  }
+
+  /** The part of its disk that will be in use when all that is under way is done. */
+  get usedShare(): number {
+    const { totalBytes, usedBytes } = this.row
+    const coming = this.recentBytes + this.promisedBytes - this.leavingBytes - this.trimmedBytes
+    return totalBytes === 0 ? 1 : Math.min(1, Math.max(0, (usedBytes + coming) / totalBytes))
+  }
+
   get freeBytes(): number {
     const { totalBytes, usedBytes } = this.row
-    return Math.max(0, Math.floor(totalBytes - totalBytes / reservePart - usedBytes - this.recentBytes))
+    const coming = this.recentBytes + this.promisedBytes
+    return Math.max(0, Math.floor(totalBytes - totalBytes / reservePart - usedBytes - coming))
   }
 }
 
@@ -125,6 +151,33 @@ export class NodeRegistry {
     return !node.isUp && this.#turn.now - node.downSinceMs < this.#turn.settings.repairDelayMs
   }
 
+  /** Its copies are as good as lost from then on; undefined while it is there and works. */
+  givenUpAtMs(node: Node): number | undefined {
+    const { repairDelayMs, maintenanceMs } = this.#turn.settings
+    if (!node.isUp) return node.downSinceMs + (node.leftInOrder ? maintenanceMs : repairDelayMs)
+    return node.failingSinceMs === undefined ? undefined : node.failingSinceMs + repairDelayMs
+  }
+
+  /** Its copies count: it is not being emptied, and it is there or will be. */
+  isExpected(node: Node): boolean {
+    return !node.row.draining && this.#turn.now < (this.givenUpAtMs(node) ?? Number.POSITIVE_INFINITY)
+  }
+
+  setDraining(node: Node, draining: boolean): void {
+    node.row = { ...node.row, draining }
+    this.#turn.store.nodes.setDraining(node.id, draining)
+  }
+
+  /** It is forgotten for good; whatever it had is settled. A process of it that still runs is refused from now on. */
+  remove(node: Node): void {
+    if (node.connection !== undefined) {
+      this.#byConnection.delete(node.connection)
+      this.#turn.out.close(node.connection, new FsError('EINVAL', `Node ${node.id} was removed`))
+    }
+    this.#byId.delete(node.id)
+    this.#turn.store.nodes.removed(node.id)
+  }
+
   /** Admits a node, or answers NodeRefused and ends the connection. */
   register(connection: number, wire: Register): Node | undefined {
     try {
@@ -147,8 +200,12 @@ export class NodeRegistry {
     node.blocks = u64(wire.blocks, 'heartbeat.blocks')
     node.load = wire.load
     node.refusing = wire.refusing
+    if (!wire.failing) node.failingSinceMs = undefined
+    else node.failingSinceMs ??= this.#turn.now
+    node.scrub = wire.scrub
     node.reason = text(wire.reason, 'heartbeat.reason')
     node.recentBytes = 0
+    node.trimmedBytes = 0
     node.freed = false
     const totalBytes = u64(wire.totalBytes, 'heartbeat.total_bytes')
     const usedBytes = u64(wire.usedBytes, 'heartbeat.used_bytes')
@@ -165,14 +222,18 @@ export class NodeRegistry {
     this.#turn.store.nodes.changesKnown(node.id, sequence)
   }
 
-  /** The connection ended. Returns the node that is down by it. */
-  disconnected(connection: number): Node | undefined {
+  /** The connection ended, `inOrder` after a goodbye. Returns the node that is down by it. */
+  disconnected(connection: number, inOrder = false): Node | undefined {
     const node = this.#byConnection.get(connection)
     if (node === undefined) return undefined
     this.#byConnection.delete(connection)
     node.connection = undefined
     node.downSinceMs = this.#turn.now
-    this.#turn.out.log('warn', 'node down', { node: node.id, address: node.row.address })
+    node.leftInOrder = inOrder
+    this.#turn.out.log('warn', inOrder ? 'node stopped in order' : 'node down', {
+      node: node.id,
+      address: node.row.address,
+    })
     return node
   }
 
@@ -227,7 +288,10 @@ export class NodeRegistry {
     node.heardMs = now
     node.blocks = u64(wire.blocks, 'blocks')
     node.refusing = false
+    node.failingSinceMs = undefined
     node.reason = ''
+    node.compared = false
+    node.leftInOrder = false
     node.recentBytes = 0
     node.removalStopped = ''
     this.#byId.set(row.id, node)

@@ -21,8 +21,8 @@ import type { Turn } from '../engine/turn.ts'
 import type { VerifiedReplica } from '../namespace/context.ts'
 import { ns, type Node, type NodeRegistry } from '../nodes/node-registry.ts'
 import type { Pins } from '../removal/pins.ts'
+import type { Suspects } from '../repair/suspects.ts'
 import type { Block } from '../store/blocks.ts'
-import type { Replica } from '../store/replicas.ts'
 import { chooseNodes, type PlacementWish } from './choose-nodes.ts'
 import type { Unconfirmed } from '../nodes/unconfirmed.ts'
 
@@ -50,14 +50,14 @@ export class Planner {
   readonly #nodes: NodeRegistry
   readonly #pins: Pins
   readonly #unconfirmed: Unconfirmed
-  /** Blocks whose last copy was reported bad: who writes that content again puts it again, which heals them. */
-  readonly #distrusted = new Set<BlockKey>()
+  readonly #suspects: Suspects
 
-  constructor(turn: Turn, nodes: NodeRegistry, pins: Pins, unconfirmed: Unconfirmed) {
+  constructor(turn: Turn, nodes: NodeRegistry, pins: Pins, unconfirmed: Unconfirmed, suspects: Suspects) {
     this.#turn = turn
     this.#nodes = nodes
     this.#pins = pins
     this.#unconfirmed = unconfirmed
+    this.#suspects = suspects
   }
 
   plan(who: Planning, wire: Plan): PlanReply {
@@ -98,15 +98,21 @@ export class Planner {
     return Math.min(this.#turn.store.format.facts.minCopies, copies)
   }
 
-  /** Where a block is for this reader: nodes that are up first, then same host, same zone, least loaded. */
+  /** Where a block is for this reader: good copies on nodes that are up first, then same host, same zone, least loaded. */
   locations(key: BlockKey, reader: { readonly host: string; readonly zone: string } | undefined): Location[] {
     const found: Node[] = []
-    for (const { node } of this.#turn.store.replicas.of(key)) {
+    const bad = new Set<Node>()
+    for (const { node, generation } of this.#turn.store.replicas.of(key)) {
       const known = this.#nodes.find(node)
-      if (known !== undefined) found.push(known)
+      if (known === undefined) continue
+      found.push(known)
+      if (this.#suspects.whyBad(key, node, generation) !== undefined) bad.add(known)
     }
     const distance = (node: Node): number =>
-      (node.isUp ? 0 : 8) + (node.host === reader?.host ? 0 : 2) + (node.zone === reader?.zone ? 0 : 1)
+      (node.isUp ? 0 : 16) +
+      (bad.has(node) ? 8 : 0) +
+      (node.host === reader?.host ? 0 : 2) +
+      (node.zone === reader?.zone ? 0 : 1)
     // Equal ones in another order for each block, so that readers of different blocks spread.
     const turn = (node: Node): bigint => (node.id + key) % 7n
     return found
@@ -152,7 +158,7 @@ export class Planner {
           proved.set(receipt.node as NodeId, receipt.generation as Generation)
       const owner = this.#turn.store.blocks.owner(stored.id)
       const present = new Set(proved.keys())
-      if (owner !== undefined) for (const { node } of this.#trusted(owner.key)) present.add(node)
+      if (owner !== undefined) for (const node of this.#good(owner.key)) present.add(node)
       if (proved.size === 0 || present.size < this.minCopies(copies)) return 'again'
       const replicas = [...proved].map(([node, generation]) => ({ node, generation }))
       proofs.push({ id, length, replicas })
@@ -160,17 +166,22 @@ export class Planner {
     }
   }
 
-  /** No copy of the block can be read as it should. Forgotten by a restart, and then reported again. */
-  distrust(key: BlockKey): void {
-    this.#distrusted.add(key)
+  /** Nodes with a copy that nobody found bad, of those whose inventory has been compared since the database was restored. */
+  #good(key: BlockKey): NodeId[] {
+    const { replicas, restores } = this.#turn.store
+    const good = replicas
+      .of(key)
+      .filter(
+        ({ node, generation }) =>
+          !restores.isUnverified(node) && this.#suspects.whyBad(key, node, generation) === undefined,
+      )
+    return good.map(({ node }) => node)
   }
 
   /** The commit that the proofs belong to was executed: its instances have replica rows. */
   committed(proofs: readonly Proof[]): void {
     for (const { id, length, replicas } of proofs) {
       const bytes = blockIdToBytes(id)
-      const owner = this.#turn.store.blocks.owner(bytes)
-      if (owner !== undefined) this.#distrusted.delete(owner.key)
       for (const { node, generation } of replicas) {
         const known = this.#nodes.find(node)
         if (known !== undefined) known.recentBytes += length
@@ -192,9 +203,10 @@ export class Planner {
 
   #judgePinned(who: Planning, stored: StoredBlock): readonly VerifiedReplica[] | 'again' {
     const key = stored.key as BlockKey
-    if (!this.#pins.holds(who.session, key) || this.#distrusted.has(key)) return 'again'
+    if (!this.#pins.holds(who.session, key)) return 'again'
     const block = this.#turn.store.blocks.byKey(key)
-    return block === undefined || block.state === 2 || block.have === 0 ? 'again' : []
+    // Who writes content again whose copies are all bad heals it.
+    return block === undefined || block.state === 2 || this.#good(key).length === 0 ? 'again' : []
   }
 
   #planOne(
@@ -233,14 +245,7 @@ export class Planner {
   }
 
   #isReadable(block: Block): boolean {
-    if (this.#distrusted.has(block.key)) return false
-    return this.#trusted(block.key).some(({ node }) => this.#nodes.find(node)?.isUp === true)
-  }
-
-  /** Rows of nodes whose inventory has been compared since the database was restored. */
-  #trusted(key: BlockKey): Replica[] {
-    const { replicas, restores } = this.#turn.store
-    return replicas.of(key).filter(({ node }) => !restores.isUnverified(node))
+    return this.#good(block.key).some(node => this.#nodes.find(node)?.isUp === true)
   }
 
   /** Why only `chosen` were found: EAGAIN if that may pass, ENOSPC if those that are there are full. */

@@ -1,65 +1,150 @@
 /**
- * Chooses copies to be made, makes none. Fewest live copies first: losing one more disk there would
- * lose data.
+ * Decides what a block needs and chooses copies to be made, makes none. The most urgent first: losing one more
+ * disk there would lose data.
  */
 import type { BlockKey, NodeId } from '../../core/ids.ts'
 import { chooseNodes, type NodeView } from '../placement/choose-nodes.ts'
+import type { CopyBudget } from './copy-budget.ts'
 
-/** A block that may need another copy. */
-export interface RepairView<Node extends NodeView> {
+/**
+ *   lost       no good copy can be read now: bad ones are tried
+ *   last       one good copy is left, and more are wanted
+ *   leaving    all good copies are on nodes that are being emptied, or whose disks fail
+ *   short      fewer copies than wanted
+ *   surplus    more copies than wanted, or all that are wanted beside those on nodes that are being emptied
+ *   misplaced  copies share a zone or a host, and need not
+ */
+export const repairClasses = ['lost', 'last', 'leaving', 'short', 'surplus', 'misplaced'] as const
+export type RepairClass = (typeof repairClasses)[number]
+
+export interface HolderView<Node extends NodeView> {
+  readonly node: Node
+  readonly bad: boolean
+  readonly up: boolean
+  /** It keeps what it has: it is not being emptied, and it is there or expected back. */
+  readonly stays: boolean
+  /** Its disk takes no orders. */
+  readonly failing: boolean
+}
+
+export interface BlockView<Node extends NodeView> {
   readonly key: BlockKey
   readonly length: number
   readonly wanted: number
-  /** Nodes with a good copy that can be read now. */
-  readonly sources: readonly Node[]
-  /** Nodes whose copy counts, or is being made: those of `sources`, and those that may be back soon. */
-  readonly counted: readonly Node[]
-  /** Nodes that hold a good instance, or will: none of them is a target. */
-  readonly occupied: readonly NodeId[]
+  readonly holders: readonly HolderView<Node>[]
+  /** Nodes to which a copy is under way. */
+  readonly targets: readonly Node[]
 }
+
+const nodesOf = <Node extends NodeView>(
+  { holders }: BlockView<Node>,
+  which: (holder: HolderView<Node>) => boolean,
+): Node[] => holders.filter(which).map(({ node }) => node)
+
+/** Nodes with a good copy that can be read now. */
+export const liveOf = <Node extends NodeView>(view: BlockView<Node>): Node[] =>
+  nodesOf(view, ({ up, bad }) => up && !bad)
+
+/** Nodes whose copy counts in the long run, or that are getting one. */
+export const countedOf = <Node extends NodeView>(view: BlockView<Node>): Node[] => [
+  ...new Set([...nodesOf(view, ({ stays, bad }) => stays && !bad), ...view.targets]),
+]
+
+/** What the block needs most; `couldSpread`: whether a node would take it that is farther away. */
+export function classify<Node extends NodeView>(
+  view: BlockView<Node>,
+  couldSpread: (view: BlockView<Node>) => boolean,
+): RepairClass | undefined {
+  const { wanted, holders } = view
+  const live = liveOf(view)
+  const counted = countedOf(view).length
+  if (counted < wanted) {
+    if (live.length === 0) return holders.some(({ up }) => up) ? 'lost' : undefined
+    if (live.length === 1 && wanted > 1) return 'last'
+    return nodesOf(view, ({ up, bad, stays }) => up && !bad && stays).length === 0 ? 'leaving' : 'short'
+  }
+  const staying = nodesOf(view, ({ up, bad, stays }) => up && !bad && stays).length
+  const idle = holders.some(({ up, bad, stays, failing }) => up && !failing && (bad || !stays))
+  if (staying > wanted || (staying === wanted && idle)) return 'surplus'
+  return couldSpread(view) ? 'misplaced' : undefined
+}
+
+/** Whether one of `nodes` would keep the copies on more zones or hosts than they are on. */
+export function wouldSpread<Node extends NodeView>(view: BlockView<Node>, nodes: readonly Node[]): Node[] {
+  const counted = countedOf(view)
+  if (counted.length < 2) return []
+  const now = spreadOf(counted)
+  const others = counted.map(node => counted.filter(other => other !== node))
+  return nodes.filter(
+    node =>
+      node.freeBytes >= view.length &&
+      !view.holders.some(holder => holder.node === node) &&
+      others.some(rest => spreadOf([...rest, node]) > now),
+  )
+}
+
+/** Zones count first, then hosts. */
+export const spreadOf = (nodes: readonly NodeView[]): number =>
+  new Set(nodes.map(node => node.zone)).size * 1000 + new Set(nodes.map(node => node.host)).size
 
 export interface Copy<Node extends NodeView> {
   readonly key: BlockKey
+  readonly length: number
   readonly target: Node
+  /** The least busy first. */
   readonly sources: readonly Node[]
 }
 
-/** How many more copies a node may take part in. */
-export type Slots = Map<NodeId, number>
+export interface CopyNeed<Node extends NodeView> {
+  readonly view: BlockView<Node>
+  readonly class: RepairClass
+}
 
+/** The copies to begin now, within the budget, which they are taken from. */
 export function planRepair<Node extends NodeView>(
-  views: readonly RepairView<Node>[],
+  needs: readonly CopyNeed<Node>[],
   targets: readonly Node[],
-  slots: Slots,
+  budget: CopyBudget,
   below: (bound: number) => number,
 ): Copy<Node>[] {
-  const urgent = [...views].sort((a, b) => a.sources.length - b.sources.length)
+  const rank = (need: CopyNeed<Node>): number =>
+    repairClasses.indexOf(need.class) * 100 + liveOf(need.view).length
   const copies: Copy<Node>[] = []
-  for (const view of urgent) {
-    const free = targets.filter(node => hasSlot(slots, node))
-    const sources = view.sources.filter(node => hasSlot(slots, node))
-    if (sources.length === 0) continue
-    const missing = view.wanted - view.counted.length
-    const wish = {
-      length: view.length,
-      copies: Math.max(0, missing),
-      present: view.counted,
-      exclude: new Set(view.occupied),
-      host: undefined,
-    }
-    for (const target of chooseNodes(free, wish, below)) {
-      const [source] = sources
-      if (source === undefined || !hasSlot(slots, source)) break
-      take(slots, target)
-      take(slots, source)
-      copies.push({ key: view.key, target, sources })
-    }
+  for (const need of [...needs].sort((a, b) => rank(a) - rank(b))) {
+    if (budget.isEmpty) break
+    copies.push(...planBlock(need, targets, budget, below))
   }
   return copies
 }
 
-const hasSlot = (slots: Slots, node: NodeView): boolean => (slots.get(node.id) ?? 0) > 0
-
-const take = (slots: Slots, node: NodeView): void => {
-  slots.set(node.id, (slots.get(node.id) ?? 0) - 1)
+function planBlock<Node extends NodeView>(
+  { view, class: cls }: CopyNeed<Node>,
+  targets: readonly Node[],
+  budget: CopyBudget,
+  below: (bound: number) => number,
+): Copy<Node>[] {
+  const { key, length, wanted } = view
+  const counted = countedOf(view)
+  const readable = cls === 'lost' ? nodesOf(view, ({ up }) => up) : liveOf(view)
+  const misplaced = cls === 'misplaced'
+  const eligible = (misplaced ? wouldSpread(view, targets) : targets).filter(
+    // With one readable copy there is no copying onto itself.
+    node => budget.of(node.id) > 0 && !(readable.length === 1 && readable[0] === node),
+  )
+  const wish = {
+    length,
+    copies: misplaced ? 1 : Math.max(0, wanted - counted.length),
+    present: misplaced ? counted.slice(1) : counted,
+    exclude: new Set([...nodesOf(view, ({ bad }) => !bad), ...view.targets].map(({ id }): NodeId => id)),
+    host: undefined,
+  }
+  const copies: Copy<Node>[] = []
+  for (const target of chooseNodes(eligible, wish, below)) {
+    const sources = readable.filter(node => node !== target).sort((a, b) => budget.of(b.id) - budget.of(a.id))
+    const [source] = sources
+    if (source === undefined || budget.of(source.id) <= 0 || budget.of(target.id) <= 0) break
+    budget.take(length, target.id, source.id)
+    copies.push({ key, length, target, sources })
+  }
+  return copies
 }

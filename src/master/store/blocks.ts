@@ -87,6 +87,7 @@ export class Blocks {
   readonly #short
   readonly #shortAfter
   readonly #surplusAfter
+  readonly #lost
   readonly #countShort
   readonly #countLost
   readonly #after
@@ -110,6 +111,7 @@ export class Blocks {
     )
       .safeIntegers()
       .raw()
+    this.#lost = select('WHERE state = 0 AND have < wanted AND have = 0 LIMIT ?').safeIntegers().raw()
     this.#countLost = db
       .prepare<[], number>('SELECT count(*) FROM blocks WHERE state = 0 AND have < wanted AND have = 0')
       .pluck()
@@ -223,6 +225,10 @@ export class Blocks {
   }
 
   /** Live blocks without any replicas row. */
+  lost(limit: number): Block[] {
+    return this.#lost.all(limit).map(fromRow)
+  }
+
   countLost(): number {
     return this.#countLost.get() ?? 0
   }

@@ -39,6 +39,7 @@ export class Extents {
   readonly #before
   readonly #within
   readonly #count
+  readonly #from
   readonly #insert
   readonly #resize
   readonly #delete
@@ -58,6 +59,12 @@ export class Extents {
       .safeIntegers()
       .raw()
     this.#count = db.prepare<[bigint], number>('SELECT count(*) FROM extents WHERE ino = ?').pluck()
+    this.#from = db
+      .prepare<[bigint, number, number], readonly [bigint, ...Row]>(
+        `SELECT ino, ${columns} FROM extents WHERE (ino, offset) > (?, ?) ORDER BY ino, offset LIMIT ?`,
+      )
+      .safeIntegers()
+      .raw()
     this.#insert = db.prepare<[bigint, number, number, bigint, number]>(
       `INSERT INTO extents (ino, ${columns}) VALUES (?, ?, ?, ?, ?)`,
     )
@@ -84,6 +91,11 @@ export class Extents {
   /** Rows of an inode, doomed ones included; scans them. */
   count(ino: Ino): number {
     return this.#count.get(ino) ?? 0
+  }
+
+  /** Rows of all inodes after a place, in order. */
+  after(ino: bigint, offset: number, limit: number): (ExtentRow & { readonly ino: Ino })[] {
+    return this.#from.all(ino, offset, limit).map(([of, ...row]) => ({ ino: of as Ino, ...fromRow(row) }))
   }
 
   add(ino: Ino, row: ExtentRow): void {

@@ -1,14 +1,17 @@
 import type { Database } from 'better-sqlite3'
 import { must } from '../../core/assert.ts'
-import { InoRanges } from './ino-ranges.ts'
+import { BadCopies } from './bad-copies.ts'
 import { Blocks } from './blocks.ts'
 import { Restores } from './restores.ts'
 import { schemaVersion } from './format.ts'
+import { InoRanges } from './ino-ranges.ts'
+import { Switches } from './switches.ts'
 
 /** What leads from a version of the schema to the next one. */
 const steps: ReadonlyMap<bigint, string> = new Map([
   [1n, `${InoRanges.schema} ${Blocks.surplusIndex}`],
   [2n, Restores.schema],
+  [3n, `${BadCopies.schema} ${Switches.schema}`],
 ])
 
 /**

@@ -78,6 +78,7 @@ export class Nodes {
   readonly #put
   readonly #setKnown
   readonly #setUsage
+  readonly #setDraining
   readonly #delete
 
   constructor(db: Database, counters: Counters) {
@@ -94,6 +95,7 @@ export class Nodes {
     this.#setUsage = db.prepare<[number, number, bigint, bigint]>(
       'UPDATE nodes SET total_bytes = ?, used_bytes = ?, seen = ? WHERE id = ?',
     )
+    this.#setDraining = db.prepare<[number, bigint]>('UPDATE nodes SET draining = ? WHERE id = ?')
     this.#delete = db.prepare<[bigint]>('DELETE FROM nodes WHERE id = ?')
   }
 
@@ -139,6 +141,10 @@ export class Nodes {
 
   reported(id: NodeId, totalBytes: number, usedBytes: number, time: bigint): void {
     this.#setUsage.run(totalBytes, usedBytes, time, id)
+  }
+
+  setDraining(id: NodeId, draining: boolean): void {
+    this.#setDraining.run(draining ? 1 : 0, id)
   }
 
   removed(id: NodeId): void {

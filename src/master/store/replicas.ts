@@ -36,6 +36,7 @@ export class Replicas {
   readonly #ofNode
   readonly #between
   readonly #betweenDeleting
+  readonly #usage
   readonly #put
   readonly #delete
 
@@ -65,6 +66,11 @@ export class Replicas {
         .raw()
     this.#between = instances('state < 2')
     this.#betweenDeleting = instances('state = 2 AND state > 0')
+    this.#usage = db
+      .prepare<[bigint], readonly [count: number, bytes: number | null]>(
+        'SELECT count(*), sum(length) FROM replicas JOIN blocks ON key = block WHERE node = ? AND state = 0',
+      )
+      .raw()
     this.#put = db.prepare<[bigint, bigint, bigint]>(
       `INSERT INTO replicas (block, node, generation) VALUES (?, ?, ?)
        ON CONFLICT DO UPDATE SET generation = excluded.generation`,
@@ -109,6 +115,12 @@ export class Replicas {
     return this.#ofNode
       .all(node, after, limit)
       .map(([block, generation]) => ({ block: block as BlockKey, generation: generation as Generation }))
+  }
+
+  /** Blocks in use of which the node has a copy; reads all of its rows. */
+  usageOf(node: NodeId): { readonly blocks: number; readonly bytes: number } {
+    const [blocks, bytes] = this.#usage.get(node) ?? [0, 0]
+    return { blocks, bytes: bytes ?? 0 }
   }
 
   /** What a node should have of the blocks with from <= id <= to, those being deleted included. */

@@ -12,6 +12,7 @@ import { UsageError, messageOf } from '../../core/errors.ts'
 import { rootIno } from '../../core/ids.ts'
 import { MiB } from '../../core/units.ts'
 import { isBackup } from './backup-stamp.ts'
+import { BadCopies } from './bad-copies.ts'
 import { Blocks } from './blocks.ts'
 import { Counters } from './counters.ts'
 import { Dirents } from './dirents.ts'
@@ -29,6 +30,7 @@ import { Replies } from './replies.ts'
 import { Restores } from './restores.ts'
 import { Sessions } from './sessions.ts'
 import { Strays } from './strays.ts'
+import { Switches } from './switches.ts'
 import { Symlinks } from './symlinks.ts'
 import { Xattrs } from './xattrs.ts'
 
@@ -51,6 +53,8 @@ const schema = [
   Nodes,
   Strays,
   Restores,
+  BadCopies,
+  Switches,
 ]
   .map(table => table.schema)
   .join('\n')
@@ -94,6 +98,8 @@ export class Store implements Disposable {
   readonly nodes: Nodes
   readonly strays: Strays
   readonly restores: Restores
+  readonly badCopies: BadCopies
+  readonly switches: Switches
 
   readonly #begin
   readonly #commit
@@ -173,6 +179,8 @@ export class Store implements Disposable {
     this.nodes = new Nodes(db, this.counters)
     this.strays = new Strays(db)
     this.restores = new Restores(db)
+    this.badCopies = new BadCopies(db)
+    this.switches = new Switches(db)
     this.#begin = db.prepare('BEGIN IMMEDIATE')
     this.#commit = db.prepare('COMMIT')
     this.#rollback = db.prepare('ROLLBACK')

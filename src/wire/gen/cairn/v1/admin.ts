@@ -3,7 +3,7 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import { Attr, Location } from "./common.ts";
+import { Attr, Location, ScrubState } from "./common.ts";
 
 export const protobufPackage = "cairn.v1";
 
@@ -33,7 +33,13 @@ export interface StatusReply {
     | BackupStatus
     | undefined;
   /** Absent if the database was never restored from a backup. */
-  restore: RestoreStatus | undefined;
+  restore:
+    | RestoreStatus
+    | undefined;
+  /** Why nothing is repaired or removed yet; empty when that is not so. */
+  safeMode: string;
+  /** Worth knowing, and no fault. */
+  notes: string[];
 }
 
 /** Copies of the database beside it. */
@@ -69,7 +75,7 @@ export interface NodeStatus {
   address: string;
   zone: string;
   host: string;
-  /** "up", "down" or "refusing". */
+  /** "up", "down", "refusing" or "failing". */
   state: string;
   reason: string;
   usedBytes: bigint;
@@ -77,6 +83,13 @@ export interface NodeStatus {
   blocks: bigint;
   /** Since the last word from it. */
   silentMs: bigint;
+  draining: boolean;
+  /** Of a draining node: blocks in use that still have a copy on it, how fast they go, and how long that takes (0: not known). */
+  blocksLeft: bigint;
+  bytesLeft: bigint;
+  bytesPerSecond: bigint;
+  leftMs: bigint;
+  scrub: ScrubState | undefined;
 }
 
 export interface BlockCounts {
@@ -244,6 +257,129 @@ export interface ConfirmRestoreRequest {
 export interface ConfirmRestoreReply {
 }
 
+/** Empties a node, or takes that back. */
+export interface SetDrainingRequest {
+  node: bigint;
+  draining: boolean;
+}
+
+export interface SetDrainingReply {
+  /** Why the cluster could not keep its copies without the node: nothing was changed. */
+  refused: string[];
+  blocks: bigint;
+  bytes: bigint;
+}
+
+/** Forgets a node for good. */
+export interface RemoveNodeRequest {
+  node: bigint;
+  /** Also if that loses blocks. */
+  anyway: boolean;
+}
+
+export interface RemoveNodeReply {
+  /** Why it was not removed. */
+  refused: string;
+  /** Blocks in use of which no other node has a good copy. */
+  blocksLost: bigint;
+  bytesLost: bigint;
+  /** Some of the parts of files that would be lost. */
+  files: DamagedRange[];
+}
+
+export interface RepairStatusRequest {
+}
+
+export interface RepairStatusReply {
+  safeMode: string;
+  /** Most urgent first. */
+  classes: RepairClass[];
+  /** The tables are still being looked through: there may be more. */
+  searching: boolean;
+  copiesUnderWay: bigint;
+  bytesUnderWay: bigint;
+  bytesPerSecond: bigint;
+  blocksPerSecond: bigint;
+  /** 0: not known. */
+  leftMs: bigint;
+  copied: bigint;
+  failed: bigint;
+}
+
+export interface RepairClass {
+  name: string;
+  blocks: bigint;
+  bytes: bigint;
+}
+
+export interface RebalanceRequest {
+  /** Unspecified only asks. */
+  action: RebalanceRequest_Action;
+}
+
+export const RebalanceRequest_Action = { ACTION_UNSPECIFIED: 0, ACTION_START: 1, ACTION_STOP: 2 } as const;
+
+export type RebalanceRequest_Action = typeof RebalanceRequest_Action[keyof typeof RebalanceRequest_Action];
+
+export namespace RebalanceRequest_Action {
+  export type ACTION_UNSPECIFIED = typeof RebalanceRequest_Action.ACTION_UNSPECIFIED;
+  export type ACTION_START = typeof RebalanceRequest_Action.ACTION_START;
+  export type ACTION_STOP = typeof RebalanceRequest_Action.ACTION_STOP;
+}
+
+export interface RebalanceReply {
+  running: boolean;
+  /** Parts of their disks that the fullest and the emptiest node have in use, in thousandths. */
+  fullestPermille: number;
+  emptiestPermille: number;
+  bytesLeft: bigint;
+  bytesPerSecond: bigint;
+  leftMs: bigint;
+}
+
+export interface ScrubRequest {
+  /** 0: all. */
+  node: bigint;
+  bytesPerSecond: bigint;
+}
+
+export interface ScrubReply {
+  nodes: bigint;
+}
+
+export interface DamagedRequest {
+}
+
+export interface DamagedReply {
+  blocks: DamagedBlockInfo[];
+  /** There are more than are listed. */
+  more: boolean;
+}
+
+/** A block without a good copy that can be read now. */
+export interface DamagedBlockInfo {
+  key: bigint;
+  id: Uint8Array;
+  length: number;
+  /** No good copy is left at all; else one may be on a node that is down. */
+  lost: boolean;
+  copies: DamagedCopy[];
+  files: DamagedRange[];
+}
+
+export interface DamagedCopy {
+  node: bigint;
+  /** What was found wrong with it; empty for a copy on a node that is down. */
+  what: string;
+}
+
+export interface DamagedRange {
+  ino: bigint;
+  path: Uint8Array;
+  offset: bigint;
+  length: bigint;
+}
+
 function createBaseStatusRequest(): StatusRequest {
   return {};
 }
@@ -306,6 +442,8 @@ function createBaseStatusReply(): StatusReply {
     rssBytes: 0n,
     backups: undefined,
     restore: undefined,
+    safeMode: "",
+    notes: [],
   };
 }
 
@@ -376,6 +514,12 @@ export const StatusReply: MessageFns<StatusReply> = {
     }
     if (message.restore !== undefined) {
       RestoreStatus.encode(message.restore, writer.uint32(170).fork()).join();
+    }
+    if (message.safeMode !== "") {
+      writer.uint32(178).string(message.safeMode);
+    }
+    for (const v of message.notes) {
+      writer.uint32(186).string(v!);
     }
     return writer;
   },
@@ -529,6 +673,22 @@ export const StatusReply: MessageFns<StatusReply> = {
             message.restore = RestoreStatus.decode(reader, reader.uint32());
             continue;
           }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.safeMode = reader.string();
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.notes.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -573,6 +733,8 @@ export const StatusReply: MessageFns<StatusReply> = {
     message.restore = (object.restore !== undefined && object.restore !== null)
       ? RestoreStatus.fromPartial(object.restore)
       : undefined;
+    message.safeMode = object.safeMode ?? "";
+    message.notes = object.notes?.map((e) => e) || [];
     return message;
   },
 };
@@ -852,6 +1014,12 @@ function createBaseNodeStatus(): NodeStatus {
     totalBytes: 0n,
     blocks: 0n,
     silentMs: 0n,
+    draining: false,
+    blocksLeft: 0n,
+    bytesLeft: 0n,
+    bytesPerSecond: 0n,
+    leftMs: 0n,
+    scrub: undefined,
   };
 }
 
@@ -901,6 +1069,36 @@ export const NodeStatus: MessageFns<NodeStatus> = {
         throw new globalThis.Error("value provided for field message.silentMs of type uint64 too large");
       }
       writer.uint32(80).uint64(message.silentMs);
+    }
+    if (message.draining !== false) {
+      writer.uint32(88).bool(message.draining);
+    }
+    if (message.blocksLeft !== 0n) {
+      if (BigInt.asUintN(64, message.blocksLeft) !== message.blocksLeft) {
+        throw new globalThis.Error("value provided for field message.blocksLeft of type uint64 too large");
+      }
+      writer.uint32(96).uint64(message.blocksLeft);
+    }
+    if (message.bytesLeft !== 0n) {
+      if (BigInt.asUintN(64, message.bytesLeft) !== message.bytesLeft) {
+        throw new globalThis.Error("value provided for field message.bytesLeft of type uint64 too large");
+      }
+      writer.uint32(104).uint64(message.bytesLeft);
+    }
+    if (message.bytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.bytesPerSecond) !== message.bytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.bytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(112).uint64(message.bytesPerSecond);
+    }
+    if (message.leftMs !== 0n) {
+      if (BigInt.asUintN(64, message.leftMs) !== message.leftMs) {
+        throw new globalThis.Error("value provided for field message.leftMs of type uint64 too large");
+      }
+      writer.uint32(120).uint64(message.leftMs);
+    }
+    if (message.scrub !== undefined) {
+      ScrubState.encode(message.scrub, writer.uint32(130).fork()).join();
     }
     return writer;
   },
@@ -998,6 +1196,54 @@ export const NodeStatus: MessageFns<NodeStatus> = {
             message.silentMs = reader.uint64() as bigint;
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.draining = reader.bool();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.blocksLeft = reader.uint64() as bigint;
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.bytesLeft = reader.uint64() as bigint;
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.bytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.leftMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.scrub = ScrubState.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1027,6 +1273,18 @@ export const NodeStatus: MessageFns<NodeStatus> = {
       : 0n;
     message.blocks = (object.blocks !== undefined && object.blocks !== null) ? BigInt(object.blocks) : 0n;
     message.silentMs = (object.silentMs !== undefined && object.silentMs !== null) ? BigInt(object.silentMs) : 0n;
+    message.draining = object.draining ?? false;
+    message.blocksLeft = (object.blocksLeft !== undefined && object.blocksLeft !== null)
+      ? BigInt(object.blocksLeft)
+      : 0n;
+    message.bytesLeft = (object.bytesLeft !== undefined && object.bytesLeft !== null) ? BigInt(object.bytesLeft) : 0n;
+    message.bytesPerSecond = (object.bytesPerSecond !== undefined && object.bytesPerSecond !== null)
+      ? BigInt(object.bytesPerSecond)
+      : 0n;
+    message.leftMs = (object.leftMs !== undefined && object.leftMs !== null) ? BigInt(object.leftMs) : 0n;
+    message.scrub = (object.scrub !== undefined && object.scrub !== null)
+      ? ScrubState.fromPartial(object.scrub)
+      : undefined;
     return message;
   },
 };
@@ -3128,6 +3386,1373 @@ export const ConfirmRestoreReply: MessageFns<ConfirmRestoreReply> = {
   },
   fromPartial<I extends Exact<DeepPartial<ConfirmRestoreReply>, I>>(_: I): ConfirmRestoreReply {
     const message = createBaseConfirmRestoreReply();
+    return message;
+  },
+};
+
+function createBaseSetDrainingRequest(): SetDrainingRequest {
+  return { node: 0n, draining: false };
+}
+
+export const SetDrainingRequest: MessageFns<SetDrainingRequest> = {
+  encode(message: SetDrainingRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== 0n) {
+      if (BigInt.asUintN(64, message.node) !== message.node) {
+        throw new globalThis.Error("value provided for field message.node of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.node);
+    }
+    if (message.draining !== false) {
+      writer.uint32(16).bool(message.draining);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetDrainingRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetDrainingRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.draining = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SetDrainingRequest>, I>>(base?: I): SetDrainingRequest {
+    return SetDrainingRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetDrainingRequest>, I>>(object: I): SetDrainingRequest {
+    const message = createBaseSetDrainingRequest();
+    message.node = (object.node !== undefined && object.node !== null) ? BigInt(object.node) : 0n;
+    message.draining = object.draining ?? false;
+    return message;
+  },
+};
+
+function createBaseSetDrainingReply(): SetDrainingReply {
+  return { refused: [], blocks: 0n, bytes: 0n };
+}
+
+export const SetDrainingReply: MessageFns<SetDrainingReply> = {
+  encode(message: SetDrainingReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.refused) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.blocks !== 0n) {
+      if (BigInt.asUintN(64, message.blocks) !== message.blocks) {
+        throw new globalThis.Error("value provided for field message.blocks of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.blocks);
+    }
+    if (message.bytes !== 0n) {
+      if (BigInt.asUintN(64, message.bytes) !== message.bytes) {
+        throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.bytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetDrainingReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetDrainingReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.refused.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.blocks = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SetDrainingReply>, I>>(base?: I): SetDrainingReply {
+    return SetDrainingReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetDrainingReply>, I>>(object: I): SetDrainingReply {
+    const message = createBaseSetDrainingReply();
+    message.refused = object.refused?.map((e) => e) || [];
+    message.blocks = (object.blocks !== undefined && object.blocks !== null) ? BigInt(object.blocks) : 0n;
+    message.bytes = (object.bytes !== undefined && object.bytes !== null) ? BigInt(object.bytes) : 0n;
+    return message;
+  },
+};
+
+function createBaseRemoveNodeRequest(): RemoveNodeRequest {
+  return { node: 0n, anyway: false };
+}
+
+export const RemoveNodeRequest: MessageFns<RemoveNodeRequest> = {
+  encode(message: RemoveNodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== 0n) {
+      if (BigInt.asUintN(64, message.node) !== message.node) {
+        throw new globalThis.Error("value provided for field message.node of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.node);
+    }
+    if (message.anyway !== false) {
+      writer.uint32(16).bool(message.anyway);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveNodeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveNodeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.anyway = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RemoveNodeRequest>, I>>(base?: I): RemoveNodeRequest {
+    return RemoveNodeRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemoveNodeRequest>, I>>(object: I): RemoveNodeRequest {
+    const message = createBaseRemoveNodeRequest();
+    message.node = (object.node !== undefined && object.node !== null) ? BigInt(object.node) : 0n;
+    message.anyway = object.anyway ?? false;
+    return message;
+  },
+};
+
+function createBaseRemoveNodeReply(): RemoveNodeReply {
+  return { refused: "", blocksLost: 0n, bytesLost: 0n, files: [] };
+}
+
+export const RemoveNodeReply: MessageFns<RemoveNodeReply> = {
+  encode(message: RemoveNodeReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.refused !== "") {
+      writer.uint32(10).string(message.refused);
+    }
+    if (message.blocksLost !== 0n) {
+      if (BigInt.asUintN(64, message.blocksLost) !== message.blocksLost) {
+        throw new globalThis.Error("value provided for field message.blocksLost of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.blocksLost);
+    }
+    if (message.bytesLost !== 0n) {
+      if (BigInt.asUintN(64, message.bytesLost) !== message.bytesLost) {
+        throw new globalThis.Error("value provided for field message.bytesLost of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.bytesLost);
+    }
+    for (const v of message.files) {
+      DamagedRange.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveNodeReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveNodeReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.refused = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.blocksLost = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytesLost = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.files.push(DamagedRange.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RemoveNodeReply>, I>>(base?: I): RemoveNodeReply {
+    return RemoveNodeReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemoveNodeReply>, I>>(object: I): RemoveNodeReply {
+    const message = createBaseRemoveNodeReply();
+    message.refused = object.refused ?? "";
+    message.blocksLost = (object.blocksLost !== undefined && object.blocksLost !== null)
+      ? BigInt(object.blocksLost)
+      : 0n;
+    message.bytesLost = (object.bytesLost !== undefined && object.bytesLost !== null) ? BigInt(object.bytesLost) : 0n;
+    message.files = object.files?.map((e) => DamagedRange.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRepairStatusRequest(): RepairStatusRequest {
+  return {};
+}
+
+export const RepairStatusRequest: MessageFns<RepairStatusRequest> = {
+  encode(_: RepairStatusRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RepairStatusRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRepairStatusRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RepairStatusRequest>, I>>(base?: I): RepairStatusRequest {
+    return RepairStatusRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RepairStatusRequest>, I>>(_: I): RepairStatusRequest {
+    const message = createBaseRepairStatusRequest();
+    return message;
+  },
+};
+
+function createBaseRepairStatusReply(): RepairStatusReply {
+  return {
+    safeMode: "",
+    classes: [],
+    searching: false,
+    copiesUnderWay: 0n,
+    bytesUnderWay: 0n,
+    bytesPerSecond: 0n,
+    blocksPerSecond: 0n,
+    leftMs: 0n,
+    copied: 0n,
+    failed: 0n,
+  };
+}
+
+export const RepairStatusReply: MessageFns<RepairStatusReply> = {
+  encode(message: RepairStatusReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.safeMode !== "") {
+      writer.uint32(10).string(message.safeMode);
+    }
+    for (const v of message.classes) {
+      RepairClass.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.searching !== false) {
+      writer.uint32(24).bool(message.searching);
+    }
+    if (message.copiesUnderWay !== 0n) {
+      if (BigInt.asUintN(64, message.copiesUnderWay) !== message.copiesUnderWay) {
+        throw new globalThis.Error("value provided for field message.copiesUnderWay of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.copiesUnderWay);
+    }
+    if (message.bytesUnderWay !== 0n) {
+      if (BigInt.asUintN(64, message.bytesUnderWay) !== message.bytesUnderWay) {
+        throw new globalThis.Error("value provided for field message.bytesUnderWay of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.bytesUnderWay);
+    }
+    if (message.bytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.bytesPerSecond) !== message.bytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.bytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.bytesPerSecond);
+    }
+    if (message.blocksPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.blocksPerSecond) !== message.blocksPerSecond) {
+        throw new globalThis.Error("value provided for field message.blocksPerSecond of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.blocksPerSecond);
+    }
+    if (message.leftMs !== 0n) {
+      if (BigInt.asUintN(64, message.leftMs) !== message.leftMs) {
+        throw new globalThis.Error("value provided for field message.leftMs of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.leftMs);
+    }
+    if (message.copied !== 0n) {
+      if (BigInt.asUintN(64, message.copied) !== message.copied) {
+        throw new globalThis.Error("value provided for field message.copied of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.copied);
+    }
+    if (message.failed !== 0n) {
+      if (BigInt.asUintN(64, message.failed) !== message.failed) {
+        throw new globalThis.Error("value provided for field message.failed of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.failed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RepairStatusReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRepairStatusReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.safeMode = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.classes.push(RepairClass.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.searching = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.copiesUnderWay = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.bytesUnderWay = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.bytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.blocksPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.leftMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.copied = reader.uint64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.failed = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RepairStatusReply>, I>>(base?: I): RepairStatusReply {
+    return RepairStatusReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RepairStatusReply>, I>>(object: I): RepairStatusReply {
+    const message = createBaseRepairStatusReply();
+    message.safeMode = object.safeMode ?? "";
+    message.classes = object.classes?.map((e) => RepairClass.fromPartial(e)) || [];
+    message.searching = object.searching ?? false;
+    message.copiesUnderWay = (object.copiesUnderWay !== undefined && object.copiesUnderWay !== null)
+      ? BigInt(object.copiesUnderWay)
+      : 0n;
+    message.bytesUnderWay = (object.bytesUnderWay !== undefined && object.bytesUnderWay !== null)
+      ? BigInt(object.bytesUnderWay)
+      : 0n;
+    message.bytesPerSecond = (object.bytesPerSecond !== undefined && object.bytesPerSecond !== null)
+      ? BigInt(object.bytesPerSecond)
+      : 0n;
+    message.blocksPerSecond = (object.blocksPerSecond !== undefined && object.blocksPerSecond !== null)
+      ? BigInt(object.blocksPerSecond)
+      : 0n;
+    message.leftMs = (object.leftMs !== undefined && object.leftMs !== null) ? BigInt(object.leftMs) : 0n;
+    message.copied = (object.copied !== undefined && object.copied !== null) ? BigInt(object.copied) : 0n;
+    message.failed = (object.failed !== undefined && object.failed !== null) ? BigInt(object.failed) : 0n;
+    return message;
+  },
+};
+
+function createBaseRepairClass(): RepairClass {
+  return { name: "", blocks: 0n, bytes: 0n };
+}
+
+export const RepairClass: MessageFns<RepairClass> = {
+  encode(message: RepairClass, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.blocks !== 0n) {
+      if (BigInt.asUintN(64, message.blocks) !== message.blocks) {
+        throw new globalThis.Error("value provided for field message.blocks of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.blocks);
+    }
+    if (message.bytes !== 0n) {
+      if (BigInt.asUintN(64, message.bytes) !== message.bytes) {
+        throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.bytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RepairClass {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRepairClass();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.blocks = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RepairClass>, I>>(base?: I): RepairClass {
+    return RepairClass.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RepairClass>, I>>(object: I): RepairClass {
+    const message = createBaseRepairClass();
+    message.name = object.name ?? "";
+    message.blocks = (object.blocks !== undefined && object.blocks !== null) ? BigInt(object.blocks) : 0n;
+    message.bytes = (object.bytes !== undefined && object.bytes !== null) ? BigInt(object.bytes) : 0n;
+    return message;
+  },
+};
+
+function createBaseRebalanceRequest(): RebalanceRequest {
+  return { action: 0 };
+}
+
+export const RebalanceRequest: MessageFns<RebalanceRequest> = {
+  encode(message: RebalanceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.action !== 0) {
+      writer.uint32(8).int32(message.action);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RebalanceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRebalanceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.action = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RebalanceRequest>, I>>(base?: I): RebalanceRequest {
+    return RebalanceRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RebalanceRequest>, I>>(object: I): RebalanceRequest {
+    const message = createBaseRebalanceRequest();
+    message.action = object.action ?? 0;
+    return message;
+  },
+};
+
+function createBaseRebalanceReply(): RebalanceReply {
+  return { running: false, fullestPermille: 0, emptiestPermille: 0, bytesLeft: 0n, bytesPerSecond: 0n, leftMs: 0n };
+}
+
+export const RebalanceReply: MessageFns<RebalanceReply> = {
+  encode(message: RebalanceReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.running !== false) {
+      writer.uint32(8).bool(message.running);
+    }
+    if (message.fullestPermille !== 0) {
+      writer.uint32(16).uint32(message.fullestPermille);
+    }
+    if (message.emptiestPermille !== 0) {
+      writer.uint32(24).uint32(message.emptiestPermille);
+    }
+    if (message.bytesLeft !== 0n) {
+      if (BigInt.asUintN(64, message.bytesLeft) !== message.bytesLeft) {
+        throw new globalThis.Error("value provided for field message.bytesLeft of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.bytesLeft);
+    }
+    if (message.bytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.bytesPerSecond) !== message.bytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.bytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.bytesPerSecond);
+    }
+    if (message.leftMs !== 0n) {
+      if (BigInt.asUintN(64, message.leftMs) !== message.leftMs) {
+        throw new globalThis.Error("value provided for field message.leftMs of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.leftMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RebalanceReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRebalanceReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.running = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fullestPermille = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.emptiestPermille = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.bytesLeft = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.bytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.leftMs = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RebalanceReply>, I>>(base?: I): RebalanceReply {
+    return RebalanceReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RebalanceReply>, I>>(object: I): RebalanceReply {
+    const message = createBaseRebalanceReply();
+    message.running = object.running ?? false;
+    message.fullestPermille = object.fullestPermille ?? 0;
+    message.emptiestPermille = object.emptiestPermille ?? 0;
+    message.bytesLeft = (object.bytesLeft !== undefined && object.bytesLeft !== null) ? BigInt(object.bytesLeft) : 0n;
+    message.bytesPerSecond = (object.bytesPerSecond !== undefined && object.bytesPerSecond !== null)
+      ? BigInt(object.bytesPerSecond)
+      : 0n;
+    message.leftMs = (object.leftMs !== undefined && object.leftMs !== null) ? BigInt(object.leftMs) : 0n;
+    return message;
+  },
+};
+
+function createBaseScrubRequest(): ScrubRequest {
+  return { node: 0n, bytesPerSecond: 0n };
+}
+
+export const ScrubRequest: MessageFns<ScrubRequest> = {
+  encode(message: ScrubRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== 0n) {
+      if (BigInt.asUintN(64, message.node) !== message.node) {
+        throw new globalThis.Error("value provided for field message.node of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.node);
+    }
+    if (message.bytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.bytesPerSecond) !== message.bytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.bytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.bytesPerSecond);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ScrubRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseScrubRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.bytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ScrubRequest>, I>>(base?: I): ScrubRequest {
+    return ScrubRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ScrubRequest>, I>>(object: I): ScrubRequest {
+    const message = createBaseScrubRequest();
+    message.node = (object.node !== undefined && object.node !== null) ? BigInt(object.node) : 0n;
+    message.bytesPerSecond = (object.bytesPerSecond !== undefined && object.bytesPerSecond !== null)
+      ? BigInt(object.bytesPerSecond)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseScrubReply(): ScrubReply {
+  return { nodes: 0n };
+}
+
+export const ScrubReply: MessageFns<ScrubReply> = {
+  encode(message: ScrubReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodes !== 0n) {
+      if (BigInt.asUintN(64, message.nodes) !== message.nodes) {
+        throw new globalThis.Error("value provided for field message.nodes of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.nodes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ScrubReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseScrubReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nodes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ScrubReply>, I>>(base?: I): ScrubReply {
+    return ScrubReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ScrubReply>, I>>(object: I): ScrubReply {
+    const message = createBaseScrubReply();
+    message.nodes = (object.nodes !== undefined && object.nodes !== null) ? BigInt(object.nodes) : 0n;
+    return message;
+  },
+};
+
+function createBaseDamagedRequest(): DamagedRequest {
+  return {};
+}
+
+export const DamagedRequest: MessageFns<DamagedRequest> = {
+  encode(_: DamagedRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DamagedRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDamagedRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<DamagedRequest>, I>>(base?: I): DamagedRequest {
+    return DamagedRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DamagedRequest>, I>>(_: I): DamagedRequest {
+    const message = createBaseDamagedRequest();
+    return message;
+  },
+};
+
+function createBaseDamagedReply(): DamagedReply {
+  return { blocks: [], more: false };
+}
+
+export const DamagedReply: MessageFns<DamagedReply> = {
+  encode(message: DamagedReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.blocks) {
+      DamagedBlockInfo.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.more !== false) {
+      writer.uint32(16).bool(message.more);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DamagedReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDamagedReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.blocks.push(DamagedBlockInfo.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.more = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<DamagedReply>, I>>(base?: I): DamagedReply {
+    return DamagedReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DamagedReply>, I>>(object: I): DamagedReply {
+    const message = createBaseDamagedReply();
+    message.blocks = object.blocks?.map((e) => DamagedBlockInfo.fromPartial(e)) || [];
+    message.more = object.more ?? false;
+    return message;
+  },
+};
+
+function createBaseDamagedBlockInfo(): DamagedBlockInfo {
+  return { key: 0n, id: new Uint8Array(0), length: 0, lost: false, copies: [], files: [] };
+}
+
+export const DamagedBlockInfo: MessageFns<DamagedBlockInfo> = {
+  encode(message: DamagedBlockInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== 0n) {
+      if (BigInt.asUintN(64, message.key) !== message.key) {
+        throw new globalThis.Error("value provided for field message.key of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.key);
+    }
+    if (message.id.length !== 0) {
+      writer.uint32(18).bytes(message.id);
+    }
+    if (message.length !== 0) {
+      writer.uint32(24).uint32(message.length);
+    }
+    if (message.lost !== false) {
+      writer.uint32(32).bool(message.lost);
+    }
+    for (const v of message.copies) {
+      DamagedCopy.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.files) {
+      DamagedRange.encode(v!, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DamagedBlockInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDamagedBlockInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.key = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.id = reader.bytes();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.length = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.lost = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.copies.push(DamagedCopy.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.files.push(DamagedRange.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<DamagedBlockInfo>, I>>(base?: I): DamagedBlockInfo {
+    return DamagedBlockInfo.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DamagedBlockInfo>, I>>(object: I): DamagedBlockInfo {
+    const message = createBaseDamagedBlockInfo();
+    message.key = (object.key !== undefined && object.key !== null) ? BigInt(object.key) : 0n;
+    message.id = object.id ?? new Uint8Array(0);
+    message.length = object.length ?? 0;
+    message.lost = object.lost ?? false;
+    message.copies = object.copies?.map((e) => DamagedCopy.fromPartial(e)) || [];
+    message.files = object.files?.map((e) => DamagedRange.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseDamagedCopy(): DamagedCopy {
+  return { node: 0n, what: "" };
+}
+
+export const DamagedCopy: MessageFns<DamagedCopy> = {
+  encode(message: DamagedCopy, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== 0n) {
+      if (BigInt.asUintN(64, message.node) !== message.node) {
+        throw new globalThis.Error("value provided for field message.node of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.node);
+    }
+    if (message.what !== "") {
+      writer.uint32(18).string(message.what);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DamagedCopy {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDamagedCopy();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.what = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<DamagedCopy>, I>>(base?: I): DamagedCopy {
+    return DamagedCopy.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DamagedCopy>, I>>(object: I): DamagedCopy {
+    const message = createBaseDamagedCopy();
+    message.node = (object.node !== undefined && object.node !== null) ? BigInt(object.node) : 0n;
+    message.what = object.what ?? "";
+    return message;
+  },
+};
+
+function createBaseDamagedRange(): DamagedRange {
+  return { ino: 0n, path: new Uint8Array(0), offset: 0n, length: 0n };
+}
+
+export const DamagedRange: MessageFns<DamagedRange> = {
+  encode(message: DamagedRange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0n) {
+      if (BigInt.asUintN(64, message.ino) !== message.ino) {
+        throw new globalThis.Error("value provided for field message.ino of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.ino);
+    }
+    if (message.path.length !== 0) {
+      writer.uint32(18).bytes(message.path);
+    }
+    if (message.offset !== 0n) {
+      if (BigInt.asUintN(64, message.offset) !== message.offset) {
+        throw new globalThis.Error("value provided for field message.offset of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.offset);
+    }
+    if (message.length !== 0n) {
+      if (BigInt.asUintN(64, message.length) !== message.length) {
+        throw new globalThis.Error("value provided for field message.length of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.length);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DamagedRange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDamagedRange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.path = reader.bytes();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.offset = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.length = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<DamagedRange>, I>>(base?: I): DamagedRange {
+    return DamagedRange.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DamagedRange>, I>>(object: I): DamagedRange {
+    const message = createBaseDamagedRange();
+    message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
+    message.path = object.path ?? new Uint8Array(0);
+    message.offset = (object.offset !== undefined && object.offset !== null) ? BigInt(object.offset) : 0n;
+    message.length = (object.length !== undefined && object.length !== null) ? BigInt(object.length) : 0n;
     return message;
   },
 };

@@ -74,6 +74,20 @@ export interface Location {
   host: string;
 }
 
+/** Where a chunkserver is with reading and verifying all of its blocks. */
+export interface ScrubState {
+  /** Part of the blocks seen in this round, in thousandths; 1000 while it rests between two. */
+  permille: number;
+  /** Of this round, so far. */
+  blocks: bigint;
+  bytes: bigint;
+  /** Found damaged since the process started. */
+  damaged: bigint;
+  bytesPerSecond: bigint;
+  /** When the last round ended, ns; 0 if none has since the process started. */
+  finished: bigint;
+}
+
 function createBaseError(): Error {
   return { errno: 0, message: "" };
 }
@@ -815,6 +829,138 @@ export const Location: MessageFns<Location> = {
     message.address = object.address ?? "";
     message.zone = object.zone ?? "";
     message.host = object.host ?? "";
+    return message;
+  },
+};
+
+function createBaseScrubState(): ScrubState {
+  return { permille: 0, blocks: 0n, bytes: 0n, damaged: 0n, bytesPerSecond: 0n, finished: 0n };
+}
+
+export const ScrubState: MessageFns<ScrubState> = {
+  encode(message: ScrubState, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.permille !== 0) {
+      writer.uint32(8).uint32(message.permille);
+    }
+    if (message.blocks !== 0n) {
+      if (BigInt.asUintN(64, message.blocks) !== message.blocks) {
+        throw new globalThis.Error("value provided for field message.blocks of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.blocks);
+    }
+    if (message.bytes !== 0n) {
+      if (BigInt.asUintN(64, message.bytes) !== message.bytes) {
+        throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.bytes);
+    }
+    if (message.damaged !== 0n) {
+      if (BigInt.asUintN(64, message.damaged) !== message.damaged) {
+        throw new globalThis.Error("value provided for field message.damaged of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.damaged);
+    }
+    if (message.bytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.bytesPerSecond) !== message.bytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.bytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.bytesPerSecond);
+    }
+    if (message.finished !== 0n) {
+      if (BigInt.asIntN(64, message.finished) !== message.finished) {
+        throw new globalThis.Error("value provided for field message.finished of type sint64 too large");
+      }
+      writer.uint32(48).sint64(message.finished);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ScrubState {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseScrubState();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.permille = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.blocks = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.damaged = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.bytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.finished = reader.sint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ScrubState>, I>>(base?: I): ScrubState {
+    return ScrubState.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ScrubState>, I>>(object: I): ScrubState {
+    const message = createBaseScrubState();
+    message.permille = object.permille ?? 0;
+    message.blocks = (object.blocks !== undefined && object.blocks !== null) ? BigInt(object.blocks) : 0n;
+    message.bytes = (object.bytes !== undefined && object.bytes !== null) ? BigInt(object.bytes) : 0n;
+    message.damaged = (object.damaged !== undefined && object.damaged !== null) ? BigInt(object.damaged) : 0n;
+    message.bytesPerSecond = (object.bytesPerSecond !== undefined && object.bytesPerSecond !== null)
+      ? BigInt(object.bytesPerSecond)
+      : 0n;
+    message.finished = (object.finished !== undefined && object.finished !== null) ? BigInt(object.finished) : 0n;
     return message;
   },
 };

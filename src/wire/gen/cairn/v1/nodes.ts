@@ -3,7 +3,7 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import { Error, Grant, Location, Receipt } from "./common.ts";
+import { Error, Grant, Location, Receipt, ScrubState } from "./common.ts";
 
 export const protobufPackage = "cairn.v1";
 
@@ -17,7 +17,7 @@ export interface NodeUp {
     | { $case: "digest"; value: InventoryDigest }
     | { $case: "listing"; value: BucketListing }
     | { $case: "deleted"; value: Deleted }
-    | { $case: "copied"; value: CopyResult }
+    | { $case: "copied"; value: CopyResults }
     | { $case: "damaged"; value: DamagedBlock }
     | //
     /** The node stops in order, for maintenance. */
@@ -36,7 +36,10 @@ export interface NodeDown {
     | { $case: "askDigest"; value: AskDigest }
     | { $case: "askBuckets"; value: AskBuckets }
     | { $case: "delete"; value: Delete }
-    | { $case: "copy"; value: CopyOrder }
+    | { $case: "copy"; value: CopyOrders }
+    | //
+    /** Read everything again, now. */
+    { $case: "scrub"; value: ScrubNow }
     | undefined;
 }
 
@@ -91,6 +94,9 @@ export interface NodeHeartbeat {
   reason: string;
   load: number;
   sentMs: bigint;
+  /** Its disk takes no writes or gives errors: `refusing` is set too. What can be read is still served. */
+  failing: boolean;
+  scrub: ScrubState | undefined;
 }
 
 export interface NodeHeartbeatReply {
@@ -160,6 +166,14 @@ export interface Deleted {
   errors: Error[];
 }
 
+export interface CopyOrders {
+  orders: CopyOrder[];
+}
+
+export interface CopyResults {
+  results: CopyResult[];
+}
+
 export interface CopyOrder {
   order: bigint;
   id: Uint8Array;
@@ -185,6 +199,11 @@ export interface DamagedBlock {
 }
 
 export interface NodeGoodbye {
+}
+
+/** From the first block on; the rate is bytes a second at most, 0 as usual. */
+export interface ScrubNow {
+  bytesPerSecond: bigint;
 }
 
 function createBaseNodeUp(): NodeUp {
@@ -213,7 +232,7 @@ export const NodeUp: MessageFns<NodeUp> = {
         Deleted.encode(message.item.value, writer.uint32(50).fork()).join();
         break;
       case "copied":
-        CopyResult.encode(message.item.value, writer.uint32(58).fork()).join();
+        CopyResults.encode(message.item.value, writer.uint32(58).fork()).join();
         break;
       case "damaged":
         DamagedBlock.encode(message.item.value, writer.uint32(66).fork()).join();
@@ -291,7 +310,7 @@ export const NodeUp: MessageFns<NodeUp> = {
               break;
             }
 
-            message.item = { $case: "copied", value: CopyResult.decode(reader, reader.uint32()) };
+            message.item = { $case: "copied", value: CopyResults.decode(reader, reader.uint32()) };
             continue;
           }
           case 8: {
@@ -366,7 +385,7 @@ export const NodeUp: MessageFns<NodeUp> = {
       }
       case "copied": {
         if (object.item?.value !== undefined && object.item?.value !== null) {
-          message.item = { $case: "copied", value: CopyResult.fromPartial(object.item.value) };
+          message.item = { $case: "copied", value: CopyResults.fromPartial(object.item.value) };
         }
         break;
       }
@@ -416,7 +435,10 @@ export const NodeDown: MessageFns<NodeDown> = {
         Delete.encode(message.item.value, writer.uint32(58).fork()).join();
         break;
       case "copy":
-        CopyOrder.encode(message.item.value, writer.uint32(66).fork()).join();
+        CopyOrders.encode(message.item.value, writer.uint32(66).fork()).join();
+        break;
+      case "scrub":
+        ScrubNow.encode(message.item.value, writer.uint32(74).fork()).join();
         break;
     }
     return writer;
@@ -496,7 +518,15 @@ export const NodeDown: MessageFns<NodeDown> = {
               break;
             }
 
-            message.item = { $case: "copy", value: CopyOrder.decode(reader, reader.uint32()) };
+            message.item = { $case: "copy", value: CopyOrders.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.item = { $case: "scrub", value: ScrubNow.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -561,7 +591,13 @@ export const NodeDown: MessageFns<NodeDown> = {
       }
       case "copy": {
         if (object.item?.value !== undefined && object.item?.value !== null) {
-          message.item = { $case: "copy", value: CopyOrder.fromPartial(object.item.value) };
+          message.item = { $case: "copy", value: CopyOrders.fromPartial(object.item.value) };
+        }
+        break;
+      }
+      case "scrub": {
+        if (object.item?.value !== undefined && object.item?.value !== null) {
+          message.item = { $case: "scrub", value: ScrubNow.fromPartial(object.item.value) };
         }
         break;
       }
@@ -1081,7 +1117,17 @@ export const NodeRefused: MessageFns<NodeRefused> = {
 };
 
 function createBaseNodeHeartbeat(): NodeHeartbeat {
-  return { totalBytes: 0n, usedBytes: 0n, blocks: 0n, refusing: false, reason: "", load: 0, sentMs: 0n };
+  return {
+    totalBytes: 0n,
+    usedBytes: 0n,
+    blocks: 0n,
+    refusing: false,
+    reason: "",
+    load: 0,
+    sentMs: 0n,
+    failing: false,
+    scrub: undefined,
+  };
 }
 
 export const NodeHeartbeat: MessageFns<NodeHeartbeat> = {
@@ -1118,6 +1164,12 @@ export const NodeHeartbeat: MessageFns<NodeHeartbeat> = {
         throw new globalThis.Error("value provided for field message.sentMs of type uint64 too large");
       }
       writer.uint32(56).uint64(message.sentMs);
+    }
+    if (message.failing !== false) {
+      writer.uint32(64).bool(message.failing);
+    }
+    if (message.scrub !== undefined) {
+      ScrubState.encode(message.scrub, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -1191,6 +1243,22 @@ export const NodeHeartbeat: MessageFns<NodeHeartbeat> = {
             message.sentMs = reader.uint64() as bigint;
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.failing = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.scrub = ScrubState.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1217,6 +1285,10 @@ export const NodeHeartbeat: MessageFns<NodeHeartbeat> = {
     message.reason = object.reason ?? "";
     message.load = object.load ?? 0;
     message.sentMs = (object.sentMs !== undefined && object.sentMs !== null) ? BigInt(object.sentMs) : 0n;
+    message.failing = object.failing ?? false;
+    message.scrub = (object.scrub !== undefined && object.scrub !== null)
+      ? ScrubState.fromPartial(object.scrub)
+      : undefined;
     return message;
   },
 };
@@ -2100,6 +2172,116 @@ export const Deleted: MessageFns<Deleted> = {
   },
 };
 
+function createBaseCopyOrders(): CopyOrders {
+  return { orders: [] };
+}
+
+export const CopyOrders: MessageFns<CopyOrders> = {
+  encode(message: CopyOrders, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.orders) {
+      CopyOrder.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CopyOrders {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCopyOrders();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.orders.push(CopyOrder.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<CopyOrders>, I>>(base?: I): CopyOrders {
+    return CopyOrders.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CopyOrders>, I>>(object: I): CopyOrders {
+    const message = createBaseCopyOrders();
+    message.orders = object.orders?.map((e) => CopyOrder.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseCopyResults(): CopyResults {
+  return { results: [] };
+}
+
+export const CopyResults: MessageFns<CopyResults> = {
+  encode(message: CopyResults, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.results) {
+      CopyResult.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CopyResults {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCopyResults();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.results.push(CopyResult.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<CopyResults>, I>>(base?: I): CopyResults {
+    return CopyResults.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CopyResults>, I>>(object: I): CopyResults {
+    const message = createBaseCopyResults();
+    message.results = object.results?.map((e) => CopyResult.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 function createBaseCopyOrder(): CopyOrder {
   return { order: 0n, id: new Uint8Array(0), length: 0, grant: undefined, sources: [] };
 }
@@ -2442,6 +2624,66 @@ export const NodeGoodbye: MessageFns<NodeGoodbye> = {
   },
   fromPartial<I extends Exact<DeepPartial<NodeGoodbye>, I>>(_: I): NodeGoodbye {
     const message = createBaseNodeGoodbye();
+    return message;
+  },
+};
+
+function createBaseScrubNow(): ScrubNow {
+  return { bytesPerSecond: 0n };
+}
+
+export const ScrubNow: MessageFns<ScrubNow> = {
+  encode(message: ScrubNow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.bytesPerSecond) !== message.bytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.bytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.bytesPerSecond);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ScrubNow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseScrubNow();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.bytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ScrubNow>, I>>(base?: I): ScrubNow {
+    return ScrubNow.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ScrubNow>, I>>(object: I): ScrubNow {
+    const message = createBaseScrubNow();
+    message.bytesPerSecond = (object.bytesPerSecond !== undefined && object.bytesPerSecond !== null)
+      ? BigInt(object.bytesPerSecond)
+      : 0n;
     return message;
   },
 };

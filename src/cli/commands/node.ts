@@ -1,0 +1,127 @@
+import type { Command } from 'commander'
+import { UsageError } from '../../core/errors.ts'
+import type { Network } from '../../core/network.ts'
+import type { NodeStatus } from '../../wire/gen/cairn/v1/admin.ts'
+import { adminRemoveNode, adminSetDraining, adminStatus } from '../../wire/services.ts'
+import { ask, longCallMs } from '../admin-client.ts'
+import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
+import { bytes, duration, print, printJson, printTable, rangeText } from '../output.ts'
+
+interface Options extends ClusterOptions {
+  readonly json?: boolean
+}
+
+const exitRefused = '\nExit code 0 if done, 1 if refused, 2 if it could not be asked.'
+
+export function registerNode(program: Command, network: () => Promise<Network>): void {
+  const node = program.command('node').description('chunkservers: list, empty, remove')
+
+  withCluster(node.command('ls'))
+    .description('all chunkservers, with the progress of those that are being emptied')
+    .option('--json', 'print it as JSON')
+    .action(async (options: Options) => {
+      const { nodes } = await ask(await network(), masterAddress(options), adminStatus, {})
+      if (options.json === true) printJson(nodes.map(asJson))
+      else show(nodes)
+    })
+
+  for (const [name, draining, what] of [
+    ['drain', true, 'move everything off a chunkserver, so that it can be removed; reads go on'],
+    ['undrain', false, 'let a chunkserver take blocks again, also while it is being emptied'],
+  ] as const)
+    withCluster(node.command(name))
+      .description(what)
+      .argument('<node>', 'its number, as cairn node ls shows it')
+      .option('--json', 'print the result as JSON')
+      .addHelpText('after', exitRefused)
+      .action(async (text: string, options: Options) => {
+        const request = { node: nodeNumber(text), draining }
+        const reply = await ask(
+          await network(),
+          masterAddress(options),
+          adminSetDraining,
+          request,
+          longCallMs,
+        )
+        const { refused, blocks } = reply
+        if (options.json === true)
+          printJson({ done: refused.length === 0, refused, blocks, bytes: reply.bytes })
+        else if (refused.length > 0)
+          for (const reason of refused) print(`Chunkserver ${text} cannot be emptied: ${reason}`)
+        else if (draining)
+          print(`Chunkserver ${text} is being emptied: ${String(blocks)} blocks (${bytes(reply.bytes)})`)
+        else print(`Chunkserver ${text} takes blocks`)
+        if (refused.length > 0) process.exitCode = 1
+      })
+
+  withCluster(node.command('remove'))
+    .description(
+      'forget a chunkserver for good: one that is empty, or dead with nothing that is not elsewhere',
+    )
+    .argument('<node>', 'its number, as cairn node ls shows it')
+    .option('--yes', 'also if blocks are lost by it, of one that is down')
+    .option('--json', 'print the result as JSON')
+    .addHelpText('after', exitRefused)
+    .action(async (text: string, options: Options & { yes?: boolean }) => {
+      const request = { node: nodeNumber(text), anyway: options.yes === true }
+      const reply = await ask(await network(), masterAddress(options), adminRemoveNode, request, longCallMs)
+      const { refused, blocksLost, bytesLost, files } = reply
+      if (options.json === true)
+        printJson({ done: refused === '', refused, blocksLost, bytesLost, files: files.map(rangeText) })
+      else if (refused === '') print(`Chunkserver ${text} is removed`)
+      else {
+        print(`Chunkserver ${text} was not removed: ${refused}`)
+        if (blocksLost > 0n) print(`${bytes(bytesLost)} would be lost, among others of:`)
+        for (const file of files) print(`  ${rangeText(file)}`)
+        if (blocksLost > 0n) print('Add --yes to remove it nevertheless.')
+      }
+      if (refused !== '') process.exitCode = 1
+    })
+}
+
+function nodeNumber(text: string): bigint {
+  if (!/^[1-9]\d{0,17}$/.test(text)) throw new UsageError(`${text} is no number of a chunkserver`)
+  return BigInt(text)
+}
+
+function asJson(node: NodeStatus): object {
+  const { id, address, zone, host, state, reason, draining, blocksLeft, bytesLeft } = node
+  return {
+    ...{ id, address, zone, host, state, reason, draining },
+    ...{ usedBytes: node.usedBytes, totalBytes: node.totalBytes, blocks: node.blocks },
+    ...(draining
+      ? {
+          drained: blocksLeft === 0n,
+          blocksLeft,
+          bytesLeft,
+          bytesPerSecond: node.bytesPerSecond,
+          leftMs: node.leftMs,
+        }
+      : {}),
+  }
+}
+
+function show(nodes: readonly NodeStatus[]): void {
+  printTable(
+    ['Node', 'Address', 'Zone', 'Machine', 'State', 'Used', 'Size', 'Blocks', 'Emptying'],
+    nodes.map(node => [
+      node.id.toString(),
+      node.address,
+      node.zone,
+      node.host,
+      node.reason === '' ? node.state : `${node.state} (${node.reason})`,
+      bytes(node.usedBytes),
+      bytes(node.totalBytes),
+      node.blocks.toString(),
+      progress(node),
+    ]),
+  )
+}
+
+function progress(node: NodeStatus): string {
+  if (!node.draining) return ''
+  if (node.blocksLeft === 0n) return 'empty: it can be removed'
+  const left = `${node.blocksLeft.toString()} blocks, ${bytes(node.bytesLeft)} left`
+  if (node.leftMs === 0n) return left
+  return `${left}, ${bytes(node.bytesPerSecond)}/s, ${duration(Number(node.leftMs))} to go`
+}

@@ -1,0 +1,151 @@
+/**
+ * Where blocks that need something are found: in the rows of nodes that came, went or changed their part; among
+ * those with too few or too many rows; and, when a new zone or machine has come, among all. Everything is looked
+ * at in steps; a block that is found goes to `look`.
+ */
+import type { BlockKey } from '../../core/ids.ts'
+import type { Turn } from '../engine/turn.ts'
+import type { Node, NodeRegistry } from '../nodes/node-registry.ts'
+
+/** Blocks with too few or too many copies are looked for this often, so many at once. */
+const pageMs = 250
+const pageBlocks = 1000
+
+export class FindWork {
+  readonly #turn: Turn
+  readonly #nodes: NodeRegistry
+  readonly #look: (key: BlockKey) => void
+  readonly #known: (key: BlockKey) => boolean
+  /** Blocks to be looked at: copies came or went. */
+  readonly #changed = new Set<BlockKey>()
+  /** Nodes whose rows are to be looked at; from which key on. */
+  readonly #scans = new Map<Node, bigint>()
+  /** Nodes that were away, or failing, for too long. */
+  readonly #givenUp = new Set<Node>()
+  /** Zones and machines for which all blocks were looked at. */
+  readonly #places = new Set<string>()
+  /** From which key on all blocks are looked at; undefined when they have been. */
+  #all: bigint | undefined
+  #nextPageMs = 0
+  #surplusCursor = 0n
+  #shortCursor: { readonly have: number; readonly key: bigint } = { have: -1, key: 0n }
+
+  /** `known`: needs no second look. */
+  constructor(
+    turn: Turn,
+    nodes: NodeRegistry,
+    look: (key: BlockKey) => void,
+    known: (key: BlockKey) => boolean,
+  ) {
+    this.#turn = turn
+    this.#nodes = nodes
+    this.#look = look
+    this.#known = known
+    for (const node of nodes.all()) this.nodeChanged(node)
+  }
+
+  get isScanning(): boolean {
+    return this.#scans.size > 0
+  }
+
+  changed(key: BlockKey): void {
+    this.#changed.add(key)
+  }
+
+  nodeChanged(node: Node): void {
+    this.#scans.set(node, 0n)
+  }
+
+  nodeRemoved(node: Node): void {
+    this.#scans.delete(node)
+    this.#givenUp.delete(node)
+  }
+
+  everyNode(): void {
+    for (const node of this.#nodes.all()) this.nodeChanged(node)
+  }
+
+  /** One step of about `budget` rows. True if there is more to do now. */
+  step(budget: number): boolean {
+    this.#noteGivenUp()
+    this.#notePlaces()
+    const left = this.#lookAtChanged(this.#scan(budget))
+    if (this.#turn.now >= this.#nextPageMs) {
+      this.#nextPageMs = this.#turn.now + pageMs
+      this.#lookAtShort()
+      this.#lookAtSurplus()
+      this.#lookAtAll()
+    }
+    return left <= 0
+  }
+
+  /** A node that is given up now, or not any more: its rows are looked at again. */
+  #noteGivenUp(): void {
+    for (const node of this.#nodes.all()) {
+      const at = this.#nodes.givenUpAtMs(node)
+      const givenUp = at !== undefined && this.#turn.now >= at
+      if (givenUp === this.#givenUp.has(node)) continue
+      if (givenUp) this.#givenUp.add(node)
+      else this.#givenUp.delete(node)
+      this.#scans.set(node, 0n)
+    }
+  }
+
+  /** A zone or machine that was not there before: blocks may be spread over it. */
+  #notePlaces(): void {
+    for (const node of this.#nodes.accepting()) {
+      const place = `${node.zone}\0${node.host}`
+      if (this.#places.has(place)) continue
+      this.#places.add(place)
+      if (this.#places.size > 1) this.#all = 0n
+    }
+  }
+
+  /** Looks at the rows of nodes that came or went. Returns what is left of the budget. */
+  #scan(budget: number): number {
+    let left = budget
+    for (const [node, from] of this.#scans) {
+      if (left <= 0) break
+      const rows = this.#turn.store.replicas.ofNode(node.id, from, left)
+      for (const { block } of rows) this.#look(block)
+      const last = rows.at(-1)
+      if (rows.length < left || last === undefined) this.#scans.delete(node)
+      else this.#scans.set(node, last.block)
+      left -= rows.length
+    }
+    return left
+  }
+
+  #lookAtChanged(budget: number): number {
+    let left = budget
+    for (const key of this.#changed) {
+      if (left <= 0) break
+      left -= 1
+      this.#changed.delete(key)
+      this.#look(key)
+    }
+    return left
+  }
+
+  #lookAtShort(): void {
+    const { have, key } = this.#shortCursor
+    const short = this.#turn.store.blocks.shortAfter(have, key, pageBlocks)
+    const last = short.at(-1)
+    this.#shortCursor = short.length < pageBlocks || last === undefined ? { have: -1, key: 0n } : last
+    for (const block of short) if (!this.#known(block.key)) this.#look(block.key)
+  }
+
+  /** Of which fewer copies are wanted than there are: a file's number was lowered, or a node came back. */
+  #lookAtSurplus(): void {
+    const found = this.#turn.store.blocks.surplusAfter(this.#surplusCursor, pageBlocks)
+    this.#surplusCursor = found.length < pageBlocks ? 0n : (found.at(-1)?.key ?? 0n)
+    for (const { key } of found) if (!this.#known(key)) this.#look(key)
+  }
+
+  #lookAtAll(): void {
+    if (this.#all === undefined) return
+    const blocks = this.#turn.store.blocks.liveAfter(this.#all, pageBlocks)
+    for (const { key } of blocks) if (!this.#known(key)) this.#look(key)
+    this.#all = blocks.length < pageBlocks ? undefined : blocks.at(-1)?.key
+  }
+}
