@@ -80,6 +80,10 @@ sim: build ## run the simulator on SEEDS=100 seeds: MOUNTS=2, SHARED=1 for progr
 bench: build ## measure a cluster on this machine against a local folder: BENCH='--rounds 1'
 	node build/bench/run.js $(BENCH)
 
+.PHONY: deb
+deb: build ## make a Debian package in build/deb
+	bash tools/make-deb.sh
+
 .PHONY: clean
 clean: ## remove what was built, keep node_modules and the cluster of `make run`
 	rm -rf dist build

@@ -10,6 +10,7 @@ import { Attachment, type AttachmentParts, type NodeDescription } from './rpc/at
 import { Authority } from './rpc/authority.ts'
 import { BlocksService } from './rpc/blocks-service.ts'
 import { Peers } from './rpc/peers.ts'
+import type { Traffic } from './rpc/traffic.ts'
 import { Scrubber } from './scrub/scrubber.ts'
 
 export interface ChunkserverConfig {
@@ -42,6 +43,7 @@ export class ChunkserverNode {
   readonly #service: BlocksService
   readonly #copier: Copier
   readonly #scrubber: Scrubber
+  #attachment: Attachment | undefined
 
   /** The store stays the caller's, to be closed after `run`. */
   constructor(
@@ -68,6 +70,21 @@ export class ChunkserverNode {
   /** The services of this node. */
   register(serving: Serving): void {
     this.#service.register(serving)
+  }
+
+  /** What it did for others. */
+  get traffic(): Traffic {
+    return this.#service.traffic
+  }
+
+  /** Whether the master counts on this node now. */
+  get isAttached(): boolean {
+    return this.#attachment?.isAccepted === true
+  }
+
+  /** Peers and clients that are connected. */
+  get streams(): number {
+    return this.#service.streams
   }
 
   /** Whether the master has accepted this node since it started. */
@@ -110,9 +127,11 @@ export class ChunkserverNode {
     let failures = 0
     while (!signal.aborted) {
       const attachment = new Attachment(parts, this.#network.dial(masterAddress, nodesAttach))
+      this.#attachment = attachment
       const leave = (): void => attachment.goodbye()
       signal.addEventListener('abort', leave, { once: true })
       const { error, fatal, accepted } = await attachment.ended
+      this.#attachment = undefined
       signal.removeEventListener('abort', leave)
       if (fatal !== undefined) throw fatal
       failures = accepted ? 1 : failures + 1

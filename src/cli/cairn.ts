@@ -5,6 +5,7 @@ import type { Network } from '../core/network.ts'
 import { version } from '../service/version.ts'
 import { registerBackup } from './commands/backup.ts'
 import { registerChunkserver } from './commands/chunkserver.ts'
+import { registerCompletion } from './commands/completion.ts'
 import { registerConfig } from './commands/config.ts'
 import { registerCopies } from './commands/copies.ts'
 import { registerDamaged } from './commands/damaged.ts'
@@ -22,6 +23,7 @@ import { registerStatus } from './commands/status.ts'
 import { registerSync } from './commands/sync.ts'
 import { registerUmount } from './commands/umount.ts'
 import { registerUp } from './commands/up.ts'
+import { registerVersion } from './commands/version.ts'
 
 /** Exit codes: 0 well, 1 the answer is bad news (damage, degraded), 2 it could not be done. */
 const exitFailure = 2
@@ -56,6 +58,8 @@ registerMaster(program)
 registerChunkserver(program)
 registerMount(program)
 registerConfig(program)
+registerCompletion(program)
+registerVersion(program)
 registerUmount(program)
 registerStatus(program, network)
 registerInfo(program, network, wholeNumber)

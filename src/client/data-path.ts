@@ -67,11 +67,24 @@ const idleMax = 4096
 /** Of those that are too many, so many are looked at when one more is closed. */
 const idleLooks = 4
 
+/** What a mount's data path did and holds. */
+export interface DataCounts {
+  readonly dirtyBytes: number
+  readonly storedBytes: number
+  readonly blocksGivenUp: number
+  readonly cacheHits: number
+  readonly cacheMisses: number
+  readonly cacheBytes: number
+  readonly fetchedBytes: number
+}
+
 export class ClientDataPath implements DataPath {
   readonly #env: Env
   readonly #streams: BlockStreams
   readonly #writeBack: WriteBack
   readonly #parts: FileParts
+  readonly #blocks: BlockStore
+  readonly #cache: BlockCache
   readonly #files = new Map<Ino, FileState>()
   /** Of them, those that nobody has open, longest closed first. */
   readonly #idle = new Set<Ino>()
@@ -102,12 +115,12 @@ export class ClientDataPath implements DataPath {
       maxBytes: options.writeBytes,
       ageMs: options.writeBackAgeMs,
     })
-    const blocks = new BlockStore(env, master, this.#streams, {
+    const blocks = (this.#blocks = new BlockStore(env, master, this.#streams, {
       inFlightBytes: options.writeBytes / inFlightShare,
       stallMs: options.putStallMs,
       giveUpMs: options.giveUpMs,
-    })
-    const cache = new BlockCache(options.cacheBytes)
+    }))
+    const cache = (this.#cache = new BlockCache(options.cacheBytes))
     const { local } = options
     const frames = local && new Frames(local.memory(options.cacheBytes * (1 + framesShare)))
     const reader = new BlockReader(env, master, this.#streams, { cache, frames }, checksums, {
@@ -122,6 +135,21 @@ export class ClientDataPath implements DataPath {
       blocks: reader,
       write: { env, master, attrs, checksums, pool, space, blocks, schedule: this.#writeBack },
       aheadBytes: Math.min(options.readAheadBytes, options.cacheBytes / aheadShare),
+    }
+  }
+
+  /** For metrics. */
+  get counts(): DataCounts {
+    const { storedBytes, givenUp } = this.#blocks
+    const { hits, misses, addedBytes, bytes } = this.#cache
+    return {
+      dirtyBytes: this.dirtyBytes,
+      storedBytes,
+      blocksGivenUp: givenUp,
+      cacheHits: hits,
+      cacheMisses: misses,
+      cacheBytes: bytes,
+      fetchedBytes: addedBytes,
     }
   }
 

@@ -7,8 +7,13 @@ import type { Log } from '../core/env.ts'
  * without an answer systemd says itself what it waited for.
  */
 export function notifySystemd(state: 'ready' | 'stopping', log: Log): Promise<void> {
+  return tellSystemd([`--${state}`, `--pid=${process.pid}`], log)
+}
+
+/** With arguments of systemd-notify(1). */
+export function tellSystemd(args: readonly string[], log: Log): Promise<void> {
   if (process.env['NOTIFY_SOCKET'] === undefined) return Promise.resolve()
-  const args = [`--${state}`, `--pid=${process.pid}`]
+  const state = args[0]?.replace(/^--/, '')
   return new Promise(resolve => {
     const child = spawn('systemd-notify', args, { stdio: 'ignore' })
     child.on('error', error => {

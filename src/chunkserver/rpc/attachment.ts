@@ -95,6 +95,11 @@ export class Attachment {
     this.#register()
   }
 
+  /** The master has accepted this node, and the connection stands. */
+  get isAccepted(): boolean {
+    return this.#accepted !== undefined && !this.#over
+  }
+
   /** It ends by our own wish. */
   get left(): boolean {
     return this.#left

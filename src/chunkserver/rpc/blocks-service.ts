@@ -9,6 +9,7 @@ import { BlocksStream } from './blocks-stream.ts'
 import type { Peers } from './peers.ts'
 import { Permits } from './permits.ts'
 import { ReceiveBudget } from './receive-budget.ts'
+import { Traffic } from './traffic.ts'
 
 export interface BlocksServiceParts {
   readonly env: Env
@@ -32,6 +33,7 @@ export class BlocksService {
   readonly #parts: BlocksServiceParts
   readonly #budget = new ReceiveBudget(receiveBytesMax)
   readonly #reads = new Permits(readsMax)
+  readonly traffic = new Traffic()
   #streams = 0
 
   constructor(parts: BlocksServiceParts) {
@@ -50,7 +52,13 @@ export class BlocksService {
         this.#streams--
       }
       new BlocksStream(
-        { ...this.#parts, budget: this.#budget, reads: this.#reads, peerPatienceMs },
+        {
+          ...this.#parts,
+          budget: this.#budget,
+          reads: this.#reads,
+          traffic: this.traffic,
+          peerPatienceMs,
+        },
         link,
         closed,
       )

@@ -9,6 +9,7 @@ import type {
   GetBlock,
   PutBegin,
   PutData,
+  PutOutcome,
 } from '../../wire/gen/cairn/v1/blocks.ts'
 import { bytesUpTo, listOf, oneofPresent, text, u63 } from '../../wire/validate.ts'
 import { isForm, toClaim } from './claims.ts'
@@ -17,6 +18,7 @@ import { sendBlock } from './outgoing-get.ts'
 import { Permits } from './permits.ts'
 import { putSmall } from './put-small.ts'
 import type { ReceiveBudget } from './receive-budget.ts'
+import type { Traffic } from './traffic.ts'
 
 export interface StreamParts extends PutParts {
   readonly env: Env
@@ -25,6 +27,7 @@ export interface StreamParts extends PutParts {
   readonly reads: Permits
   /** This machine. */
   readonly host: string
+  readonly traffic: Traffic
 }
 
 /** A peer that asks for more at a time than this is told to wait. */
@@ -39,6 +42,8 @@ export class BlocksStream {
   readonly #link: Link<BlocksDown, BlocksUp>
   readonly #puts = new Map<bigint, IncomingPut>()
   readonly #gets = new Set<bigint>()
+  /** When each put began. */
+  readonly #began = new Map<bigint, number>()
   readonly #getPermits = new Permits(getsAtOnce)
   #hello: BlocksHello | undefined
   #closed = false
@@ -71,9 +76,14 @@ export class BlocksStream {
       }
       case 'putSmall': {
         const bytes = item.value.blocks.reduce((sum, { data }) => sum + data.length, 0)
+        const began = this.#parts.env.clock.now()
         const outcomes = putSmall(this.#parts, item.value)
+        this.#parts.traffic.receivedBytes += bytes
         void this.#holding(bytes, outcomes)
-        void outcomes.then(found => this.#answerPut(item.value.call, found))
+        void outcomes.then(found => {
+          this.#observe('put_small', began, errnoOf(found))
+          this.#answerPut(item.value.call, found)
+        })
         return
       }
       case 'get': {
@@ -83,6 +93,7 @@ export class BlocksStream {
       case 'cancel':
         this.#puts.get(item.value.call)?.abort()
         this.#puts.delete(item.value.call)
+        this.#began.delete(item.value.call)
         this.#gets.delete(item.value.call)
     }
   }
@@ -128,6 +139,7 @@ export class BlocksStream {
       // A client is never trusted with the id; only a node that verified it may say that it did.
       const put = new IncomingPut(this.#parts, claim, begin, begin.verifyId || hello.session !== 0n)
       this.#puts.set(call, put)
+      this.#began.set(call, this.#parts.env.clock.now())
       if (put.hopeless) this.#finish(call, put)
     } catch (error) {
       this.#reject(call, error)
@@ -139,6 +151,7 @@ export class BlocksStream {
     const put = this.#puts.get(call)
     // The rest of a put that was answered or cancelled.
     if (put === undefined) return
+    this.#parts.traffic.receivedBytes += data.length
     try {
       void this.#holding(data.length, put.accept(data)).then(() => {
         if (put.hopeless && this.#puts.get(call) === put) this.#finish(call, put)
@@ -158,6 +171,9 @@ export class BlocksStream {
   }
 
   #answerPut(call: bigint, outcomes: Awaited<ReturnType<IncomingPut['finish']>>): void {
+    const began = this.#began.get(call)
+    if (began !== undefined) this.#observe('put', began, errnoOf(outcomes))
+    this.#began.delete(call)
     this.#link.send({ item: { $case: 'put', value: { call, outcomes } } })
   }
 
@@ -169,13 +185,24 @@ export class BlocksStream {
       return
     }
     this.#gets.add(call)
+    const { store, reads, traffic, env } = this.#parts
+    const began = env.clock.now()
     const cancelled = (): boolean => this.#closed || !this.#gets.has(call)
     void this.#getPermits
       .run(async () => {
-        if (!cancelled()) await sendBlock(this.#parts.store, this.#link, get, this.#parts.reads, cancelled)
+        if (!cancelled()) traffic.sentBytes += await sendBlock(store, this.#link, get, reads, cancelled)
+        this.#observe('get', began)
       })
-      .catch((error: unknown) => this.#reject(call, error))
+      .catch((error: unknown) => {
+        this.#observe('get', began, FsError.from(error).code)
+        this.#reject(call, error)
+      })
       .finally(() => this.#gets.delete(call))
+  }
+
+  #observe(operation: string, began: number, failure?: string): void {
+    const { traffic, env } = this.#parts
+    traffic.times.observe(operation, env.clock.now() - began, failure)
   }
 
   /** Counts received bytes as held until they are passed on, successfully or not. */
@@ -210,6 +237,13 @@ export class BlocksStream {
     this.#parts.budget.forget(this.#link)
     for (const put of this.#puts.values()) put.abort()
     this.#puts.clear()
+    this.#began.clear()
     this.#gets.clear()
   }
+}
+
+/** The first failure of a put, if any copy failed. */
+function errnoOf(outcomes: readonly PutOutcome[]): string | undefined {
+  const error = outcomes.find(outcome => outcome.error !== undefined)?.error
+  return error === undefined ? undefined : FsError.fromErrno(error.errno).code
 }

@@ -16,7 +16,7 @@ export interface ReadPermits {
 
 /**
  * Answers one get: whole pieces around the range, a message at a time, each read when the one before has
- * left. Rejects with what the reader is to be told; resolves early when `cancelled`.
+ * left. Rejects with what the reader is to be told; resolves early when `cancelled`, with the bytes that went.
  */
 export async function sendBlock(
   store: BlockStore,
@@ -24,13 +24,14 @@ export async function sendBlock(
   get: GetBlock,
   permits: ReadPermits,
   cancelled: () => boolean,
-): Promise<void> {
+): Promise<number> {
   const id = toBlockId(get.id, 'get.id')
   const reader = get.local ? await store.readUnlessInFile(id) : await store.read(id, get.length)
   if (!('row' in reader)) {
     link.send({ item: { $case: 'data', value: inFile(get.call, reader) } })
-    return
+    return 0
   }
+  let sent = 0
   try {
     const { start, end } = widened(get, reader.row.length)
     for (let at = start; at < end && !cancelled(); at += dataMessageBytes) {
@@ -39,9 +40,11 @@ export async function sendBlock(
         const { bytes, release } = await readOrReport(store, reader, at, until - at)
         const value = { ...message(get.call, reader, at, bytes), last: until === end }
         link.send({ item: { $case: 'data', value } }, release)
+        sent += bytes.length
         await link.drained()
       })
     }
+    return sent
   } finally {
     await reader.close()
   }

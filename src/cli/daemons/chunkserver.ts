@@ -1,7 +1,9 @@
 import path from 'node:path'
 import { ChunkserverNode } from '../../chunkserver/chunkserver-node.ts'
+import type { BlockId } from '../../core/ids.ts'
 import { second } from '../../core/units.ts'
 import { version } from '../../service/version.ts'
+import { measureChunkserver } from '../metrics/chunkserver-metrics.ts'
 import { type Started, takeFolder, type World } from './daemon.ts'
 import { openBlockStore } from './open-block-store.ts'
 import { hostIdentity } from './this-host.ts'
@@ -15,6 +17,9 @@ export interface ChunkserverOptions {
   /** Whether mounts on this machine may read block files by themselves. */
   readonly shortCircuit: boolean
 }
+
+/** Nobody has it: to ask whether there is an answer. */
+const noBlock = '0'.repeat(64) as BlockId
 
 /** A node whose master is away is of use for reads: it counts as started after this long. */
 const acceptedWithinMs = 5 * second
@@ -57,6 +62,13 @@ export async function startChunkserver(
         await store.close()
         lock.release()
       },
+      measure: metrics => measureChunkserver(metrics, node, store),
+      // Both of its threads: what reads the index, and what writes it.
+      alive: async () => {
+        await Promise.all([store.index.ask('totals', {}), store.index.ask('lookup', { id: noBlock })])
+      },
+      unready: () =>
+        node.isAttached ? store.space.status().refusing : `not attached to the master at ${options.master}`,
     }
   } catch (error) {
     stop.abort()

@@ -6,13 +6,19 @@ import { type LogFormat, type LogLevel, stderrLog } from '../../service/log.ts'
 import { makeFolder } from '../../service/make-folder.ts'
 import { notifySystemd } from '../../service/notify-systemd.ts'
 import { runDaemon } from '../../service/run-daemon.ts'
+import { StatusServer } from '../../service/status-server.ts'
+import { Watchdog } from '../../service/watchdog.ts'
 import { GrpcNetwork } from '../../wire/grpc/grpc-network.ts'
+import type { Metrics } from '../../service/metrics.ts'
 import { lifelineCut, reportReadiness } from '../local/ready.ts'
+import { StatusPages } from '../metrics/status-pages.ts'
 
 export interface DaemonOptions {
   readonly logLevel: LogLevel
   readonly logFormat: LogFormat
   readonly lifeline: boolean | undefined
+  /** HOST:PORT, or off. */
+  readonly metrics: string
 }
 
 /** What a daemon runs on. */
@@ -29,6 +35,12 @@ export interface Started {
   readonly ended: Promise<void>
   /** Stops it in order. */
   readonly stop: () => Promise<void>
+  /** Registers what it counts. */
+  readonly measure: (metrics: Metrics) => void
+  /** Resolves when the parts that must always answer do, threads included; rejects when they cannot. */
+  readonly alive: () => Promise<void>
+  /** Why it is of no use just now; undefined when it is. */
+  readonly unready: () => string | undefined
 }
 
 /**
@@ -43,24 +55,36 @@ export async function runAsDaemon(
   const log = stderrLog(options.logLevel, { daemon: name }, options.logFormat)
   await runDaemon(async signal => {
     const network = new GrpcNetwork({ log })
+    const status = new StatusPages()
+    let server: StatusServer | undefined
     let started: Started
     try {
+      if (options.metrics !== 'off') server = await StatusServer.listen(options.metrics, status)
       started = await start({ env: realEnv(log), network })
     } catch (error) {
       reportReadiness({ ready: false, error: messageOf(error) })
       await network.close()
+      await server?.close()
       throw error
+    }
+    if (server !== undefined) {
+      status.show(started)
+      log.info('Serving metrics', { address: server.address })
     }
     const { address } = started
     reportReadiness({ ready: true, pid: process.pid, ...(address === undefined ? {} : { address }) })
     await notifySystemd('ready', log)
+    const watchdog = Watchdog.start(started.alive, log)
     const orders = [aborted(signal), started.ended]
     if (options.lifeline === true) orders.push(lifelineCut())
     try {
       await Promise.race(orders)
     } finally {
+      watchdog.stop()
       await notifySystemd('stopping', log)
       await started.stop()
+      status.stop()
+      await server?.close()
       await network.close()
     }
   }, log)

@@ -16,6 +16,7 @@ import { damaged, quickCheckBytesMax } from '../../master/store/store.ts'
 import { version } from '../../service/version.ts'
 import { DiskRoom } from '../../service/disk-room.ts'
 import { MasterFolder } from '../master-folder.ts'
+import { measureMaster } from '../metrics/master-metrics.ts'
 import { type Started, takeFolder, type World } from './daemon.ts'
 
 /** How old what is shown of the process may be. */
@@ -123,7 +124,16 @@ export async function startMaster({ env, network }: World, options: MasterOption
         room.close()
         lock.release()
       }
-      return { address: serving.address, ended, stop }
+      return {
+        address: serving.address,
+        ended,
+        stop,
+        measure: metrics => measureMaster(metrics, serving),
+        alive: async () => {
+          await serving.measure()
+        },
+        unready: () => (room.full ? 'the disk of the database is full: changes are refused' : undefined),
+      }
     } catch (error) {
       backups.close()
       room.close()

@@ -8,14 +8,17 @@ import { Session } from '../../client/session/session.ts'
 import { createChecksums } from '../../core/checksum.ts'
 import type { Env, Log } from '../../core/env.ts'
 import { messageOf, NotStoredError } from '../../core/errors.ts'
+import { OperationTimes } from '../../core/operation-times.ts'
 import { second } from '../../core/units.ts'
 import { groupsOfProcess } from '../../fuse/device/process-groups.ts'
 import { FuseDriver } from '../../fuse/driver.ts'
+import type { Observe } from '../../fuse/session/session.ts'
 import { MountedFileSystem } from '../../mount/mounted-file-system.ts'
 import { version } from '../../service/version.ts'
 import { MountRegistry } from '../local/mount-registry.ts'
 import { SessionRecords } from '../local/session-records.ts'
 import { holdersElsewhere, mountAt } from '../mounts.ts'
+import { measureMount } from '../metrics/mount-metrics.ts'
 import type { Started, World } from './daemon.ts'
 import { hostIdentity } from './this-host.ts'
 
@@ -28,6 +31,8 @@ export interface MountDaemonOptions {
   readonly cacheBytes?: number
   /** Whether the files of chunkservers on this machine are read past them, where they allow it. */
   readonly shortCircuit: boolean
+  /** Count the kernel's requests. */
+  readonly observed: boolean
 }
 
 const startWaitMs = 10 * second
@@ -53,18 +58,20 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
   })
   const place = { host: hostIdentity(), zone: options.zone }
   const cacheBytes = options.cacheBytes ?? dataPathDefaults.cacheBytes
+  const requests = new OperationTimes()
+  let data: ClientDataPath | undefined
   let files: Files
   try {
     files = await Files.open(
       env,
       session,
       (master, attrs) =>
-        new ClientDataPath(env, network, master, attrs, checksums, {
+        (data = new ClientDataPath(env, network, master, attrs, checksums, {
           ...dataPathDefaults,
           cacheBytes,
           place,
           local: options.shortCircuit ? new RealLocalFiles() : undefined,
-        }),
+        })),
       { readOnly, atime: atimeOf(options.mountOptions), cache: cacheDefaults },
     )
   } catch (error) {
@@ -83,6 +90,7 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
         mountOptions: options.mountOptions,
         clock: env.clock,
         log: env.log,
+        ...(options.observed ? { observe: observeInto(requests) } : {}),
       },
     )
   } catch (error) {
@@ -132,8 +140,17 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
       }
       await ended
     },
+    measure: metrics => measureMount(metrics, { session, files, data: () => data, requests }),
+    // It has no thread that must answer; what is in the kernel's hands cannot be asked from here.
+    alive: () => Promise.resolve(),
+    unready: () => (session.isAttached ? undefined : `not connected to the master at ${options.master}`),
   }
 }
+
+const observeInto =
+  (requests: OperationTimes): Observe =>
+  (operation, micros, error) =>
+    requests.observe(operation, micros / 1000, error)
 
 /** Takes the mount from the tree. False if somebody still has it: a program, or another mount namespace. */
 async function detach(

@@ -18,6 +18,11 @@ export interface CachedBlock {
 export class BlockCache {
   readonly #blocks: LRUCache<BlockId, CachedBlock>
   readonly maxBytes: number
+  /** Reads that it answered, and those that had to ask a node for some of it. */
+  hits = 0
+  misses = 0
+  /** What came from nodes. */
+  addedBytes = 0
 
   constructor(maxBytes: number) {
     this.maxBytes = Math.max(1, maxBytes)
@@ -46,6 +51,7 @@ export class BlockCache {
       piece.hold()
       block.pieces.set(first + index, piece)
       block.cost += piece.cost
+      this.addedBytes += piece.cost
     }
     // Set again, so that its size is counted anew.
     this.#blocks.delete(id)

@@ -106,9 +106,13 @@ export class BlockReader {
     const pieces: Piece[] = []
     for (let index = first; index < end; index++) {
       const piece = cached?.pieces.get(index)
-      if (piece === undefined) return this.#readMissing(block, from, to, hold)
+      if (piece === undefined) {
+        this.#cache.misses++
+        return this.#readMissing(block, from, to, hold)
+      }
       pieces.push(piece)
     }
+    this.#cache.hits++
     for (const piece of pieces) hold.add(piece)
     return viewsOf(pieces, from - first * pieceBytes, to - first * pieceBytes)
   }

@@ -4,6 +4,7 @@ import { FsError } from '../../core/errors.ts'
 import { type Ino, sessionId } from '../../core/ids.ts'
 import { heartbeatMs, leaseMs } from '../../core/limits.ts'
 import type { Network } from '../../core/network.ts'
+import { OperationTimes } from '../../core/operation-times.ts'
 import { errorFromWire, leaseFromWire, leaseToWire } from '../../wire/attr.ts'
 import type {
   Recall,
@@ -54,6 +55,8 @@ const noBytes = new Uint8Array(0)
  * though the session may turn out to be alive (the master was away, too).
  */
 export class Session implements MasterPort {
+  /** How long the master took for each kind of call, waiting for a connection included. */
+  readonly times = new OperationTimes()
   readonly #env: Env
   readonly #options: SessionOptions
   readonly #link: MasterLink
@@ -106,6 +109,11 @@ export class Session implements MasterPort {
     return must(this.#welcome, 'welcome of the master').identity
   }
 
+  /** Whether there is a connection to the master that it has welcomed. */
+  get isAttached(): boolean {
+    return this.#attached
+  }
+
   get root(): Ino {
     return must(this.#welcome, 'welcome of the master').root
   }
@@ -155,8 +163,11 @@ export class Session implements MasterPort {
   ): Promise<ResultOf<Case>> {
     if (this.#failed !== undefined) return Promise.reject(this.#failed)
     const answer = new Promise<Result['value']>((resolve, reject) => {
-      const call = this.#pending.add(op, this.#env.clock.now(), outcome => {
+      const began = this.#env.clock.now()
+      const call = this.#pending.add(op, began, outcome => {
         signal?.removeEventListener('abort', abort)
+        const failure = outcome instanceof FsError ? outcome.code : undefined
+        this.times.observe(op.$case, this.#env.clock.now() - began, failure)
         if (outcome instanceof FsError) reject(outcome)
         else if (outcome.$case === expect) resolve(outcome.value)
         else reject(new FsError('EPROTO', `${describe(op)}: answered ${outcome.$case}, not ${expect}`))

@@ -60,6 +60,9 @@ interface Progress {
 }
 
 export class BlockStore {
+  /** What was stored since the mount began, each block once, and how many blocks were given up. */
+  storedBytes = 0
+  givenUp = 0
   readonly #env: Env
   readonly #master: MasterPort
   readonly #streams: BlockStreams
@@ -109,7 +112,9 @@ export class BlockStore {
   async #storeAlone(block: BlockToStore): Promise<Stored> {
     await this.#gate.enter(block.data.length)
     try {
-      return await this.#attempts(block)
+      const stored = await this.#attempts(block)
+      this.storedBytes += block.data.length
+      return stored
     } finally {
       this.#gate.leave(block.data.length)
     }
@@ -258,6 +263,7 @@ export class BlockStore {
   }
 
   #giveUp(block: BlockToStore, progress: Progress): FsError {
+    this.givenUp++
     const why = progress.lastError === undefined ? 'too few nodes' : messageOf(progress.lastError)
     const code = progress.lastError?.code === 'ENOSPC' ? 'ENOSPC' : 'EIO'
     const have = progress.receipts.size

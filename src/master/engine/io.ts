@@ -5,6 +5,7 @@
  */
 import type { ErrnoName } from '../../core/errors.ts'
 import type { BackupState } from '../backup/backup-state.ts'
+import type { OperationTime } from '../../core/operation-times.ts'
 
 export type ConnectionKind = 'session' | 'node'
 
@@ -55,8 +56,18 @@ export type EngineInput =
     }
   /** Copies of the database came or went, or could not be taken. */
   | { readonly kind: 'backups'; readonly state: BackupState }
+  /** What the engine did since it started is asked for. */
+  | { readonly kind: 'measure'; readonly call: number }
   /** Time for expiry and background work. */
   | { readonly kind: 'tick' }
+
+/** For metrics. */
+export interface EngineMeasures {
+  /** Calls of mounts that were executed, from their coming to their answer, which leaves when the step is stored. */
+  readonly calls: readonly OperationTime[]
+  /** Calls that wait for a lease or a lock. */
+  readonly waiting: number
+}
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
@@ -72,6 +83,7 @@ export type EngineOutput =
       readonly message: string
     }
   | { readonly kind: 'answer'; readonly call: number; readonly bytes: Uint8Array }
+  | { readonly kind: 'measured'; readonly call: number; readonly measures: EngineMeasures }
   | { readonly kind: 'failure'; readonly call: number; readonly code: ErrnoName; readonly message: string }
   | {
       readonly kind: 'log'

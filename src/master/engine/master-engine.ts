@@ -41,7 +41,7 @@ import { jumpAhead } from '../store/jump-ahead.ts'
 import { newestTime } from '../store/newest-time.ts'
 import type { Store } from '../store/store.ts'
 import { Entropy } from './entropy.ts'
-import type { ConnectionKind, EngineInput, EngineOutput } from './io.ts'
+import type { ConnectionKind, EngineInput, EngineMeasures, EngineOutput } from './io.ts'
 import { Outbox } from './outbox.ts'
 import { defaultSettings, type EngineSettings } from './settings.ts'
 import type { Turn } from './turn.ts'
@@ -51,6 +51,8 @@ export interface EngineOptions {
   readonly program: string
   /** xxh64 with seed 0. */
   readonly hash: (bytes: Uint8Array) => bigint
+  /** Milliseconds since any moment, for metrics alone: it decides nothing. */
+  readonly stopwatch?: (() => number) | undefined
   /** What differs from the defaults. */
   readonly settings?: Partial<EngineSettings>
 }
@@ -146,6 +148,7 @@ export class MasterEngine {
     this.#openedTime = newestTime(store)
     this.#locks = new LockCalls(turn, this.#leases, session => this.#reclaimed(session))
     this.#calls = new Calls({
+      stopwatch: options.stopwatch ?? (() => 0),
       turn,
       sessions: this.#sessions,
       leases: this.#leases,
@@ -222,9 +225,18 @@ export class MasterEngine {
       case 'backups':
         this.#turn.backups = input.state
         return tickMs
+      case 'measure':
+        this.#turn.out.measured(input.call, this.#measures())
+        return tickMs
       case 'tick':
         return this.#tick() ? busyTickMs : tickMs
     }
+  }
+
+  #measures(): EngineMeasures {
+    let waiting = 0
+    for (const session of this.#sessions.all()) waiting += session.parked.size
+    return { calls: this.#calls.times.rows(), waiting }
   }
 
   /** What an input made possible: calls that waited for leases or locks. */

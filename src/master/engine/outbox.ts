@@ -2,7 +2,7 @@ import { BinaryWriter } from '@bufbuild/protobuf/wire'
 import type { ErrnoName, FsError } from '../../core/errors.ts'
 import { NodeDown } from '../../wire/gen/cairn/v1/nodes.ts'
 import { SessionDownItem } from '../../wire/gen/cairn/v1/session.ts'
-import type { EngineOutput, LogLevel } from './io.ts'
+import type { EngineMeasures, EngineOutput, LogLevel } from './io.ts'
 
 /** SessionDown.items (field 1) and SessionDownItem.reply (field 3), length-delimited. */
 const itemsTag = (1 << 3) | 2
@@ -47,6 +47,10 @@ export class Outbox {
 
   answer(call: number, bytes: Uint8Array): void {
     this.#outputs.push({ kind: 'answer', call, bytes })
+  }
+
+  measured(call: number, measures: EngineMeasures): void {
+    this.#outputs.push({ kind: 'measured', call, measures })
   }
 
   failure(call: number, code: ErrnoName, message: string): void {

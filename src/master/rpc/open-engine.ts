@@ -31,17 +31,20 @@ export interface EngineHandler {
 export function openEngine(
   { database, format, program, settings, restoreWith }: EngineData,
   checksums: Checksums,
+  stopwatch?: () => number,
 ): EngineHandler {
   const db = openDatabase(database)
   const options = restoreWith === undefined ? {} : { restoreWith }
   const store = Store.isEmpty(db, options) ? Store.format(db, format) : Store.open(db, options)
   const reopen = () => Store.open(openDatabase(database), options)
-  return engineHandler(store, program, checksums, { settings, reopen, ...options })
+  return engineHandler(store, program, checksums, { settings, reopen, stopwatch, ...options })
 }
 
 export interface HandlerOptions {
   readonly settings?: Partial<EngineSettings> | undefined
   readonly reopen?: () => Store
+  /** Milliseconds since any moment, for metrics alone. */
+  readonly stopwatch?: (() => number) | undefined
   readonly restoreWith?: string
 }
 
@@ -54,7 +57,7 @@ export function engineHandler(
   store: Store,
   program: string,
   checksums: Checksums,
-  { settings = {}, reopen, ...options }: HandlerOptions = {},
+  { settings = {}, reopen, stopwatch, ...options }: HandlerOptions = {},
 ): EngineHandler {
   let open: Store | undefined = store
   let engine: MasterEngine | undefined
@@ -63,7 +66,12 @@ export function engineHandler(
     assert(clock?.kind === 'clock', 'a batch begins with its time')
     try {
       open ??= must(reopen, 'a way to open the store')()
-      engine ??= new MasterEngine(open, clock, { program, settings, hash: bytes => checksums.xxh64(bytes) })
+      engine ??= new MasterEngine(open, clock, {
+        program,
+        settings,
+        stopwatch,
+        hash: bytes => checksums.xxh64(bytes),
+      })
       return engine.step(inputs)
     } catch (thrown) {
       // Nothing of the step has left, and nobody goes on with a database that contradicts itself.

@@ -2,11 +2,13 @@ import { must } from '../../core/assert.ts'
 import type { Env, Timer } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import type { Lane, Link, Listener, Network } from '../../core/network.ts'
+import { OperationTimes, type OperationTime } from '../../core/operation-times.ts'
 import { MiB, nsPerMs, second } from '../../core/units.ts'
+import { StatusReply } from '../../wire/gen/cairn/v1/admin.ts'
 import { NodeDown } from '../../wire/gen/cairn/v1/nodes.ts'
 import { SessionDown } from '../../wire/gen/cairn/v1/session.ts'
 import type { BackupState } from '../backup/backup-state.ts'
-import type { AdminMethod, ConnectionKind, EngineInput, EngineOutput } from '../engine/io.ts'
+import type { AdminMethod, ConnectionKind, EngineInput, EngineMeasures, EngineOutput } from '../engine/io.ts'
 import { peekNodeHeartbeat, peekSessionHeartbeats } from './peek-heartbeats.ts'
 import { rawAdminCalls, rawNodesAttach, rawSessionAttach } from './raw.ts'
 
@@ -27,6 +29,16 @@ export interface MasterServerOptions {
   readonly failed: (error: unknown) => void
 }
 
+/** For metrics. */
+export interface MasterMeasures extends EngineMeasures {
+  readonly status: StatusReply
+  /** Steps of the engine, from handing over a batch to what came out, so with the disk's sync. */
+  readonly steps: readonly OperationTime[]
+  /** What all steps so far were given to do. */
+  readonly inputs: number
+  readonly connections: number
+}
+
 type RawLink = Link<Uint8Array, Uint8Array>
 
 interface Connection {
@@ -38,7 +50,12 @@ interface Connection {
 }
 
 interface AdminCall {
-  readonly resolve: (bytes: Uint8Array) => void
+  readonly resolve: (answer: Uint8Array) => void
+  readonly reject: (error: FsError) => void
+}
+
+interface MeasureCall {
+  readonly resolve: (measures: EngineMeasures) => void
   readonly reject: (error: FsError) => void
 }
 
@@ -58,6 +75,9 @@ export class MasterServer {
   readonly #options: MasterServerOptions
   readonly #connections = new Map<number, Connection>()
   readonly #calls = new Map<number, AdminCall>()
+  readonly #measuring = new Map<number, MeasureCall>()
+  readonly #stepTimes = new OperationTimes()
+  #inputs = 0
   #nextNumber = 1
   #queue: EngineInput[] = []
   #flushing = false
@@ -124,6 +144,27 @@ export class MasterServer {
     for (const { link } of this.#connections.values()) link.close()
     await this.#listener?.close()
     await this.#lane.close()
+  }
+
+  /** What the master did and holds. Answered by the engine: that it answers shows that it is alive. */
+  async measure(): Promise<MasterMeasures> {
+    const call = this.#nextNumber++
+    const asked = new Promise<EngineMeasures>((resolve, reject) => {
+      if (this.#closed || this.#failed) {
+        reject(new FsError('ECANCELED', 'The master is stopping'))
+        return
+      }
+      this.#measuring.set(call, { resolve, reject })
+      this.#enqueue({ kind: 'measure', call })
+    })
+    const [measures, status] = await Promise.all([asked, this.#call('status', new Uint8Array(0))])
+    return {
+      ...measures,
+      status: StatusReply.decode(status),
+      steps: this.#stepTimes.rows(),
+      inputs: this.#inputs,
+      connections: this.#connections.size,
+    }
   }
 
   // ---- what arrives
@@ -228,6 +269,8 @@ export class MasterServer {
     }
     try {
       const [outputs] = await this.#lane.run([[clock, ...inputs]])
+      this.#stepTimes.observe('step', this.#env.clock.now() - now)
+      this.#inputs += inputs.length
       for (const output of must(outputs, 'what the engine put out')) this.#handle(output)
     } catch (thrown) {
       if (thrown instanceof FsError && thrown.code === 'ENOSPC') this.#beginAgain(thrown)
@@ -242,9 +285,14 @@ export class MasterServer {
     this.#queue = this.#backups === undefined ? [] : [{ kind: 'backups', state: this.#backups }]
     for (const { link } of this.#connections.values()) link.close(why)
     this.#connections.clear()
-    for (const { reject } of this.#calls.values()) reject(why)
-    this.#calls.clear()
+    this.#rejectCalls(why)
     this.#tickIn(retryMs)
+  }
+
+  #rejectCalls(why: FsError): void {
+    for (const { reject } of [...this.#calls.values(), ...this.#measuring.values()]) reject(why)
+    this.#calls.clear()
+    this.#measuring.clear()
   }
 
   #fail(thrown: unknown): void {
@@ -253,7 +301,7 @@ export class MasterServer {
     this.#closed = true
     this.#tick?.cancel()
     for (const { link } of this.#connections.values()) link.close(new FsError('EIO', 'The master failed'))
-    for (const { reject } of this.#calls.values()) reject(new FsError('EIO', 'The master failed'))
+    this.#rejectCalls(new FsError('EIO', 'The master failed'))
     this.#options.failed(thrown)
   }
 
@@ -278,6 +326,10 @@ export class MasterServer {
       case 'answer':
         this.#calls.get(output.call)?.resolve(output.bytes)
         this.#calls.delete(output.call)
+        return
+      case 'measured':
+        this.#measuring.get(output.call)?.resolve(output.measures)
+        this.#measuring.delete(output.call)
         return
       case 'failure':
         this.#calls.get(output.call)?.reject(new FsError(output.code, output.message))

@@ -14,6 +14,7 @@
  */
 import { FsError } from '../../core/errors.ts'
 import type { Ino, NodeId } from '../../core/ids.ts'
+import { OperationTimes } from '../../core/operation-times.ts'
 import { minute } from '../../core/units.ts'
 import { attrFromWireIfPresent, errorToWire, leaseFromWire, leaseToWire } from '../../wire/attr.ts'
 import {
@@ -45,6 +46,8 @@ const timeBehindMs = 10 * minute
 const inosMax = 10_000
 
 export interface CallParts {
+  /** Milliseconds, for metrics alone: it decides nothing. */
+  readonly stopwatch: () => number
   readonly turn: Turn
   readonly sessions: SessionRegistry
   readonly leases: LeaseTable
@@ -89,6 +92,7 @@ const growing: ReadonlySet<Op['$case']> = new Set<Op['$case']>([
 export class Calls {
   readonly #parts: CallParts
   readonly #waiting = new WaitingCalls()
+  readonly times = new OperationTimes()
   #nextOrder = 0
 
   constructor(parts: CallParts) {
@@ -105,7 +109,11 @@ export class Calls {
     }
     if (session.parked.has(id) || this.#parts.locks.waits(session, id)) return
     if (isCommand(op) && this.#isRepeated(session, id)) return
-    this.#attempt({ session, call, order: this.#nextOrder++, asked: new Set(), sharing: new Set() }, op)
+    const began = this.#parts.stopwatch()
+    this.#attempt(
+      { session, call, began, order: this.#nextOrder++, asked: new Set(), sharing: new Set() },
+      op,
+    )
   }
 
   /** Gives up a call that has not been executed. It is answered EINTR. */
@@ -191,6 +199,7 @@ export class Calls {
     } catch (thrown) {
       this.#waiting.remove(parked)
       this.#finish(session, call.id, op, failed(thrown))
+      this.times.observe(op.$case, this.#parts.stopwatch() - parked.began)
       return
     }
     if (waitsFor !== undefined) {
@@ -199,6 +208,7 @@ export class Calls {
     }
     this.#waiting.remove(parked)
     this.#execute(session, call.id, op)
+    this.times.observe(op.$case, this.#parts.stopwatch() - parked.began)
   }
 
   /** Undefined if the call may run; else the inodes whose leases it waits for (none: for something else). */

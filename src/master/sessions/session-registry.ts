@@ -25,6 +25,8 @@ import type { SessionRow } from '../store/sessions.ts'
 export interface ParkedCall {
   readonly session: Session
   readonly call: Call
+  /** When it came, by the stopwatch. */
+  readonly began: number
   /** In the order of their coming. */
   readonly order: number
   /** Sessions that said, since it waits, whether they have an inode open that it removes. */

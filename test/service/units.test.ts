@@ -1,0 +1,59 @@
+/** The files of ops/ for systemd and mount(8), as far as that can be seen without either. */
+import test from 'ava'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { daemonNodeOptions } from '#src/cli/local/daemon-node.ts'
+
+const file = (name: string): string => fileURLToPath(new URL(`../../../ops/${name}`, import.meta.url))
+
+const helper = (...args: string[]) =>
+  spawnSync('sh', [file('bin/mount.cairn'), ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, CAIRN: 'echo' },
+  })
+
+test('mount.cairn hands on what is for cairn mount, and leaves out what is for others', t => {
+  const options = 'rw,_netdev,nofail,x-systemd.automount,noatime,zone=r1,cache=1GiB,log_level=warn'
+  const full = helper('10.0.0.1:9420', '/mnt/files', '-o', options)
+  t.deepEqual(
+    [full.status, full.stdout],
+    [0, 'mount 10.0.0.1:9420 /mnt/files --zone r1 --cache 1GiB --log-level warn -o rw,noatime\n'],
+  )
+  t.is(helper('h:1', '/mnt', '-n', '-t', 'cairn').stdout, 'mount h:1 /mnt\n')
+  t.is(helper('h:1', '/mnt', '-f', '-o', 'ro').stdout, '')
+  t.is(helper('h:1').status, 1)
+  t.is(helper('h:1', '/mnt', '-q').status, 1)
+  // A star in an option is none of the shell's business.
+  t.is(helper('h:1', '/mnt', '-o', 'log=/*').stdout, 'mount h:1 /mnt --log /*\n')
+})
+
+test('umount.fuse.cairn calls cairn umount', t => {
+  const run = (...args: string[]) =>
+    execFileSync('sh', [file('bin/umount.fuse.cairn'), ...args], {
+      encoding: 'utf8',
+      env: { ...process.env, CAIRN: 'echo' },
+    })
+  t.is(run('/mnt/files'), 'umount /mnt/files\n')
+  t.is(run('/mnt/files', '-l', '-t', 'fuse.cairn'), 'umount --lazy /mnt/files\n')
+})
+
+test('daemons started by units have the same flags of Node as those started by cairn up', t => {
+  for (const name of ['cairn', 'cairn-daemon'])
+    t.true(readFileSync(file(`bin/${name}`), 'utf8').includes(daemonNodeOptions.join(' ')), name)
+})
+
+test('every unit is ready only when it says so, is watched, and does not repeat a wrong configuration', t => {
+  for (const name of ['cairn-master', 'cairn-chunkserver@', 'cairn-mount@']) {
+    const unit = readFileSync(file(`systemd/${name}.service`), 'utf8')
+    for (const line of ['Type=notify', 'NotifyAccess=all', 'Restart=on-failure', 'NoNewPrivileges=true'])
+      t.true(unit.split('\n').includes(line), `${name}: ${line}`)
+    t.regex(unit, /^WatchdogSec=\d+$/m)
+    t.regex(unit, /^RestartPreventExitStatus=(1 )?2$/m)
+  }
+  // Either would hide the mount from everybody else.
+  t.notRegex(
+    readFileSync(file('systemd/cairn-mount@.service'), 'utf8'),
+    /^(Protect(System|Home)|Private\w+)=/m,
+  )
+})

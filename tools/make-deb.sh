@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Makes build/deb/cairn_VERSION_ARCH.deb: the program with its modules and the Node that runs this, so that it installs
+# on a bare Debian 12, whose own Node is too old. Needs `make build` before, and no network.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# Of package.json, as Debian sorts versions.
+version=$(node -p 'require("./package.json").version')
+arch=$(dpkg --print-architecture)
+root=build/deb/root
+lib=$root/usr/lib/cairn
+rm -rf build/deb
+mkdir -p "$root/DEBIAN" "$lib/app" "$lib/bin"
+
+# The program, and the modules that it runs with: those of the lockfile that are not for development or optional.
+cp -r dist proto package.json LICENSE "$lib/app/"
+rm -f "$lib/app/dist/.tsbuildinfo"
+npm ls --omit=dev --omit=optional --all --parseable | tail -n +2 | sort -u | while read -r module; do
+  target=$lib/app/${module#"$PWD"/}
+  mkdir -p "$target"
+  # Modules within modules are in the list themselves.
+  tar -C "$module" --exclude=./node_modules -cf - . | tar -C "$target" -xf -
+done
+# What compiling needed: the sources of SQLite, and everything but the module itself.
+sqlite=$lib/app/node_modules/better-sqlite3
+rm -rf "$sqlite/deps" "$sqlite/src"
+find "$sqlite/build" -type f ! -path '*/Release/better_sqlite3.node' -delete
+find "$lib/app/node_modules" \( -name '*.map' -o -name '*.d.ts' -o -name '*.md' ! -iname 'licen*' \) -type f -delete
+find "$lib/app" -type d -empty -delete
+
+install -m 755 "$(node -p process.execPath)" "$lib/bin/node"
+install -m 755 ops/bin/cairn-daemon "$lib/bin/"
+install -D -m 755 ops/bin/cairn "$root/usr/bin/cairn"
+install -D -m 755 -t "$root/sbin" ops/bin/mount.cairn ops/bin/umount.fuse.cairn
+install -D -m 644 -t "$root/lib/systemd/system" ops/systemd/*.service
+install -D -m 644 -t "$root/etc/cairn" ops/config/*.toml
+
+cairn() { node dist/cli/cairn.js "$@"; }
+mkdir -p "$root/usr/share/"{man/man1,man/man8,bash-completion/completions,zsh/vendor-completions,fish/vendor_completions.d}
+cairn manual | gzip -9n > "$root/usr/share/man/man1/cairn.1.gz"
+printf '.so man1/cairn.1\n' | gzip -9n > "$root/usr/share/man/man8/mount.cairn.8.gz"
+cairn completion bash > "$root/usr/share/bash-completion/completions/cairn"
+cairn completion zsh > "$root/usr/share/zsh/vendor-completions/_cairn"
+cairn completion fish > "$root/usr/share/fish/vendor_completions.d/cairn.fish"
+
+doc=$root/usr/share/doc/cairn
+install -D -m 644 -t "$doc" README.md docs/operations.md docs/configuration.md docs/design.md
+cp -r ops/prometheus ops/grafana "$doc/"
+{
+  printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: Cairn\n\n'
+  printf 'Files: *\nCopyright: the authors of Cairn\nLicense: Apache-2.0\n On Debian systems: /usr/share/common-licenses/Apache-2.0\n\n'
+  printf 'Files: usr/lib/cairn/app/node_modules/*\nCopyright: their authors\nLicense: as each folder says\n See the license file in each.\n\n'
+  printf 'Files: usr/lib/cairn/bin/node\nCopyright: Node.js contributors and those of what it bundles\nLicense: Expat and others\n'
+  printf ' See https://github.com/nodejs/node/blob/%s/LICENSE\n' "$(node --version)"
+} > "$doc/copyright"
+
+install -m 755 -t "$root/DEBIAN" ops/debian/{postinst,prerm,postrm}
+(cd "$root" && find etc -type f -printf '/%p\n' | sort) > "$root/DEBIAN/conffiles"
+chmod -R u+rwX,go+rX,go-w "$root"
+cat > "$root/DEBIAN/control" <<CONTROL
+Package: cairn
+Version: $version
+Architecture: $arch
+Maintainer: Cairn <cairn@localhost>
+Installed-Size: $(du -sk --exclude=DEBIAN "$root" | cut -f1)
+Depends: libc6 (>= 2.28), libstdc++6 (>= 9), adduser, mount, util-linux
+Recommends: systemd
+Section: net
+Priority: optional
+Description: distributed file system that is mounted
+ A master keeps the names, chunkservers keep the blocks, each on several
+ machines, and a mount shows them as a POSIX file system through FUSE.
+ This package has all three, and the command to administer them. It starts
+ nothing by itself: see /usr/share/doc/cairn/operations.md.
+CONTROL
+
+file=build/deb/cairn_${version}_$arch.deb
+dpkg-deb --root-owner-group -Zxz -z1 --build "$root" "$file" > /dev/null
+echo "$file"
