@@ -153,7 +153,10 @@ export class LockTable {
       this.#change(file, key, who, { ...change, kind: 'unlock' }, granted)
     const isFree = file.inTheWay(key, change) === undefined
     if (isFree && (ticket === undefined || !this.#letsOthersGoFirst(file, key, change))) {
+      const held = file.holds(key)
       this.#change(file, key, who, change, granted)
+      // Who holds a lock on the file lets nobody go first any more, with what it waits for, either.
+      if (!held) this.#tryOwn(file, key, granted)
       return 'done'
     }
     if (ticket === undefined) return 'conflict'
@@ -241,7 +244,7 @@ export class LockTable {
 
   /** Lets those through who wait for what became free, in the order of their coming. */
   #settle(file: FileLocks, freed: Freed[], granted: Ticket[]): void {
-    for (let part = freed.pop(); part !== undefined; part = freed.pop()) {
+    for (let part = takeHull(freed); part !== undefined; part = takeHull(freed)) {
       // Once somebody holds all that became free, those behind need not be looked at one by one.
       let forWriters = true
       for (const waiting of file.waitingFor(part)) {
@@ -307,6 +310,21 @@ export class LockTable {
     }
     return false
   }
+}
+
+/** The span of all parts, so that those who wait for different ones go in the order of their coming. Empties the list. */
+function takeHull(freed: Freed[]): Freed | undefined {
+  const [first, ...others] = freed.splice(0)
+  if (first === undefined) return undefined
+  return others.reduce(
+    (hull, part) => ({
+      ...hull,
+      kind: part.kind === 'write' ? part.kind : hull.kind,
+      start: part.start < hull.start ? part.start : hull.start,
+      end: part.end > hull.end ? part.end : hull.end,
+    }),
+    first,
+  )
 }
 
 /** Every lock there can be. */

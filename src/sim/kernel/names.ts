@@ -333,6 +333,9 @@ export class Names {
     const replaced = await this.lookupLocked(target.parent, target.name, pid)
     if (mode === 'noreplace' && replaced !== undefined) throw new FsError('EEXIST', who)
     if (mode === 'exchange' && replaced === undefined) throw new FsError('ENOENT', who)
+    // One is above the other also where the places were found by other ways (lock_rename in fs/namei.c).
+    if (moved === target.parent) throw new FsError('EINVAL', who)
+    if (replaced === old.parent) throw new FsError(mode === 'exchange' ? 'EINVAL' : 'ENOTEMPTY', who)
     if (trap !== undefined) throw new FsError(trap, who)
     if (moved === replaced) return
     if (replaced !== undefined && mode === 'replace') {
