@@ -43,7 +43,7 @@ export function commandTree(command: Command, parent = ''): CommandNode {
 }
 
 function flagOf(option: Option): Flag {
-  const names = [option.long, option.short].filter(name => typeof name === 'string')
+  const names = [option.long, option.short].filter(name => name !== undefined)
   const value = /[<[]([^>\]]+)[>\]]/.exec(option.flags)?.[1] ?? ''
   return {
     names,
