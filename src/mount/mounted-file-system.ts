@@ -18,7 +18,7 @@ import { type Name, nameFromText } from '../core/name.ts'
 import type { ReadBytes } from '../core/read-bytes.ts'
 import { second } from '../core/units.ts'
 import type { Files } from '../client/files.ts'
-import { chain } from '../client/files/context.ts'
+import { chain, mustBeOurs } from '../client/files/context.ts'
 import type { OpenedFile, OpenFile } from '../client/files/handles.ts'
 import type {
   Absent,
@@ -352,6 +352,7 @@ export class MountedFileSystem implements FileSystem {
   /** An open file, to be read or changed. */
   #file(handle: Handle): OpenFile {
     const file = this.#files.handles.get(handle)
+    mustBeOurs(file.node)
     this.#files.locks.check(file.node.ino, handle)
     return file
   }

@@ -68,6 +68,8 @@ export class Inode {
   ownXattrs: Map<Name, Uint8Array> | undefined
   /** The master keeps it for us until CloseOrphan. */
   orphaned = false
+  /** The session died under which the master kept it for us: it is EIO to who has it open. */
+  forfeited = false
   /** The master has yet to make it. Rejects, for ever, if that failed. */
   creation: Promise<void> | undefined
   /** Files in this directory that the master has yet to make: `attr` is ahead of what it says. */

@@ -9,7 +9,7 @@ import { u64 } from '../../wire/validate.ts'
 import type { Inode } from '../cache/inode.ts'
 import { atLeast } from '../cache/inode-cache.ts'
 import type { AttrPort } from '../ports.ts'
-import { chain, type FilesContext, mustBeWritable } from './context.ts'
+import { chain, type FilesContext, mustBeOurs, mustBeWritable } from './context.ts'
 
 /** How often a writer who shares a file asks whether it still does. */
 const regainPauseMs = 1 * second
@@ -31,7 +31,9 @@ export class Attributes implements AttrPort {
 
   /** Never older than what any program was told. */
   committed(ino: Ino): Attr | Promise<Attr> {
-    return this.#context.cache.attr(ino) ?? this.#ask(ino)
+    const { cache } = this.#context
+    mustBeOurs(cache.get(ino))
+    return cache.attr(ino) ?? this.#ask(ino)
   }
 
   creation(ino: Ino): Promise<void> | undefined {
@@ -99,6 +101,7 @@ export class Attributes implements AttrPort {
     if (change.size !== undefined && change.size > fileBytesMax)
       throw new FsError('EFBIG', `inode ${ino}: size ${change.size}, at most ${fileBytesMax} is possible`)
     const node = this.#context.cache.make(ino)
+    mustBeOurs(node)
     if (node.gone) return this.#setRemoved(node, change)
     return node.turns.run(() => this.#set(node, change))
   }

@@ -1,6 +1,7 @@
 import type { Env } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
+import type { Inode } from '../cache/inode.ts'
 import type { InodeCache } from '../cache/inode-cache.ts'
 import type { DataPath, MasterPort, Op, Result, ResultOf } from '../ports.ts'
 
@@ -45,6 +46,12 @@ export interface FilesContext {
 
 export function mustBeWritable(options: FilesOptions): void {
   if (options.readOnly) throw new FsError('EROFS', 'The mount is read-only')
+}
+
+/** EIO for a file without a name that went with its session: others may have it still, so nothing of it is promised. */
+export function mustBeOurs(node: Inode | undefined): void {
+  if (node?.forfeited === true)
+    throw new FsError('EIO', `inode ${node.ino}: it had no name when the session died`)
 }
 
 /** Throws the error of an earlier write-back that nobody was told of yet. It is told once. */

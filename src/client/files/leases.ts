@@ -91,6 +91,7 @@ export class Leases implements LeaseHolder {
       }
       contents?.forgetExtents()
       node.lease = 'none'
+      if (node.removed && node.orphaned) node.forfeited = true
       node.orphaned = false
       cache.drop(node)
       if (node.opens === 0 && !node.removed && node.lost === undefined) cache.remove(node)

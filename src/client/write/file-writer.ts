@@ -46,6 +46,8 @@ export class FileWriter {
   #batches: Batch[] = []
   /** Dirty bytes in batches. */
   #sealedBytes = 0
+  /** Of appends under way: they are answered when they are committed, so no flush and no recall waits for them. */
+  #appendingBytes = 0
   /** What the schedule was told. */
   #countedBytes = 0
   #committing: { readonly unit: CommitUnit; readonly done: Deferred<undefined> } | undefined
@@ -247,18 +249,20 @@ export class FileWriter {
   async #storeAppend(batch: Batch): Promise<number> {
     const { ranges, mtime, time } = batch
     const unit = { batches: [batch], ranges: [...ranges], mtime, time, clipTo: Infinity, append: true }
-    this.#sealedBytes += dirtyOfAll(ranges)
+    const bytes = dirtyOfAll(ranges)
+    this.#appendingBytes += bytes
     this.#count()
     try {
       await Promise.all(ranges.map(range => this.#storeRange(batch, range)))
       if (batch.error !== undefined) throw batch.error
       return await this.#commit(unit)
     } catch (thrown) {
-      this.#sealedBytes -= dirtyOfAll(ranges)
       for (const range of ranges) range.chunk.release()
-      this.#count()
       const error = FsError.from(thrown)
       throw error.code === 'ESTALE' ? new FsError('EIO', error.message, { cause: error }) : error
+    } finally {
+      this.#appendingBytes -= bytes
+      this.#count()
     }
   }
 
@@ -399,7 +403,7 @@ export class FileWriter {
   /** The ranges of a unit are committed: readers find them among the extents. */
   #forgetRanges(unit: CommitUnit): void {
     const gone = new Set(unit.ranges)
-    this.#sealedBytes -= dirtyOfAll(unit.ranges)
+    if (unit.append !== true) this.#sealedBytes -= dirtyOfAll(unit.ranges)
     for (const range of unit.ranges) range.chunk.release()
     for (const batch of unit.batches) batch.ranges = batch.ranges.filter(range => !gone.has(range))
     const done = this.#batches.filter(batch => batch.ranges.length === 0 && unit.batches.includes(batch))
@@ -441,7 +445,7 @@ export class FileWriter {
   }
 
   #count(): void {
-    const change = this.dirtyBytes - this.#countedBytes
+    const change = this.dirtyBytes + this.#appendingBytes - this.#countedBytes
     if (change === 0) return
     this.#countedBytes += change
     // An earlier failure matters no more when what failed then is stored now.

@@ -246,17 +246,19 @@ export class LockTable {
   #settle(file: FileLocks, freed: Freed[], granted: Ticket[]): void {
     for (let part = takeHull(freed); part !== undefined; part = takeHull(freed)) {
       // Once somebody holds all that became free, those behind need not be looked at one by one.
-      let forWriters = true
+      let reader: OwnerKey | undefined
       for (const waiting of file.waitingFor(part)) {
         const { kind } = waiting.change
-        if (kind === 'read' ? part.kind === 'read' : !forWriters) continue
+        if (kind === 'read' ? part.kind === 'read' : reader !== undefined && waiting.key !== reader) continue
         const holder = file.inTheWay(waiting.key, waiting.change)
         if (holder === undefined) {
           if (this.#isTurnOf(waiting)) this.#grant(waiting, freed, granted)
         } else if (covers(holder.range, part)) {
-          this.#tryOwn(file, holder.key, granted)
-          if (holder.range.kind === 'write' || part.kind === 'read') break
-          forWriters = false
+          if (holder.range.kind === 'write' || part.kind === 'read') {
+            this.#tryOwn(file, holder.key, granted)
+            break
+          }
+          reader ??= holder.key
         }
       }
     }
@@ -279,7 +281,9 @@ export class LockTable {
     this.#dequeue(waiting)
     freed.push(...this.#apply(file, key, who, change))
     granted.push(ticket)
-    this.#tryOwn(file, key, granted)
+    // Nobody goes before what else it waits for any more, but whoever came earlier and can go does.
+    for (const own of this.#waitsOf.get(key) ?? [])
+      if (own.file === file) freed.push({ ...own.change, kind: 'write' })
   }
 
   /** Nothing of its own is in an owner's way: it may be let through where others are not. */

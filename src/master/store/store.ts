@@ -120,6 +120,7 @@ export class Store implements Disposable {
         configure(db)
         check(db, options)
         migrate(db)
+        emptyLog(db)
         return new Store(db, options)
       },
       options,
@@ -149,6 +150,7 @@ export class Store implements Disposable {
       store.counters.write()
       db.exec('COMMIT')
       store.counters.written()
+      emptyLog(db)
       return store
     })
   }
@@ -371,6 +373,19 @@ export function damaged(why: string, { restoreWith }: StoreOptions, cause?: unkn
 /** SQLite found its file to be none, or broken. */
 export function isDamage(thrown: unknown): thrown is Error {
   return thrown instanceof Error && 'code' in thrown && /^SQLITE_(CORRUPT|NOTADB)/.test(String(thrown.code))
+}
+
+/**
+ * Moves what the log has into the file while there is room for that: on a disk that is full, pages which the file has
+ * can be written again, and the log be begun anew, but neither can grow. Where it is full already, it stays as it is.
+ */
+function emptyLog(db: Database): void {
+  try {
+    db.pragma('wal_checkpoint(TRUNCATE)')
+  } catch (thrown) {
+    if (!(thrown instanceof Error && 'code' in thrown && String(thrown.code).startsWith('SQLITE_FULL')))
+      throw thrown
+  }
 }
 
 /** Whatever keeps a database from being opened, as one line for the operator. */
