@@ -403,7 +403,7 @@ export class FileWriter {
   /** The ranges of a unit are committed: readers find them among the extents. */
   #forgetRanges(unit: CommitUnit): void {
     const gone = new Set(unit.ranges)
-    if (unit.append !== true) this.#sealedBytes -= dirtyOfAll(unit.ranges)
+    if (!unit.append) this.#sealedBytes -= dirtyOfAll(unit.ranges)
     for (const range of unit.ranges) range.chunk.release()
     for (const batch of unit.batches) batch.ranges = batch.ranges.filter(range => !gone.has(range))
     const done = this.#batches.filter(batch => batch.ranges.length === 0 && unit.batches.includes(batch))
