@@ -7,6 +7,7 @@ import { errno } from '#src/core/errors.ts'
 import { restoreDatabase } from '#src/master/backup/restore-database.ts'
 import { copyAndCheck } from '#src/master/backup/take-backup.ts'
 import { fsck } from '#src/master/fsck/fsck.ts'
+import { schemaVersion } from '#src/master/store/format.ts'
 import { openDatabase } from '#src/master/store/open-database.ts'
 import { Store } from '#src/master/store/store.ts'
 import {
@@ -294,14 +295,14 @@ test('a backup is of one moment while the database goes on, and a master does no
   const under = copyAndCheck(database, path('copy'), { taken: 5_000n, program: 'test' })
   store.transaction(() => store.format.beginIncarnation())
   const checked = await under
-  t.like(checked, { problems: [], version: 3, inodes: 1n })
+  t.like(checked, { problems: [], version: schemaVersion, inodes: 1n })
   t.deepEqual(checked.cluster, format.cluster)
   t.throws(() => Store.open(openDatabase(path('copy'))), {
     message: /is a backup.*cairn restore FILE --data DIR/,
   })
   const restored = restoreDatabase(path('copy'), 10_000_000_000n)
   t.like(restored, { problems: [], damaged: false, inodes: 1n })
-  t.like(restored.facts, { taken: 5_000n, program: 'test', version: 3 })
+  t.like(restored.facts, { taken: 5_000n, program: 'test', version: schemaVersion })
   using again = Store.open(openDatabase(path('copy')))
   t.like(again.restores.pending, { taken: 5_000n, confirmed: 0n })
 })
