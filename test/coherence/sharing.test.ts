@@ -35,6 +35,13 @@ test.serial(
 )
 
 test.serial(
+  'mounts that truncate a file at the same time, with mapped pages that are changed, do not wait for each other',
+  async t => {
+    t.deepEqual(await runPython('coherence_truncate.py', ['60', ...cluster.mounts]), ['180'])
+  },
+)
+
+test.serial(
   'a log that six processes on three mounts append to has every record whole and in order',
   async t => {
     t.deepEqual(await runPython('coherence_append.py', ['6', '60', seed(), ...cluster.mounts]), ['360'])

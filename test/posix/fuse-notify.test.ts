@@ -62,7 +62,7 @@ test('what the kernel does not know is nothing to forget', async t => {
   t.is(mounted.said, '')
 })
 
-test('a notification that the kernel holds back stops no requests', async t => {
+test('a notification that the kernel holds back stops no requests, and no other notification', async t => {
   const mounted = await mount(t)
   await writeFile(`${mounted.path}/f`, 'x'.repeat(5000))
   await writeFile(`${mounted.path}/other`, 'y')
@@ -77,6 +77,7 @@ test('a notification that the kernel holds back stops no requests', async t => {
   })
   await truncate(`${mounted.path}/other`, 0)
   t.is((await stat(`${mounted.path}/other`)).size, 0)
+  for (let round = 0; round < 3; round++) await mounted.ask('invalidateInode', 'other', 0, 0)
   await pause(100)
   t.false(told)
   await mounted.ask('letGo')

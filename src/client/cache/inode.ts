@@ -86,6 +86,10 @@ export class Inode {
 
   /** A recall is being answered: what is said now may be true for a moment only. */
   recalling = false
+  /** Truncations that the kernel asked for and that are not answered: until then it writes no page back. */
+  truncating = 0
+  /** A recall was answered although the kernel has not forgotten: it does when a truncation is over. */
+  forgetting = false
   /** Requests under way that leave pages in the kernel, those answered since the last invalidation, and ever. */
   reading = 0
   served = 0

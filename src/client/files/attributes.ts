@@ -103,7 +103,11 @@ export class Attributes implements AttrPort {
     const node = this.#context.cache.make(ino)
     mustBeOurs(node)
     if (node.gone) return this.#setRemoved(node, change)
-    return node.turns.run(() => this.#set(node, change))
+    if (change.size === undefined) return node.turns.run(() => this.#set(node, change))
+    node.truncating += 1
+    return Promise.resolve(node.turns.run(() => this.#set(node, change))).finally(() => {
+      node.truncating -= 1
+    })
   }
 
   async statfs(): Promise<StatFs> {

@@ -7,12 +7,14 @@ import { atLeast } from '../cache/inode-cache.ts'
 import type { Locks } from '../locks/locks.ts'
 import type { HeldLease, HeldLock, LeaseHolder, RecallHow } from '../session/lease-holder.ts'
 import type { AccessTimes } from './access-times.ts'
-import type { FilesContext } from './context.ts'
+import type { FilesContext, Forgetter } from './context.ts'
 
 /** Writes that arrive while a recall is answered are stored, too; after so many rounds they wait. */
 const flushRoundsMax = 8
 /** Likewise for reads that fill the page cache while it is being invalidated. */
 const invalidationRoundsMax = 8
+/** How long it is waited for the kernel to forget pages while a truncation keeps it from writing them back. */
+const truncatingPatienceMs = 200
 /** When there are too many inodes, so many of them are given back at once. */
 const sweptShare = 1 / 8
 
@@ -132,7 +134,7 @@ export class Leases implements LeaseHolder {
       if (node.lease === 'write') await this.#endBuffering(node)
       if (to === 'none') await this.#endCaching(node)
     } finally {
-      node.recalling = false
+      node.recalling = node.forgetting
     }
   }
 
@@ -174,9 +176,14 @@ export class Leases implements LeaseHolder {
     const pages = !node.isDirectory
     if (kernel !== undefined && (node.isDirectory || node.names !== undefined)) await kernel.names()
     let quiet = kernel === undefined
-    for (let round = 0; !quiet && round < invalidationRoundsMax; round++) {
+    for (let round = 0; kernel !== undefined && !quiet && round < invalidationRoundsMax; round++) {
       node.served = 0
-      await kernel?.inode(node.ino, pages)
+      const forgotten = kernel.inode(node.ino, pages)
+      if (pages && !(await this.#inTime(node, forgotten))) {
+        this.#forgetsLater(node, forgotten, kernel)
+        break
+      }
+      await forgotten
       // Pages that a mapping has changed were written back by that.
       if (node.laundered) await this.#storeLaundered(node)
       quiet = node.served === 0 && node.reading === 0
@@ -185,9 +192,36 @@ export class Leases implements LeaseHolder {
     cache.drop(node)
     data.known(node.ino)?.forgetExtents()
     if (node.opens === 0) data.release(node.ino)
+    if (node.forgetting) return
     // Whatever fills pages from now on drops them itself.
     node.recalling = false
     if (!quiet) await kernel?.inode(node.ino, pages)
+  }
+
+  /**
+   * False if the kernel cannot forget yet: it first writes back what a mapping has changed, which it does not
+   * while a truncation is under way; and that may wait for another mount whose truncation waits for us.
+   */
+  async #inTime(node: Inode, forgotten: Promise<void>): Promise<boolean> {
+    const { timers } = this.#context.env
+    const ended = forgotten.then(() => true)
+    for (;;) {
+      const late = deferred<boolean>()
+      const timer = timers.after(truncatingPatienceMs, () => late.resolve(false))
+      const done = await Promise.race([ended, late.promise])
+      timer.cancel()
+      if (done || node.truncating > 0) return done
+    }
+  }
+
+  /** Until then no lease is taken, and what fills pages need not drop them. */
+  #forgetsLater(node: Inode, forgotten: Promise<void>, kernel: Forgetter): void {
+    node.forgetting = true
+    void forgotten.finally(() => {
+      node.forgetting = false
+      node.recalling = false
+      void kernel.inode(node.ino, true)
+    })
   }
 
   async #storeLaundered(node: Inode): Promise<void> {

@@ -5,7 +5,7 @@ import { messageOf, UsageError } from '../../core/errors.ts'
 import type { Channel } from '../session/session.ts'
 import { BufferPool, type Receive } from './buffer-pool.ts'
 import { readByEpoll } from './epoll-reader.ts'
-import { NotificationThread } from './notification-thread.ts'
+import { NotificationThreads } from './notification-threads.ts'
 import { readByPool } from './pool-reader.ts'
 import type { Reader } from './reader.ts'
 
@@ -20,12 +20,12 @@ const piecesMax = 1023
 const gone = new Set(['ENOENT', 'ENODEV', 'ECONNABORTED', 'EBADF'])
 
 /**
- * One open /dev/fuse: messages in, answers out, notifications by a thread of its own. Owns the descriptor;
+ * One open /dev/fuse: messages in, answers out, notifications by threads of their own. Owns the descriptor;
  * nobody uses its number after `closed`, when the system may give it to another file.
  */
 export class FuseDevice implements Channel {
   readonly fd: number
-  readonly notifications: NotificationThread
+  readonly notifications: NotificationThreads
   /**
    * Resolves when the descriptor is closed: because the file system was `unmounted`, or because the
    * connection was `cut` (by `close`, by an administrator), in which case a dead mount may be left.
@@ -40,7 +40,7 @@ export class FuseDevice implements Channel {
   constructor(fd: number, log: Log) {
     this.fd = fd
     this.#log = log
-    this.notifications = new NotificationThread(fd)
+    this.notifications = new NotificationThreads(fd)
     this.closed = new Promise(resolve => {
       this.#setClosed = resolve
     })

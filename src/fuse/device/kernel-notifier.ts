@@ -7,17 +7,17 @@ import {
   invalidateInodeMessage,
 } from '../codec/notifications.ts'
 import type { Notifier } from '../filesystem.ts'
-import type { NotificationThread } from './notification-thread.ts'
+import type { NotificationThreads } from './notification-threads.ts'
 
 /** The kernel had nothing to forget: it does not know the inode or name, or has been unmounted. */
 const nothingToForget = new Set(['ENOENT', 'ENOTDIR', 'ENODEV'])
 
 export class KernelNotifier implements Notifier {
-  readonly #thread: NotificationThread
+  readonly #threads: NotificationThreads
   readonly #canInvalidateAllNames: boolean
 
-  constructor(thread: NotificationThread, canInvalidateAllNames: boolean) {
-    this.#thread = thread
+  constructor(threads: NotificationThreads, canInvalidateAllNames: boolean) {
+    this.#threads = threads
     this.#canInvalidateAllNames = canInvalidateAllNames
   }
 
@@ -36,7 +36,7 @@ export class KernelNotifier implements Notifier {
   }
 
   async #write(bytes: Uint8Array): Promise<void> {
-    const error = await this.#thread.write(bytes)
+    const error = await this.#threads.write(bytes)
     if (error !== undefined && !nothingToForget.has(error)) {
       throw new FsError('EIO', `the kernel refused a notification: ${error}`)
     }

@@ -341,7 +341,7 @@ export class Calls {
         result.value.early = true
       if (result.$case === 'commit' && result.value.again.length === 0) committed(proofs)
     }
-    if (op.$case === 'closeOrphan') leases.release(op.value.ino as Ino, session.id)
+    if (op.$case === 'closeOrphan') this.release(session, op.value.ino as Ino)
     // An inode that is gone needs no lease.
     const removed =
       result.$case === 'remove'
@@ -355,7 +355,7 @@ export class Calls {
       (result.$case === 'remove' || result.$case === 'rename') &&
       !result.value.orphaned
     )
-      leases.release(attr.ino, session.id)
+      this.release(session, attr.ino)
   }
 
   #question(session: Session, id: bigint, op: Exclude<Op, CommandOp>): Result | 'waits' {

@@ -191,8 +191,11 @@ export class FileIo {
   async truncate(file: OpenedFile, size: number): Promise<void> {
     const { inode, opened, pid } = file
     await this.#truncating(inode, `truncate ${inode.ino} ${size}`, async () => {
-      const { attr, attrTtlMs } = await this.#kernel.request(`truncate ${inode.ino} ${size}`, fs =>
-        fs.setattr(inode.ino, { size }, opened.handle, this.#kernel.caller(pid)),
+      const what = `truncate ${inode.ino} ${size}`
+      const { attr, attrTtlMs } = await inode.writeBacks.run('exclusive', what, () =>
+        this.#kernel.request(what, fs =>
+          fs.setattr(inode.ino, { size }, opened.handle, this.#kernel.caller(pid)),
+        ),
       )
       this.#kernel.setAttr(inode, attr, attrTtlMs)
       inode.size = attr.size
@@ -415,8 +418,11 @@ export class FileIo {
     page.dirty = false
     if (file === undefined || data.length === 0) return
     const flags = { fromCache: true, append: false, sync: false, killSuidgid: false }
-    await this.#kernel.request(`write-back ${inode.ino} ${offset}+${data.length}`, fs =>
-      fs.write(inode.ino, file.opened.handle, offset, data, flags, this.#kernel.caller(0)),
+    const what = `write-back ${inode.ino} ${offset}+${data.length}`
+    await inode.writeBacks.run('shared', what, () =>
+      this.#kernel.request(what, fs =>
+        fs.write(inode.ino, file.opened.handle, offset, data, flags, this.#kernel.caller(0)),
+      ),
     )
   }
 }

@@ -28,6 +28,8 @@ export class KernelInode {
   /** i_rwsem: names of a directory, contents and size of a file. */
   readonly lock: RwLock
   readonly pages = new Map<number, Page>()
+  /** Shared: a page is being written back. Exclusive: a truncation is being asked for, and none is. */
+  readonly writeBacks: RwLock
   attr: Attr
   /** i_size: follows the attributes, and our own writes before those come back. */
   size: number
@@ -54,6 +56,7 @@ export class KernelInode {
     this.attrUntil = attrUntil
     this.version = version
     this.lock = new RwLock(`inode ${attr.ino}`)
+    this.writeBacks = new RwLock(`write-backs of inode ${attr.ino}`)
   }
 
   page(index: number): Page {

@@ -5,14 +5,14 @@ import type { FileIo } from './file-io.ts'
 import type { Kernel } from './kernel.ts'
 
 /**
- * What the daemon has the kernel forget. One thread writes the notifications, so one that waits for a
- * lock holds up those behind it.
+ * What the daemon has the kernel forget. One that waits for a lock holds up those behind it that are about the
+ * same inode: there is a thread for each that waits.
  */
 export class KernelNotifier implements Notifier {
   readonly #kernel: Kernel
   readonly #io: FileIo
   readonly #knowsEpochs: boolean
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #last = new Map<Ino | undefined, Promise<unknown>>()
 
   /** `knowsEpochs`: 7.44 or newer. */
   constructor(kernel: Kernel, io: FileIo, knowsEpochs: boolean) {
@@ -22,7 +22,7 @@ export class KernelNotifier implements Notifier {
   }
 
   invalidateInode(ino: Ino, offset: number, length: number): Promise<void> {
-    return this.#after(async () => {
+    return this.#after(ino, async () => {
       const inode = this.#kernel.inode(ino)
       if (inode === undefined) return
       inode.version = this.#kernel.nextVersion()
@@ -33,7 +33,7 @@ export class KernelNotifier implements Notifier {
   }
 
   invalidateEntry(parent: Ino, name: Name): Promise<void> {
-    return this.#after(async () => {
+    return this.#after(parent, async () => {
       const inode = this.#kernel.inode(parent)
       if (inode === undefined) return
       await inode.lock.run('exclusive', `invalidation of ${name} in ${parent}`, () =>
@@ -43,18 +43,26 @@ export class KernelNotifier implements Notifier {
   }
 
   invalidateAllNames(): Promise<boolean> {
-    return this.#after(async () => {
+    return this.#after(undefined, async () => {
       if (this.#knowsEpochs) this.#kernel.nextEpoch()
       return this.#knowsEpochs
     })
   }
 
-  #after<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#last.then(async () => {
+  #after<T>(about: Ino | undefined, work: () => Promise<T>): Promise<T> {
+    const before = this.#last.get(about) ?? Promise.resolve()
+    const done = before.then(async () => {
       await this.#kernel.env.delay(this.#kernel.prng.between(0.01, 0.5))
       return work()
     })
-    this.#last = done.catch(() => undefined)
+    const settled = done.then(
+      () => undefined,
+      () => undefined,
+    )
+    this.#last.set(about, settled)
+    void settled.then(() => {
+      if (this.#last.get(about) === settled) this.#last.delete(about)
+    })
     return done
   }
 }
