@@ -1,5 +1,6 @@
 import test from 'ava'
 import { errno } from '#src/core/errors.ts'
+import { StatusReply, StatusRequest } from '#src/wire/gen/cairn/v1/admin.ts'
 import { EngineFixture, Mount, type Op } from './engine-fixture.ts'
 import { acquire, chmod, create, getAttr, lookup, makeFile, unlink } from './engine-ops.ts'
 
@@ -369,4 +370,43 @@ test('what a lost connection left waiting is not executed, unless its session co
   a.send(create('x'), id)
   b.yieldAll()
   t.is(a.answer(id)?.result?.$case, 'entry')
+})
+
+test('the leases of one session are bounded, and those of all: who has most gives back the oldest', async t => {
+  const fixture = await EngineFixture.make({ leasesPerSession: 6, leases: 9 })
+  const [a, b] = [new Mount(fixture), new Mount(fixture)]
+  const files = Array.from({ length: 12 }, (_, index) => makeFile(a, `f${index}`))
+  a.recalls()
+  fixture.pass(500, a, b)
+  const asked = a.recalls().map(({ ino }) => ino)
+  // The root's lease is the oldest; thirteen are more than nine in all, of which five are its share.
+  t.deepEqual(asked, [1n, ...files.slice(0, 7)])
+  for (const ino of files) b.send(getAttr(ino))
+  a.yieldAll()
+  fixture.pass(500, a, b)
+  a.yieldAll()
+  b.yieldAll()
+  fixture.pass(500, a, b)
+  const { bytes = Buffer.alloc(0) } = fixture.admin('status', StatusRequest.encode({}).finish())
+  const leases = StatusReply.decode(bytes).mounts.map(mount => Number(mount.leases))
+  t.true(leases.reduce((sum, count) => sum + count, 0) <= 9, `${leases}`)
+})
+
+test('what goes with a closed orphan is not waited for', async t => {
+  const fixture = await EngineFixture.make()
+  const [a, b] = [new Mount(fixture), new Mount(fixture)]
+  const ino = makeFile(a, 'f')
+  const opening = b.send(acquire(ino, 'write'))
+  a.yieldAll(true)
+  b.answer(opening)
+  const removing = a.send(unlink('f', { open: true }))
+  for (const { id, ino: of } of b.recalls())
+    b.up({ $case: 'recallDone', value: { id, ino: of, kept: none, open: true, writing: true } })
+  t.like(a.answer(removing)?.result, { $case: 'remove', value: { orphaned: true } })
+  t.is(a.call(getAttr(ino), 'attr').attr?.nlink, 0)
+  const id = b.send(chmod(ino, 0o600))
+  t.true(a.recalls().some(recall => recall.ino === ino))
+  t.is(b.answer(id), undefined)
+  a.call({ $case: 'closeOrphan', value: { ino, unsent: false } }, 'done')
+  t.like(b.answer(id)?.result, { $case: 'attr' })
 })

@@ -63,6 +63,8 @@ const tickMs = 250
 const busyTickMs = 5
 /** Two batches further apart than this: the process was stopped, and nobody else was silent. */
 const stoppedMs = 3000
+/** Leases over the bound that one session is asked for in one tick. */
+const leasesRecalledAtOnce = 4096
 /** A wall clock that jumped ahead by more than this would age what waits to be deleted. */
 const jumpMs = 1 * minute
 
@@ -457,8 +459,10 @@ export class MasterEngine {
     this.#recalls.releaseSession(session.id)
     this.#pins.releaseSession(session.id)
     this.#locks.sessionEnded(session)
-    const released: Ino[] = this.#leases.releaseSession(session.id)
-    for (const ino of released) this.#calls.retryInode(ino)
+    if (this.#leases.countOf(session.id) > 0) {
+      this.#leases.releaseSession(session.id)
+      this.#calls.retryAll()
+    }
     this.#dying.add(session.id)
     this.#checkGrace()
   }
@@ -530,8 +534,11 @@ export class MasterEngine {
 
   /** Keeps the memory for leases bounded: a session with very many gives back the oldest. */
   #boundLeases(): void {
+    const { leases, leasesPerSession } = this.#turn.settings
+    const share = Math.ceil(leases / Math.max(1, this.#sessions.size))
+    const most = this.#leases.total > leases ? Math.min(share, leasesPerSession) : leasesPerSession
     for (const session of this.#sessions.all()) {
-      let over = this.#leases.countOf(session.id) - this.#turn.settings.leasesPerSession
+      let over = Math.min(this.#leases.countOf(session.id) - most, leasesRecalledAtOnce)
       if (over <= 0) continue
       for (const ino of this.#leases.oldest(session.id)) {
         if (over-- <= 0) break

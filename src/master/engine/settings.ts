@@ -38,6 +38,8 @@ export interface EngineSettings {
   readonly rowsPerTick: number
   /** Most leases of one session; beyond, the oldest are recalled. */
   readonly leasesPerSession: number
+  /** Most leases of all sessions; beyond, the oldest of those with more than their share are recalled. */
+  readonly leases: number
 }
 
 export const defaultSettings: EngineSettings = {
@@ -59,6 +61,7 @@ export const defaultSettings: EngineSettings = {
   copyMs: 2 * minute,
   rowsPerTick: 2000,
   leasesPerSession: 1_000_000,
+  leases: 4_000_000,
 }
 
 /** A lease time, and heartbeats as often as it needs them. */

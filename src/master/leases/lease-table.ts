@@ -108,28 +108,39 @@ export class LeaseTable {
     return fits
   }
 
-  /** The session ended. Returns the inodes of which it had anything. */
-  releaseSession(session: SessionId): Ino[] {
-    const released: Ino[] = []
-    if (this.countOf(session) > 0)
-      for (const [ino, entry] of this.#byIno)
-        if ((typeof entry === 'number' ? [entry] : entry).some(packed => this.#sessionOf(packed) === session))
-          released.push(BigInt(ino) as Ino)
-    for (const ino of released) this.#set(ino, session, 'none', false, false)
-    const slot = this.#slots.get(session)
-    if (slot !== undefined) {
-      this.#slots.delete(session)
-      this.#sessions[slot] = undefined
-    }
-    this.#counts.delete(session)
-    return released
+  /** Number of inodes, counted once for each session that has anything of them. */
+  get total(): number {
+    let total = 0
+    for (const count of this.#counts.values()) total += count
+    return total
   }
 
-  /** The session's oldest leases, for a bound on their number. */
+  /** The session ended. In one pass: a million leases must not hold up the others' calls. */
+  releaseSession(session: SessionId): void {
+    const slot = this.#slots.get(session)
+    if (slot === undefined) return
+    const isOthers = (packed: Packed): boolean => packed >> 4 !== slot
+    for (const [ino, entry] of this.#byIno) {
+      if (typeof entry === 'number') {
+        if (!isOthers(entry)) this.#byIno.delete(ino)
+        continue
+      }
+      const rest = entry.filter(isOthers)
+      if (rest.length < entry.length) this.#keep(ino, rest)
+    }
+    this.#slots.delete(session)
+    this.#sessions[slot] = undefined
+    this.#counts.delete(session)
+  }
+
+  /** The session's leases, those of the inodes that were first leased by anybody first. */
   *oldest(session: SessionId): Generator<Ino> {
-    for (const key of this.#byIno.keys()) {
-      const ino = BigInt(key) as Ino
-      if (this.held(ino, session) !== 'none') yield ino
+    const slot = this.#slots.get(session)
+    if (slot === undefined) return
+    for (const [key, entry] of this.#byIno) {
+      const found: Packed | undefined =
+        typeof entry === 'number' ? entry : entry.find(packed => packed >> 4 === slot)
+      if (found !== undefined && found >> 4 === slot && leaseOf(found) !== 'none') yield BigInt(key) as Ino
     }
   }
 
@@ -166,11 +177,15 @@ export class LeaseTable {
     const writers = entries.filter(packed => leaseOf(packed) === 'write').length
     const readers = entries.filter(packed => leaseOf(packed) === 'read').length
     assert(writers + Math.min(readers, 1) <= 1, () => `inode ${ino}: one writer or only readers`)
-    const [only] = entries
-    if (only === undefined) this.#byIno.delete(Number(ino))
-    else this.#byIno.set(Number(ino), entries.length === 1 ? only : entries)
+    this.#keep(Number(ino), entries)
     const change = (nothing ? 0 : 1) - (had ? 1 : 0)
     this.#counts.set(session, this.countOf(session) + change)
+  }
+
+  #keep(ino: number, entries: readonly Packed[]): void {
+    const [only] = entries
+    if (only === undefined) this.#byIno.delete(ino)
+    else this.#byIno.set(ino, entries.length === 1 ? only : entries)
   }
 
   #slot(session: SessionId): number {
