@@ -9,7 +9,6 @@
  */
 import { assert } from '../../core/assert.ts'
 import { FsError, messageOf } from '../../core/errors.ts'
-import type { Ino } from '../../core/ids.ts'
 import { minute } from '../../core/units.ts'
 import { decodeWhole } from '../../wire/codec.ts'
 import { NodeUp } from '../../wire/gen/cairn/v1/nodes.ts'
@@ -535,7 +534,7 @@ export class MasterEngine {
   /** Keeps the memory for leases bounded: a session with very many gives back the oldest. */
   #boundLeases(): void {
     const { leases, leasesPerSession } = this.#turn.settings
-    const share = Math.ceil(leases / Math.max(1, this.#sessions.size))
+    const share = Math.floor(leases / Math.max(1, this.#sessions.size))
     const most = this.#leases.total > leases ? Math.min(share, leasesPerSession) : leasesPerSession
     for (const session of this.#sessions.all()) {
       let over = Math.min(this.#leases.countOf(session.id) - most, leasesRecalledAtOnce)
