@@ -21,6 +21,8 @@ export interface ChunkserverConfig {
   /** Name and version, for people. */
   readonly program: string
   readonly scrubBytesPerSecond?: number
+  /** Hears of the data that passes, in bytes. */
+  readonly onMoved?: (bytes: number) => void
 }
 
 const scrubBytesDefault = 8 * MiB
@@ -61,7 +63,7 @@ export class ChunkserverNode {
     this.#authority = new Authority(env.clock)
     this.#peers = new Peers(env, network)
     const parts = { env, store, authority: this.#authority, peers: this.#peers, checksums, host: config.host }
-    this.#service = new BlocksService(parts)
+    this.#service = new BlocksService({ ...parts, onMoved: config.onMoved })
     this.#copier = new Copier({ ...parts, log: env.log.child({ part: 'copy' }) })
     const bytesPerSecond = config.scrubBytesPerSecond ?? scrubBytesDefault
     this.#scrubber = new Scrubber(env, store, { bytesPerSecond })

@@ -19,6 +19,8 @@ export interface BlocksServiceParts {
   readonly checksums: Checksums
   /** Identity of this machine. */
   readonly host: string
+  /** Hears of the data that passes, in bytes. */
+  readonly onMoved?: ((bytes: number) => void) | undefined
 }
 
 /** What all streams together may hold of received data, so that memory does not grow with the clients. */
@@ -33,11 +35,12 @@ export class BlocksService {
   readonly #parts: BlocksServiceParts
   readonly #budget = new ReceiveBudget(receiveBytesMax)
   readonly #reads = new Permits(readsMax)
-  readonly traffic = new Traffic()
+  readonly traffic: Traffic
   #streams = 0
 
   constructor(parts: BlocksServiceParts) {
     this.#parts = parts
+    this.traffic = new Traffic(parts.onMoved)
   }
 
   /** Streams that are open: a measure of load. */

@@ -78,7 +78,7 @@ export class BlocksStream {
         const bytes = item.value.blocks.reduce((sum, { data }) => sum + data.length, 0)
         const began = this.#parts.env.clock.now()
         const outcomes = putSmall(this.#parts, item.value)
-        this.#parts.traffic.receivedBytes += bytes
+        this.#parts.traffic.received(bytes)
         void this.#holding(bytes, outcomes)
         void outcomes.then(found => {
           this.#observe('put_small', began, errnoOf(found))
@@ -151,7 +151,7 @@ export class BlocksStream {
     const put = this.#puts.get(call)
     // The rest of a put that was answered or cancelled.
     if (put === undefined) return
-    this.#parts.traffic.receivedBytes += data.length
+    this.#parts.traffic.received(data.length)
     try {
       void this.#holding(data.length, put.accept(data)).then(() => {
         if (put.hopeless && this.#puts.get(call) === put) this.#finish(call, put)
@@ -190,7 +190,7 @@ export class BlocksStream {
     const cancelled = (): boolean => this.#closed || !this.#gets.has(call)
     void this.#getPermits
       .run(async () => {
-        if (!cancelled()) traffic.sentBytes += await sendBlock(store, this.#link, get, reads, cancelled)
+        if (!cancelled()) traffic.sent(await sendBlock(store, this.#link, get, reads, cancelled))
         this.#observe('get', began)
       })
       .catch((error: unknown) => {

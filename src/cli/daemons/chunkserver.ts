@@ -1,7 +1,8 @@
 import path from 'node:path'
 import { ChunkserverNode } from '../../chunkserver/chunkserver-node.ts'
 import type { BlockId } from '../../core/ids.ts'
-import { second } from '../../core/units.ts'
+import { MiB, second } from '../../core/units.ts'
+import { collectEvery } from '../../env/collect-every.ts'
 import { version } from '../../service/version.ts'
 import { measureChunkserver } from '../metrics/chunkserver-metrics.ts'
 import { type Started, takeFolder, type World } from './daemon.ts'
@@ -23,6 +24,8 @@ const noBlock = '0'.repeat(64) as BlockId
 
 /** A node whose master is away is of use for reads: it counts as started after this long. */
 const acceptedWithinMs = 5 * second
+/** Data that may pass between two collections: buffers of blocks are most of its memory. */
+const collectedBytes = 48 * MiB
 
 export async function startChunkserver(
   { env, network }: World,
@@ -46,6 +49,7 @@ export async function startChunkserver(
       zone: options.zone,
       host: hostIdentity(),
       program: version,
+      onMoved: collectEvery(collectedBytes),
     })
     const listener = await network.listen(options.listen, serving => node.register(serving))
     const running = node.run(listener.address, stop.signal)
