@@ -38,6 +38,7 @@ const elsewhere = [
   '`mount -o remount,rw`',
   '`flock` and OFD locks of a closed file',
   'a lock that waits',
+  '`inotify`, `fanotify`',
   '`rename` of one name to one other by two mounts at once',
 ]
 
