@@ -25,7 +25,8 @@ test('a watcher hears of what its own mount does, and of nothing that another do
     await fs.rename(path.join(other, 'theirs'), path.join(other, 'moved'))
     await fs.unlink(path.join(other, 'moved'))
     await fs.writeFile(path.join(cluster.mount, 'ours'), '')
-    while (!heard.some(event => event.endsWith(' ours'))) await new Promise(resolve => setTimeout(resolve, 10))
+    while (!heard.some(event => event.endsWith(' ours')))
+      await new Promise(resolve => setTimeout(resolve, 10))
     t.deepEqual(
       heard.filter(event => !event.endsWith(' ours')),
       [],
