@@ -12,6 +12,7 @@ import json
 import mmap
 import os
 import struct
+import subprocess
 import sys
 import time
 
@@ -207,6 +208,19 @@ def trusted_names():
 def link_max():
     new_file(b"linked")
     return os.pathconf(top + b"/linked", "PC_LINK_MAX")
+
+
+@row("`df -l`, `du`")
+def remote():
+    inner = top + b"/outer/inner"
+    os.makedirs(inner)
+    subprocess.run([b"mount", b"--bind", top + b"/outer", inner], check=True)
+    try:
+        found = subprocess.run([b"du", top + b"/outer"], capture_output=True, text=True, env={"LC_ALL": "C"})
+    finally:
+        subprocess.run([b"umount", inner], check=True)
+    local = subprocess.run([b"df", b"-l", top], capture_output=True)
+    return [found.returncode, "Circular" in found.stderr, local.returncode]
 
 
 def main():
