@@ -25,13 +25,24 @@ test.serial(
     const clean = await fs.open(cluster.on('a', 'clean'), 'w+')
     await clean.write('not touched')
     await clean.sync()
+    const cached = await fs.open(cluster.on('a', 'cached'), 'w+')
+    await cached.write('old')
+    await cached.sync()
+    const seen = async (): Promise<string> =>
+      (await cached.read(Buffer.alloc(3), 0, 3, 0)).buffer.toString('utf8')
+    t.is(await seen(), 'old')
     await ours.write('late')
     process.kill(pid, 'SIGSTOP')
     // Waits for the lease of the stopped mount, and no longer.
     await fs.appendFile(cluster.on('b', 'f'), 'by b')
     t.is(await fs.readFile(cluster.on('b', 'f'), 'utf8'), 'stored by b')
+    await fs.writeFile(cluster.on('b', 'cached'), 'new')
+    // Nobody is there to take it from the kernel (README, deviations).
+    t.is(await seen(), 'old')
     process.kill(pid, 'SIGCONT')
     t.is(await codeOf(ours.sync()), 'EIO')
+    t.is(await seen(), 'new')
+    await cached.close()
     // It works again by itself, with what is true now, through the old handles, too.
     t.is(await fs.readFile(cluster.on('a', 'f'), 'utf8'), 'stored by b')
     t.is((await ours.read(Buffer.alloc(20), 0, 20, 0)).buffer.toString('utf8', 0, 11), 'stored by b')

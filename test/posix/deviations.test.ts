@@ -39,6 +39,7 @@ const elsewhere = [
   '`mount -o remount,rw`',
   '`flock` and OFD locks of a closed file',
   'a lock that waits',
+  'a mount process that is stopped (`SIGSTOP`)',
   '`inotify`, `fanotify`',
   '`rename` of one name to one other by two mounts at once',
 ]
