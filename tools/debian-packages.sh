@@ -8,6 +8,8 @@ build=(python3:python3 make:make g++:g++)
 tests=(gcc:gcc git:git fio:fio stress-ng:stress-ng rsync:rsync setfacl:acl setfattr:attr killall:psmisc
   sqlite3:sqlite3 ip:iproute2 nft:nftables faketime:faketime flock:util-linux nsenter:util-linux mount:mount diff:diffutils find:findutils
   man:man-db dpkg-deb:dpkg)
+# library:package
+libraries=(libfuse.so.2:libfuse2)
 
 missing_of() {
   local entry
@@ -16,8 +18,16 @@ missing_of() {
   done
 }
 
+missing_libraries() {
+  local entry known
+  known=$(/sbin/ldconfig -p 2>/dev/null || true)
+  for entry in "${libraries[@]}"; do
+    [[ $known == *"${entry%%:*} "* ]] || echo "${entry##*:}"
+  done
+}
+
 mapfile -t missing_build < <(missing_of "${build[@]}")
-mapfile -t missing < <(missing_of "${build[@]}" "${tests[@]}")
+mapfile -t missing < <(missing_of "${build[@]}" "${tests[@]}" && missing_libraries)
 if ((${#missing[@]} == 0)); then
   exit 0
 fi

@@ -11,6 +11,7 @@ import { FuseDevice, type ReaderKind } from './device/device.ts'
 import { directBit } from './device/host.ts'
 import { KernelNotifier } from './device/kernel-notifier.ts'
 import type { Answer, FileSystem, Notifier } from './filesystem.ts'
+import type { MountDriver } from './mount-driver.ts'
 import { Guardian } from './mounter/guardian.ts'
 import { readMountOptions } from './mounter/mount-options.ts'
 import type { MountLine } from './mounter/mount-table.ts'
@@ -33,10 +34,8 @@ export interface DriverOptions {
   readonly reader?: ReaderKind
 }
 
-export class FuseDriver {
-  /** Resolves when the mount is gone, for whatever reason, and the file system has written back what was left. */
+export class FuseDriver implements MountDriver {
   readonly done: Promise<void>
-  /** The canonical mount point. */
   readonly path: string
   readonly facts: Negotiated
   readonly #device: FuseDevice

@@ -57,6 +57,7 @@ async function foreground(mountpoint: string, settings: MountSettings, flags: Fl
       zone: settings.zone,
       waitMs: settings.wait * second,
       shortCircuit: settings.shortCircuit === 'on',
+      driver: settings.driver,
       observed: settings.metrics !== 'off',
       ...(settings.cache === undefined ? {} : { cacheBytes: settings.cache }),
     }),

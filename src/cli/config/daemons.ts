@@ -194,6 +194,14 @@ const mount = {
     example: 256 * MiB,
   }),
   shortCircuit: shortCircuit('Whether files of blocks of chunkservers on this machine are read without them'),
+  driver: sure<'fuse' | 'fuse-native'>({
+    kind: kind.choice(['fuse', 'fuse-native']),
+    meaning:
+      'What speaks with the kernel: Cairn itself, or the package fuse-native with libfuse 2, which can do less ' +
+      '(docs/operations.md)',
+    default: 'fuse',
+    example: 'fuse',
+  }),
   log: maybe({
     kind: kind.file,
     meaning: 'The log of a mount process that runs in the background',

@@ -12,6 +12,9 @@ import { OperationTimes } from '../../core/operation-times.ts'
 import { second } from '../../core/units.ts'
 import { groupsOfProcess } from '../../fuse/device/process-groups.ts'
 import { FuseDriver } from '../../fuse/driver.ts'
+import type { FileSystem, Notifier } from '../../fuse/filesystem.ts'
+import type { MountDriver } from '../../fuse/mount-driver.ts'
+import { NativeDriver } from '../../fuse/native/native-driver.ts'
 import type { Observe } from '../../fuse/session/session.ts'
 import { MountedFileSystem } from '../../mount/mounted-file-system.ts'
 import { version } from '../../service/version.ts'
@@ -33,6 +36,8 @@ export interface MountDaemonOptions {
   readonly shortCircuit: boolean
   /** Count the kernel's requests. */
   readonly observed: boolean
+  /** What speaks with the kernel: Cairn itself, or libfuse 2 through the package fuse-native. */
+  readonly driver: 'fuse' | 'fuse-native'
 }
 
 const startWaitMs = 10 * second
@@ -79,20 +84,11 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
     throw error
   }
   await endDeadSessions(env.log, session, records)
-  let driver: FuseDriver
+  let driver: MountDriver
   try {
-    driver = await FuseDriver.serve(
-      (notifier, facts) =>
-        new MountedFileSystem(env, files, notifier, facts.canInvalidateAllNames, groupsOfProcess),
-      {
-        path: mountpoint,
-        source: options.master,
-        mountOptions: options.mountOptions,
-        clock: env.clock,
-        log: env.log,
-        ...(options.observed ? { observe: observeInto(requests) } : {}),
-      },
-    )
+    const fileSystem = (notifier: Notifier, keepsNames: boolean): FileSystem =>
+      new MountedFileSystem(env, files, notifier, keepsNames, groupsOfProcess)
+    driver = await serve(env, options, mountpoint, fileSystem, requests)
   } catch (error) {
     await files.close()
     records?.close()
@@ -147,6 +143,23 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
   }
 }
 
+function serve(
+  { clock, timers, log }: Env,
+  { driver, master, mountOptions, observed }: MountDaemonOptions,
+  path: string,
+  fileSystem: (notifier: Notifier, keepsNames: boolean) => FileSystem,
+  requests: OperationTimes,
+): Promise<MountDriver> {
+  const place = { path, source: master, mountOptions, log }
+  if (driver === 'fuse-native')
+    return NativeDriver.serve(notifier => fileSystem(notifier, false), { ...place, timers })
+  return FuseDriver.serve((notifier, facts) => fileSystem(notifier, facts.canInvalidateAllNames), {
+    ...place,
+    clock,
+    ...(observed ? { observe: observeInto(requests) } : {}),
+  })
+}
+
 const observeInto =
   (requests: OperationTimes): Observe =>
   (operation, micros, error) =>
@@ -154,7 +167,7 @@ const observeInto =
 
 /** Takes the mount from the tree. False if somebody still has it: a program, or another mount namespace. */
 async function detach(
-  driver: FuseDriver,
+  driver: MountDriver,
   device: string | undefined,
   { log, timers }: Env,
 ): Promise<boolean> {

@@ -1,0 +1,113 @@
+import { execFile } from 'node:child_process'
+import { mkdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import test from 'ava'
+import { Cluster } from '../support/cluster.js'
+import { runPython } from '../support/run-python.js'
+
+const run = promisify(execFile)
+
+/** What test/support/native_limits.py finds, by the titles of the table in docs/operations.md. */
+const found: Readonly<Record<string, unknown>> = {
+  '`utimensat`, `touch`': 'ENOSYS',
+  times: [1_000_000_000, 2_000_000_000],
+  locks: ['EAGAIN', 'ok'],
+  '`fallocate`, `SEEK_DATA`, `SEEK_HOLE`': ['ENOTSUP', 1 << 20],
+  '`renameat2` with flags, `O_TMPFILE`': ['EINVAL', 'ENOTSUP'],
+  'names that are not UTF-8': [true, 'EINVAL'],
+  'inode numbers': false,
+  'a removed file that is open': [1, '0123456789'],
+  '`O_CREAT` without `O_EXCL`': false,
+  'other users': 1,
+}
+
+/** Would have to wait for a second that may not be up yet: what is stale is not asserted. */
+const elsewhere = ["other mounts' changes"]
+
+const root = fileURLToPath(new URL('../../../', import.meta.url))
+
+let cluster: Cluster
+let native: string
+test.before(async () => {
+  cluster = await Cluster.start()
+  native = await cluster.addMount('native', ['--driver', 'fuse-native'])
+})
+test.after.always(() => cluster.dispose())
+
+test.serial(
+  'what docs/operations.md says of the driver fuse-native is so, and nothing is missing there',
+  async t => {
+    mkdirSync(path.join(cluster.mount, 'limits'))
+    const lines = await runPython('native_limits.py', [
+      path.join(native, 'limits'),
+      path.join(cluster.mount, 'limits'),
+    ])
+    const rows = lines.map(line => JSON.parse(line) as { row: string; result: unknown })
+    t.deepEqual(Object.fromEntries(rows.map(({ row, result }) => [row, result])), found)
+
+    const page = readFileSync(path.join(root, 'docs/operations.md'), 'utf8')
+    const section = page.split('## The second driver')[1]?.split('\n## ')[0] ?? ''
+    const titles = [...section.matchAll(/^\| (.*?) \| /gm)]
+      .map(match => match[1])
+      .filter(row => row !== 'what')
+    t.deepEqual(titles.sort(), [...Object.keys(found), ...elsewhere].sort())
+  },
+)
+
+test.serial('a tree is copied to it and is the same there and on the other driver; git works', async t => {
+  const tree = path.join(native, 'tree')
+  await run('cp', ['-r', path.join(root, 'src/master'), tree])
+  await run('diff', ['-r', path.join(root, 'src/master'), tree])
+  await run('diff', ['-r', path.join(root, 'src/master'), path.join(cluster.mount, 'tree')])
+  const git = async (...args: string[]): Promise<string> =>
+    (await run('git', ['-C', tree, '-c', 'user.name=n', '-c', 'user.email=e', ...args])).stdout
+  await git('init', '-q')
+  await git('add', '.')
+  await git('commit', '-q', '-m', 'all')
+  t.is((await git('status', '--porcelain')).trim(), '')
+  await git('fsck', '--strict')
+  await run('rm', ['-r', path.join(native, 'tree')])
+})
+
+test.serial(
+  'large files, extended attributes that do not fit, links, and an unmount that stores everything',
+  async t => {
+    const lines = await run('python3', [
+      '-c',
+      `import os, sys
+top = sys.argv[1]
+data = os.urandom(1 << 20) * 20
+with open(top + '/big', 'wb') as file: file.write(data)
+assert open(top + '/big', 'rb').read() == data
+os.truncate(top + '/big', 5)
+assert os.stat(top + '/big').st_size == 5
+with open(top + '/big', 'r+b') as file: file.truncate(1 << 40)
+assert os.stat(top + '/big').st_size == 1 << 40
+os.setxattr(top + '/big', 'user.long', b'x' * 1000)
+assert os.getxattr(top + '/big', 'user.long') == b'x' * 1000
+assert os.listxattr(top + '/big') == ['user.long']
+os.symlink('big', top + '/link'); assert os.readlink(top + '/link') == 'big'
+os.link(top + '/big', top + '/hard'); assert os.stat(top + '/hard').st_nlink == 2
+os.chmod(top + '/big', 0o600); os.chown(top + '/big', 1, -1)
+assert (os.stat(top + '/big').st_mode, os.stat(top + '/big').st_uid, os.stat(top + '/big').st_gid) == (0o100600, 1, 0)
+os.unlink(top + '/hard')
+os.mkdir(top + '/d'); os.rename(top + '/big', top + '/d/moved')
+print(sorted(os.listdir(top + '/d')))`,
+      native,
+    ])
+    t.is(lines.stdout.trim(), "['moved']")
+  },
+)
+
+test('an option that it cannot carry out is refused in one line', async t => {
+  const { master } = await cluster.json<{ master: { address: string } }>('status')
+  const error = await t.throwsAsync(
+    run(process.execPath, [
+      path.join(root, 'dist/cli/cairn.js'),
+      ...['mount', master.address, native, '--driver', 'fuse-native', '-o', 'ro'],
+    ]),
+  )
+  t.regex(error.message, /the driver fuse-native cannot carry out the mount option ro/)
+})
