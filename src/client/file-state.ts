@@ -64,6 +64,10 @@ export class FileState implements FileData {
     return this.writer.write(offset, data)
   }
 
+  writeIf(offset: number, data: Uint8Array, holds: () => boolean): Promise<boolean> | boolean {
+    return this.writer.writeIf(offset, data, holds)
+  }
+
   append(data: Uint8Array): Promise<number> {
     return this.writer.append(data)
   }

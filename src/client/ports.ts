@@ -43,6 +43,11 @@ export interface FileData {
   /** Accepts bytes into write-behind (copying them); waits when memory or granted space is used up. ENOSPC, EFBIG, EIO. */
   write(offset: number, data: Uint8Array): Promise<void> | void
   /**
+   * As write, for bytes whose place depends on what is known now: false, and nothing is accepted, if it had to wait
+   * and `holds` is false by then.
+   */
+  writeIf(offset: number, data: Uint8Array, holds: () => boolean): Promise<boolean> | boolean
+  /**
    * Stores and commits `data` at the end that the file has at the master, after all that was accepted before, and
    * resolves with where that was: for who may not know where the file ends. As write, for how it fails.
    */

@@ -239,6 +239,23 @@ test('a removed file that two mounts have open is one file: who closes it first 
   b.fs.release(ino, other, undefined)
 })
 
+test('a removed file that others have open is not opened any more', async t => {
+  await using mounts = await Mounts.start()
+  const [a, b, c] = [await mounts.mount(), await mounts.mount(), await mounts.mount()]
+  const { ino, handle } = await make(a, rootIno, 'f', 'text')
+  for (const { fs } of [b, c]) t.is((await fs.lookup(rootIno, name('f'))).attr?.ino, ino)
+  // Here, while it is removed; and at a third mount, which looked it up before.
+  const removing = b.fs.unlink(rootIno, name('f'))
+  while (!b.calls.includes('unlink')) await new Promise(resolve => setImmediate(resolve))
+  const opening = code(b.fs.open(ino, writing, root))
+  await removing
+  t.is(await opening, 'ESTALE')
+  t.is(await code(c.fs.open(ino, writing, root)), 'ESTALE')
+  t.is((await c.fs.getattr(ino)).attr.nlink, 0)
+  t.is(await code(c.fs.open(ino, reading, root)), 'ESTALE')
+  t.is(await content(a, ino, handle), 'text')
+})
+
 test('what was written to a removed file that nobody has open is not sent', async t => {
   await using mounts = await Mounts.start()
   const mount = await mounts.mount()
@@ -286,6 +303,24 @@ test('appends go to the end, whatever offset the kernel believes in', async t =>
   const text = await contentOf(b, ino)
   t.is(text.length, 100)
   t.regex(text, /^(?:aa|bbb)+$/)
+})
+
+test('an append that waited for room goes to the end that others have moved meanwhile', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const b = await mounts.mount()
+  const { ino, handle } = await make(a, rootIno, 'log')
+  const appending = { ...plainWrite, append: true }
+  let makeRoom = (): void => undefined
+  a.data.file(ino).room = new Promise(resolve => {
+    makeRoom = resolve
+  })
+  const waiting = Promise.resolve(a.fs.write(ino, handle, 0, Buffer.from('aa'), appending, root))
+  const { handle: other } = await b.fs.open(ino, writing, root)
+  await b.fs.write(ino, other, 0, Buffer.from('bbb'), appending, root)
+  makeRoom()
+  t.is(await waiting, 2)
+  t.is(await contentOf(b, ino), 'bbbaa')
 })
 
 test('truncation and explicit times are not undone by what was written before', async t => {

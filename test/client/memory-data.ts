@@ -67,6 +67,8 @@ export class MemoryFile implements FileData {
   #dirty: { at: number; bytes: Buffer }[] = []
   #mtime: bigint | undefined
   failure: FsError | undefined
+  /** There is no room for an append before it resolves. */
+  room: Promise<void> | undefined
   #error: FsError | undefined
 
   constructor(data: MemoryData, ino: Ino) {
@@ -111,6 +113,18 @@ export class MemoryFile implements FileData {
     if (data.length === 0) return
     this.#dirty.push({ at: offset, bytes: Buffer.from(data) })
     this.#mtime = this.#data.master.time()
+  }
+
+  writeIf(offset: number, data: Uint8Array, holds: () => boolean): true | Promise<boolean> {
+    const { room } = this
+    if (room !== undefined) {
+      return room.then(() => {
+        this.room = undefined
+        return holds() && this.writeIf(offset, data, holds)
+      })
+    }
+    this.write(offset, data)
+    return true
   }
 
   /** The mounts share what is stored: it tells where the file ends. */

@@ -262,9 +262,22 @@ export class Contents {
     if (how.append && !how.fromCache)
       return chain(this.#attributes.committed(node.ino), committed => {
         const end = this.#attributes.shown(committed).size
-        return this.#isAlone(node) ? this.#accept(node, end, bytes, how) : this.#append(node, end, bytes)
+        return this.#isAlone(node) ? this.#appendAlone(node, end, bytes, how) : this.#append(node, end, bytes)
       })
     return this.#accept(node, offset, bytes, how)
+  }
+
+  /** Where it had to wait for room, others may have appended meanwhile: then the end is looked for again. */
+  #appendAlone(node: Inode, end: number, bytes: Uint8Array, how: WriteHow): Written | Promise<Written> {
+    const part = fitting(node, end, bytes)
+    const { cache, data } = this.#context
+    const holds = () => {
+      const committed = cache.attr(node.ino)
+      return committed !== undefined && this.#isAlone(node) && this.#attributes.shown(committed).size === end
+    }
+    return chain(data.file(node.ino).writeIf(end, part, holds), held =>
+      held ? { at: end, count: part.length } : this.#take(node, end, bytes, how),
+    )
   }
 
   /** Where others may append, too, only the master knows the end. */

@@ -92,6 +92,8 @@ export class Handles {
       const committed = this.#attributes.committed(ino)
       const attr = committed instanceof Promise ? await committed : committed
       if (!isRegular(attr.mode)) throw new FsError('EINVAL', `inode ${ino} is no regular file`)
+      // Removed by another mount before the master heard of this open: it is kept for others only.
+      if (attr.nlink === 0 && !node.orphaned) throw new FsError('ESTALE', `inode ${ino} was removed`)
       if (how.truncate) await this.#attributes.set(ino, truncation(how))
       if (!how.write) this.#neighbours.opened(ino)
       return this.#opened(node, how)

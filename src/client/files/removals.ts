@@ -86,6 +86,8 @@ export class Removals {
     const { ino } = node
     const close = (unsent: boolean) => session.call({ $case: 'closeOrphan', value: { ino, unsent } }, 'done')
     const dirty = file !== undefined && file.dirtyBytes > 0
+    // From here on nobody may open it: what he wrote would be nobody's, since the master keeps it for us no longer.
+    node.orphaned = false
     try {
       await close(dirty)
     } catch (thrown) {
@@ -97,8 +99,6 @@ export class Removals {
         })
       })
       await close(false)
-    } finally {
-      node.orphaned = false
     }
   }
 

@@ -99,6 +99,14 @@ export class FileWriter {
     return undefined
   }
 
+  writeIf(offset: number, data: Uint8Array, holds: () => boolean): boolean | Promise<boolean> {
+    if (offset + data.length > fileBytesMax) throw new FsError('EFBIG', `${data.length} bytes at ${offset}`)
+    if (data.length === 0) return true
+    if (!this.#context.schedule.tryAdmit(data.length)) return this.#writeLaterIf(offset, data, holds)
+    this.#accept(offset, data)
+    return true
+  }
+
   async append(data: Uint8Array): Promise<number> {
     await this.flush()
     await this.#context.schedule.admitted(data.length)
@@ -226,6 +234,14 @@ export class FileWriter {
   async #writeLater(offset: number, data: Uint8Array): Promise<void> {
     await this.#context.schedule.admitted(data.length)
     this.#accept(offset, data)
+  }
+
+  async #writeLaterIf(offset: number, data: Uint8Array, holds: () => boolean): Promise<boolean> {
+    await this.#context.schedule.admitted(data.length)
+    const held = holds()
+    if (held) this.#accept(offset, data)
+    else this.#context.space.accepted(data.length, 0)
+    return held
   }
 
   #accept(offset: number, data: Uint8Array): void {

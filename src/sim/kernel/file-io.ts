@@ -340,22 +340,25 @@ export class FileIo {
         // Beyond the first, a page that somebody has is not waited for.
         if (index > first && !page.lock.free) break
         const release = await page.lock.take('exclusive', `read of inode ${inode.ino}`)
+        // Somebody else may have read it meanwhile, or dropped it, and perhaps put another one there.
+        const there = inode.pages.get(index)
+        if (there !== page || there.uptodate) {
+          release()
+          break
+        }
         locked.push({ page, release })
-        // Somebody else may have read or dropped it meanwhile.
-        if (inode.pages.get(index)?.uptodate !== false) break
       }
-      const wanted = locked.filter(({ page }) => !page.uptodate)
-      if (wanted.length === 0) return
-      for (const { page } of wanted) page.cutAt = pageBytes
+      if (locked.length === 0) return
+      for (const { page } of locked) page.cutAt = pageBytes
       const { version } = kernel
       const offset = first * pageBytes
-      const length = wanted.length * pageBytes
+      const length = locked.length * pageBytes
       const data = taken(
         await kernel.request(`read ${inode.ino} ${offset}+${length}`, fs =>
           fs.read(inode.ino, opened.handle, offset, length, true, kernel.caller(pid)),
         ),
       )
-      for (const [at, { page }] of wanted.entries()) {
+      for (const [at, { page }] of locked.entries()) {
         page.bytes.fill(0)
         page.bytes.set(data.subarray(at * pageBytes, (at + 1) * pageBytes))
         page.bytes.fill(0, page.cutAt)

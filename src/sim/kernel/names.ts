@@ -133,24 +133,26 @@ export class Names {
     await this.renameAt(await this.place(from, pid), await this.place(to, pid), mode, pid, trap)
   }
 
-  /** `trap`: one place lies below the other, as the kernel sees it; else the master does. */
+  /**
+   * `trap`: one place lies below the other, as the kernel sees it; else the master does. Returns the inode that
+   * both names were found to lead to, one after the other: then nobody is asked and nothing is done.
+   */
   async renameAt(
     old: Place,
     target: Place,
     mode: RenameMode,
     pid: number,
     trap?: 'EINVAL' | 'ENOTEMPTY',
-  ): Promise<void> {
+  ): Promise<KernelInode | undefined> {
     const who = `rename ${old.name} ${target.name}`
     const locks = [...new Set([old.parent, target.parent])].sort((a, b) => (a.ino < b.ino ? -1 : 1))
     const work = () => this.#renameLocked(old, target, mode, who, pid, trap)
     const [first, second] = locks
-    if (first === undefined) return
-    if (second === undefined) await first.lock.run('exclusive', who, work)
-    else
-      await this.#kernel.renames.run('exclusive', who, () =>
-        first.lock.run('exclusive', who, () => second.lock.run('exclusive', who, work)),
-      )
+    if (first === undefined) return undefined
+    if (second === undefined) return first.lock.run('exclusive', who, work)
+    return this.#kernel.renames.run('exclusive', who, () =>
+      first.lock.run('exclusive', who, () => second.lock.run('exclusive', who, work)),
+    )
   }
 
   /** All names of a directory but . and .., as one pass of getdents gives them. */
@@ -326,7 +328,7 @@ export class Names {
     who: string,
     pid: number,
     trap: 'EINVAL' | 'ENOTEMPTY' | undefined,
-  ): Promise<void> {
+  ): Promise<KernelInode | undefined> {
     const kernel = this.#kernel
     const moved = await this.lookupLocked(old.parent, old.name, pid)
     if (moved === undefined) throw new FsError('ENOENT', who)
@@ -337,7 +339,8 @@ export class Names {
     if (moved === target.parent) throw new FsError('EINVAL', who)
     if (replaced === old.parent) throw new FsError(mode === 'exchange' ? 'EINVAL' : 'ENOTEMPTY', who)
     if (trap !== undefined) throw new FsError(trap, who)
-    if (moved === replaced) return
+    // So does vfs_rename in fs/namei.c, whether they are two links or another mount moved it in between.
+    if (moved === replaced) return moved
     if (replaced !== undefined && mode === 'replace') {
       const [a, b] = [isDirectory(moved.attr.mode), isDirectory(replaced.attr.mode)]
       if (a !== b) throw new FsError(a ? 'ENOTDIR' : 'EISDIR', who)
@@ -374,6 +377,7 @@ export class Names {
       inode.opens -= 1
       kernel.release(inode)
     }
+    return undefined
   }
 
   #inParent<T>(parent: KernelInode, who: string, work: () => Promise<T>): Promise<T> {

@@ -120,29 +120,37 @@ export class SharedNames {
     )
   }
 
+  /**
+   * Where the kernel found one inode under both names it did nothing, and what it saw are two observations: the
+   * first may have become false before the second was made.
+   */
   async rename(from: Place, to: Place): Promise<void> {
     const { mount, pid, rules, prng } = this.#state
+    const { witness } = rules
     const how = prng.pick(['replace', 'replace', 'replace', 'noreplace', 'exchange'] as const)
     const [dir, toDir] = [String(from.parent.ino), String(to.parent.ino)]
-    await this.#state.call(
+    const seen = (at: string, name: string, session: string, inode: KernelInode): NamesOp => ({
+      kind: 'lookup',
+      session,
+      dir: at,
+      name,
+      answer: { ino: String(inode.ino), is: kindOf(inode) },
+    })
+    const before = witness.begin(witness.names, this.#state.vantage)
+    const done = await this.#state.call<NamesOp, { readonly same: KernelInode | undefined }>(
       `rename ${how} ${dir}/${from.name} ${toDir}/${to.name}`,
-      rules.witness.names,
+      witness.names,
       true,
-      (answer, session): NamesOp => ({
-        kind: 'rename',
-        session,
-        dir,
-        name: from.name,
-        toDir,
-        toName: to.name,
-        how,
-        answer,
-      }),
-      async () => {
-        await mount.names.renameAt(from, to, how, pid)
-        return {}
+      (answer, session): NamesOp => {
+        if (answer !== undefined && 'same' in answer && answer.same !== undefined)
+          return seen(toDir, to.name, session, answer.same)
+        return { kind: 'rename', session, dir, name: from.name, toDir, toName: to.name, how, answer }
       },
+      async () => ({ same: await mount.names.renameAt(from, to, how, pid) }),
     )
+    const same = done?.same
+    if (same !== undefined)
+      witness.answered(before, this.#state.vantage, session => seen(dir, from.name, session, same), false)
   }
 
   /** Another name for one of the open files. */

@@ -105,6 +105,22 @@ test('writers wait when memory is full, and all is stored', async t => {
   t.true(master.contentOf(file1).equals(bytes))
 })
 
+test('what had to wait for memory is accepted only if its place still holds', async t => {
+  const { env, master, data } = await harness({ writeBytes: 512 * KiB })
+  const file = data.file(file1)
+  const bytes = pattern(1 * MiB, 7)
+  await env.run(Promise.resolve(file.write(0, bytes.subarray(0, 128 * KiB))))
+  let accepted = 128 * KiB
+  const next = () => file.writeIf(accepted, bytes.subarray(accepted, accepted + 128 * KiB), () => false)
+  let answer = next()
+  for (; answer === true; answer = next()) accepted += 128 * KiB
+  t.false(await env.run(Promise.resolve(answer)))
+  await env.run(file.flush())
+  t.true(accepted < bytes.length)
+  t.true(master.contentOf(file1).equals(bytes.subarray(0, accepted)))
+  t.true(await env.run(Promise.resolve(next())), 'there is room again')
+})
+
 test('without space, ENOSPC comes at write and what was accepted is stored', async t => {
   const { env, master, data } = await harness()
   master.spaceBytes = 3 * 600 * KiB
