@@ -22,7 +22,7 @@ test('frames keep their order through cuts, pauses and slow ways, or the link en
     const world = await worldOf(seed)
     const prng = new Prng(seed)
     Object.assign(world.network.weather, { slow: 0.1, cut: seed % 2 === 0 ? 0.01 : 0 })
-    const [a, b] = [world.start('a', 0n), world.start('b', 0n)]
+    const [a, b] = [world.start('a', { aheadNs: 0n }), world.start('b', { aheadNs: 0n })]
     const got: string[] = []
     const ends: string[] = []
     await world.network.of(b).listen('b:1', serving =>
@@ -55,7 +55,7 @@ test('frames keep their order through cuts, pauses and slow ways, or the link en
 
 test('a cut that lasts ends even a silent link at both ends', async t => {
   const world = await worldOf(1)
-  const [a, b] = [world.start('a', 0n), world.start('b', 0n)]
+  const [a, b] = [world.start('a', { aheadNs: 0n }), world.start('b', { aheadNs: 0n })]
   const ends: string[] = []
   await world.network.of(b).listen('b:1', serving =>
     serving.stream(lines, link => {
@@ -73,7 +73,7 @@ test('a cut that lasts ends even a silent link at both ends', async t => {
 
 test('what a handler throws by mistake fails the run', async t => {
   const world = await worldOf(1)
-  const [a, b] = [world.start('a', 0n), world.start('b', 0n)]
+  const [a, b] = [world.start('a', { aheadNs: 0n }), world.start('b', { aheadNs: 0n })]
   await world.network.of(b).listen('b:1', serving =>
     serving.stream(lines, link => {
       link.onFrame(line => {
@@ -100,7 +100,7 @@ test('a power cut keeps what was synced, and of the rest anything', async t => {
   const outcomes = new Set<string>()
   for (let seed = 1; seed <= 60; seed++) {
     const world = await worldOf(seed)
-    const env = world.start('node', 0n)
+    const env = world.start('node', { aheadNs: 0n })
     const platter = new DiskPlatter(new Prng(seed), 1_000_000)
     const disk = new SimDisk(env, platter)
     const work = async () => {
@@ -116,7 +116,7 @@ test('a power cut keeps what was synced, and of the rest anything', async t => {
     world.background(work())
     await world.timeline.run(10_000, () => false)
     platter.cutPower()
-    const after = new SimDisk(world.start('node', 0n), platter)
+    const after = new SimDisk(world.start('node', { aheadNs: 0n }), platter)
     let found = ''
     const look = async () => {
       for (const name of (await after.list('f')).sort()) {
@@ -137,7 +137,7 @@ test('a batch whose machine stops has happened wholly or not at all, and nobody 
   const counts = new Set<number>()
   for (const committed of [true, false]) {
     const world = await worldOf(1)
-    const env = world.start('master', 0n)
+    const env = world.start('master', { aheadNs: 0n })
     let applied = 0
     let answered = 0
     const lane = new SimLane<number, number>(

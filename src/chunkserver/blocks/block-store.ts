@@ -64,6 +64,9 @@ export class BlockStore {
   readonly #readers = new KeptReaders()
   /** Unlinked, but perhaps not yet on stable storage. */
   #unlinked: BlockId[] = []
+  /** Temporary files, and blocks without a row, whose files a failing disk would not remove. */
+  readonly #abandoned = new Set<string>()
+  readonly #stuck = new Set<BlockId>()
   #vacuum = false
   #identity: StoreIdentity
   #totals: Totals
@@ -143,7 +146,8 @@ export class BlockStore {
   /** Begins to receive a large block; the caller verifies its bytes. */
   receive(): IncomingFile {
     const { incarnation } = this.#identity
-    return new IncomingFile(this.#disk, `${temporaryFolder}/${incarnation}-${this.#temporaries++}`)
+    const path = `${temporaryFolder}/${incarnation}-${this.#temporaries++}`
+    return new IncomingFile(this.#disk, path, left => this.#abandoned.add(left))
   }
 
   /** Stores a large block whose bytes were verified and appended. Resolves as putRow; on failure nothing is kept. */
@@ -229,6 +233,7 @@ export class BlockStore {
     await this.#prove()
     await this.space.refresh()
     if (this.space.failure !== undefined && this.#gone === undefined) await this.#probe()
+    if (this.space.failure === undefined) await this.#clearAway()
     await this.#forgetUnlinked()
     if (this.#vacuum) this.#vacuum = (await this.#index.ask('vacuum', { pages: vacuumPages })) > 0
   }
@@ -287,9 +292,13 @@ export class BlockStore {
     const { id, length, checksums } = claim
     if (!(await this.#holds(claim))) {
       await file.place(pathOf(id))
+      // Until it has a row.
+      this.#stuck.add(id)
       await this.#disk.syncFolder(folderOf(id))
     }
-    return this.#commit({ id, generation, length, checksums, data: undefined })
+    const stored = await this.#commit({ id, generation, length, checksums, data: undefined })
+    this.#stuck.delete(id)
+    return stored
   }
 
   /** A stored copy that is right is kept, so that a repeated put costs no second write. */
@@ -332,22 +341,41 @@ export class BlockStore {
     } catch (error) {
       // The row is gone, which is what counts; the note makes the next opening try again.
       if (FsError.from(error).code !== 'ENOENT') {
-        this.#log.warn('file of a removed block stays until the next start', {
-          block: id,
-          error: messageOf(error),
-        })
+        this.#stuck.add(id)
+        this.#log.warn('file of a removed block stays for now', { block: id, error: messageOf(error) })
         return
       }
     }
     this.#unlinked.push(id)
   }
 
+  /** Removes what a failing disk would not remove when its time had come. */
+  async #clearAway(): Promise<void> {
+    for (const path of [...this.#abandoned]) {
+      await this.#disk.unlink(path).catch((error: unknown) => {
+        if (FsError.from(error).code !== 'ENOENT') throw error
+      })
+      this.#abandoned.delete(path)
+    }
+    for (const id of [...this.#stuck])
+      await this.#locks.run(id, async () => {
+        // A put that was under way has come to its end, or another one has stored it since.
+        const row = await this.#index.ask('lookup', { id })
+        if (this.#stuck.delete(id) && row === undefined) await this.#unlink(id)
+      })
+  }
+
   async #forgetUnlinked(): Promise<void> {
     const gone = this.#unlinked
     if (gone.length === 0) return
     this.#unlinked = []
-    for (const folder of new Set(gone.map(folderOf))) await this.#disk.syncFolder(folder)
-    await Promise.all(gone.map(id => this.#index.ask('forgetUnlinked', { id })))
+    try {
+      for (const folder of new Set(gone.map(folderOf))) await this.#disk.syncFolder(folder)
+      await Promise.all(gone.map(id => this.#index.ask('forgetUnlinked', { id })))
+    } catch (error) {
+      this.#unlinked.push(...gone)
+      throw error
+    }
   }
 
   async #missing(row: BlockRow, error: unknown): Promise<never> {

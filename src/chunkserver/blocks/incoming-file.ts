@@ -8,14 +8,17 @@ import type { Disk, DiskWriter } from '../disk/disk.ts'
 export class IncomingFile {
   readonly #disk: Disk
   readonly #path: string
+  readonly #left: (path: string) => void
   #placed = false
   #file: DiskWriter | undefined
   /** Ends with the work asked last; rejects with the first error, which fails all that follows. */
   #tail: Promise<void>
 
-  constructor(disk: Disk, path: string) {
+  /** `left` hears of a file that could not be removed. */
+  constructor(disk: Disk, path: string, left: (path: string) => void) {
     this.#disk = disk
     this.#path = path
+    this.#left = left
     this.#tail = this.#create()
     // Whoever waits for the tail hears of it; nobody does when the put is given up.
     this.#tail.catch(() => undefined)
@@ -38,11 +41,14 @@ export class IncomingFile {
     this.#placed = true
   }
 
-  /** Removes the file unless it was placed. Never rejects: what remains goes with the next opening. */
+  /** Removes the file unless it was placed. Never rejects: what remains goes later, at the latest with the next opening. */
   async discard(): Promise<void> {
     await this.#tail.catch(() => undefined)
     if (this.#file !== undefined) await this.#close().catch(() => undefined)
-    if (!this.#placed) await this.#disk.unlink(this.#path).catch(() => undefined)
+    if (this.#placed) return
+    await this.#disk.unlink(this.#path).catch((error: unknown) => {
+      if (FsError.from(error).code !== 'ENOENT') this.#left(this.#path)
+    })
   }
 
   async #create(): Promise<void> {

@@ -51,6 +51,8 @@ export class ChangeFeed {
     this.#sent = known
     this.#acked = known
     this.#enqueue(() => this.#begin())
+    // Its word for them may have been lost with the last connection.
+    if (known > 0n) this.acked(known)
     this.#enqueue(() => this.#sendThrough(this.#store.totals.sequence))
   }
 

@@ -131,6 +131,7 @@ export class MasterEngine {
       turn,
       this.#nodes,
       this.#pins,
+      suspects,
       () => this.#graceUntilMs !== undefined || store.restores.pending !== undefined || this.#safeMode.isOn,
       () => space.isShort,
     )

@@ -53,8 +53,9 @@ export class Node implements NodeView {
   trimmedBytes = 0
   /** It deleted blocks since the last heartbeat, which counts them still. */
   freed = false
-  /** A failed delete order: no more of them until the node attaches again. */
+  /** A failed delete order, and when: no more of them for a while, or until the node attaches again. */
   removalStopped = ''
+  removalStoppedMs = 0
 
   constructor(row: NodeRow, nowMs: number) {
     this.row = row

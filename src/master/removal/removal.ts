@@ -1,6 +1,6 @@
 /**
  * Removing blocks that nobody refers to. What is deleted here cannot be brought back, so every step
- * is on the master's disk before a node hears of it, and any error stops it.
+ * is on the master's disk before a node hears of it, and any error stops it, at that node, for a minute.
  *
  *   state       rows                              left by
  *   ─────────── ───────────────────────────────── ─────────────────────────────────────────────────────
@@ -23,16 +23,20 @@
  * answered "put it again". A node that is away keeps its rows; it is told when it is back.
  */
 import type { BlockKey, Generation } from '../../core/ids.ts'
+import { minute } from '../../core/units.ts'
 import { errorFromWire } from '../../wire/attr.ts'
 import type { Deleted } from '../../wire/gen/cairn/v1/nodes.ts'
 import type { Turn } from '../engine/turn.ts'
 import { type Node, type NodeRegistry, ns } from '../nodes/node-registry.ts'
 import { blockState } from '../store/blocks.ts'
+import type { Suspects } from '../repair/suspects.ts'
 import type { Pins } from './pins.ts'
 
 /** Instances in one order, and orders under way at one node. */
 const instancesPerOrder = 500
 const ordersPerNode = 2
+/** A node that could not delete is asked again after so long, if it has not attached anew before. */
+const stoppedMs = 1 * minute
 /** Grants and receipts are judged by the same clock; this is for the work between. */
 const strayMarginMs = 10_000
 
@@ -53,6 +57,7 @@ export class Removal {
   readonly #turn: Turn
   readonly #nodes: NodeRegistry
   readonly #pins: Pins
+  readonly #suspects: Suspects
   /** A session may hold references from before the restart that it could not tell yet. */
   readonly #inGrace: () => boolean
   readonly #orders = new Map<bigint, Order>()
@@ -64,10 +69,18 @@ export class Removal {
   #short = false
   #nextStrayMs = 0
 
-  constructor(turn: Turn, nodes: NodeRegistry, pins: Pins, inGrace: () => boolean, isShort: () => boolean) {
+  constructor(
+    turn: Turn,
+    nodes: NodeRegistry,
+    pins: Pins,
+    suspects: Suspects,
+    inGrace: () => boolean,
+    isShort: () => boolean,
+  ) {
     this.#turn = turn
     this.#nodes = nodes
     this.#pins = pins
+    this.#suspects = suspects
     this.#inGrace = inGrace
     this.#isShort = isShort
   }
@@ -94,6 +107,7 @@ export class Removal {
     const [error] = wire.errors
     if (error !== undefined) {
       node.removalStopped = errorFromWire(error).message
+      node.removalStoppedMs = this.#turn.now
       this.#turn.out.log('error', 'removal stopped', { node: node.id, why: node.removalStopped })
       return
     }
@@ -116,6 +130,7 @@ export class Removal {
   /** One step of about `budget` rows. True if there is more to do now. */
   step(budget: number): boolean {
     if (this.#inGrace()) return false
+    for (const node of this.#nodes.all()) this.#resume(node)
     const more = this.#condemnedToDeleting(budget)
     this.#orderDeleting(budget)
     if (this.#turn.now >= this.#nextStrayMs) {
@@ -135,6 +150,8 @@ export class Removal {
     for (const block of old) {
       if (this.#pins.isPinned(block.key)) continue
       store.blocks.beginDeleting(block.key, time)
+      // It is never read again.
+      this.#suspects.settled(block.key)
       if (block.have === 0) store.blocks.gone(block.key)
       moved += 1
     }
@@ -186,6 +203,13 @@ export class Removal {
       }
     }
     this.#order(node, doomed)
+  }
+
+  /** What the order named is still in the tables: it is told again. */
+  #resume(node: Node): void {
+    if (node.removalStopped === '' || this.#turn.now - node.removalStoppedMs < stoppedMs) return
+    node.removalStopped = ''
+    this.#turn.out.log('info', 'removal is tried again', { node: node.id })
   }
 
   #mayOrder(node: Node): boolean {

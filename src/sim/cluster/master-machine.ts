@@ -5,20 +5,21 @@ import type { EngineSettings } from '../../master/engine/settings.ts'
 import { engineHandler } from '../../master/rpc/open-engine.ts'
 import { MasterServer } from '../../master/rpc/server.ts'
 import { Store } from '../../master/store/store.ts'
-import type { HostEnv } from '../world/host.ts'
+import type { HostEnv, WallClock } from '../world/host.ts'
 import type { Prng } from '../world/prng.ts'
 import { SimDatabase } from '../world/sim-database.ts'
 import { SimLane } from '../world/sim-lane.ts'
 import type { World } from '../world/world.ts'
-import { simBlockBytes, simRowsPerCommand } from './options.ts'
+import { type PlantedBugs, simBlockBytes, simRowsPerCommand } from './options.ts'
+import { plantInMasterStore } from './plant-in-master.ts'
+import { plantedDigests } from './plant-in-node.ts'
 
 export const masterAddress = 'master:9000'
 
 export interface MasterOptions {
   readonly copies: number
   readonly minCopies: number
-  /** Planted bug. */
-  readonly forgetful: boolean
+  readonly bugs: PlantedBugs
   readonly settings: Partial<EngineSettings>
 }
 
@@ -35,7 +36,8 @@ export class MasterMachine {
   readonly #prng: Prng
   readonly #options: MasterOptions
   readonly #database = new SimDatabase()
-  readonly #skewNs: bigint
+  /** What its clock is ahead by. */
+  readonly wall: WallClock
   #running: Running | undefined
   /** Asked after each commit, before anybody hears of it: whether the machine stops there. */
   crashesNow: () => boolean = () => false
@@ -49,7 +51,8 @@ export class MasterMachine {
     this.#world = world
     this.#prng = world.fork()
     this.#options = options
-    this.#skewNs = BigInt(Math.round(this.#prng.between(-5e9, 5e9)))
+    if (options.bugs.lyingMaster === true) this.#database.lying = world.aside(this.name)
+    this.wall = { aheadNs: BigInt(Math.round(this.#prng.between(-5e9, 5e9))) }
   }
 
   get up(): boolean {
@@ -58,9 +61,12 @@ export class MasterMachine {
 
   start(): void {
     const world = this.#world
-    const env = world.start(this.name, this.#skewNs)
-    const store = this.#open()
-    const handler = engineHandler(store, 'sim', world.checksums, { settings: this.#options.settings })
+    const env = world.start(this.name, this.wall)
+    const { bugs } = this.#options
+    const store = plantInMasterStore(bugs, this.#open())
+    const handler = engineHandler(store, 'sim', plantedDigests(bugs, world.checksums), {
+      settings: this.#options.settings,
+    })
     const sessions =
       this.onSessionEnded === undefined
         ? undefined
@@ -70,11 +76,13 @@ export class MasterMachine {
       () => this.#delay(),
       batch => {
         const outputs = handler.run(batch)
-        if (this.#options.forgetful) store.db.exec('DELETE FROM replies')
+        if (bugs.forgetfulMaster === true) store.db.exec('DELETE FROM replies')
         if (sessions !== undefined) this.#noteSessions(sessions.all())
+        this.#database.committed()
         if (env.alive && this.crashesNow()) this.crash(false)
         return outputs
       },
+      batch => `commit ${batch[0]?.[1]?.kind ?? 'nothing'}`,
     )
     this.#running = { env, lane, store }
     const options = { listen: masterAddress, rssBytes: () => 0, failed: (error: unknown) => world.bug(error) }

@@ -10,13 +10,15 @@ import { FileIo } from '../kernel/file-io.ts'
 import { Kernel } from '../kernel/kernel.ts'
 import { KernelNotifier } from '../kernel/kernel-notifier.ts'
 import { Names } from '../kernel/names.ts'
-import type { HostEnv } from '../world/host.ts'
+import type { HostEnv, WallClock } from '../world/host.ts'
 import type { Prng } from '../world/prng.ts'
 import { SimLocalFiles } from '../world/sim-local-files.ts'
 import type { World } from '../world/world.ts'
-import { masterAddress } from './master-machine.ts'
+import { type MasterMachine, masterAddress } from './master-machine.ts'
 import type { NodeMachine } from './node-machine.ts'
 import { type PlantedBugs, simDataPath } from './options.ts'
+import { plantFalseReceipts } from './plant-in-master.ts'
+import { plantedReader } from './plant-in-node.ts'
 import { plantInData, plantInFileSystem, plantInNotifier, plantInSession } from './plant.ts'
 
 /** A mount that works: what programs call. */
@@ -38,19 +40,22 @@ export class MountMachine {
   readonly #bugs: PlantedBugs
   /** On the same machine, if there is one: its files can be read from here. */
   readonly #node: NodeMachine | undefined
-  readonly #skewNs: bigint
+  readonly #master: MasterMachine | undefined
+  /** What its clock is ahead by. */
+  readonly wall: WallClock
   readonly #knowsEpochs: boolean
   #env: HostEnv | undefined
   /** Of its last process: what a real one finds on its disk (see SessionRecords). */
   #last: SessionKey | undefined
   #mounted: Mounted | undefined
 
-  constructor(world: World, name: string, bugs: PlantedBugs, node?: NodeMachine) {
+  constructor(world: World, name: string, bugs: PlantedBugs, node?: NodeMachine, master?: MasterMachine) {
     this.name = name
     this.#world = world
     this.#prng = world.fork()
     this.#bugs = bugs
-    this.#skewNs = BigInt(Math.round(this.#prng.between(-3600e9, 3600e9)))
+    this.#master = master
+    this.wall = { aheadNs: BigInt(Math.round(this.#prng.between(-3600e9, 3600e9))) }
     this.#knowsEpochs = this.#prng.chance(0.7)
     this.#node = this.#prng.chance(0.7) ? node : undefined
   }
@@ -71,7 +76,7 @@ export class MountMachine {
 
   /** `onMounted` is called once the mount works. */
   start(onMounted: (mounted: Mounted) => void): void {
-    const env = this.#world.start(this.name, this.#skewNs)
+    const env = this.#world.start(this.name, this.wall)
     this.#env = env
     this.#world.background(this.#mount(env, onMounted))
   }
@@ -128,13 +133,17 @@ export class MountMachine {
       },
     })
     plantInSession(this.#bugs, session, ms => env.delay(ms))
+    const master = this.#master
+    if (this.#bugs.uncheckedReceipts === true)
+      plantFalseReceipts(session, at => (master?.up === true ? master.inspect(at) : undefined))
+    const checksums = plantedReader(this.#bugs, world.checksums)
     const files = await Files.open(
       env,
       session,
-      (master, attrs) =>
+      (port, attrs) =>
         plantInData(
           this.#bugs,
-          new ClientDataPath(env, network, master, attrs, world.checksums, { ...simDataPath, place, local }),
+          new ClientDataPath(env, network, port, attrs, checksums, { ...simDataPath, place, local }),
         ),
       { readOnly: false, atime: 'relatime', cache: { inodes: 12, names: 40 } },
     )

@@ -43,8 +43,36 @@ export const simDataPath = {
 export const plantedBugs = [
   /** Chunkservers' disks answer syncs at once and sync nothing. */
   'lyingDisks',
-  /** The master forgets stored replies. */
+  /** And so they do for folders: names are not on stable storage. */
+  'lyingFolders',
+  /** Commits of chunkservers' indexes are not synced. */
+  'lyingIndex',
+  /** Commits of the master are not synced. */
+  'lyingMaster',
+  /** The master forgets stored replies: a retry is applied twice. */
   'forgetfulMaster',
+  /** Chunkservers give receipts before the block is stored. */
+  'hastyReceipts',
+  /** The master takes receipts that are none. */
+  'uncheckedReceipts',
+  /** Nodes are told to delete before that is in the database. */
+  'deleteBeforeCommit',
+  /** Blocks without a commit are deleted at once, though a commit may be on its way. */
+  'hastyStrays',
+  /** A chunkserver deletes a block whatever instance of it was meant. */
+  'anyGeneration',
+  /** Of several references that one command makes, one is counted. */
+  'lostReferences',
+  /** Inventories are not compared. */
+  'skippedDigests',
+  /** Chunkservers do not look for rot. */
+  'idleScrubber',
+  /** Readers do not verify. */
+  'trustingReaders',
+  /** What a session acknowledged is kept. */
+  'keptReplies',
+  /** Files of blocks are not removed. */
+  'keptFiles',
   /** The client answers fsync at once. */
   'hastyFsync',
   /** The kernel does not forget what it is told to forget. */

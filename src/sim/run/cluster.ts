@@ -19,18 +19,18 @@ export class Cluster {
     this.master = new MasterMachine(world, {
       copies,
       minCopies,
-      forgetful: bugs.forgetfulMaster === true,
+      bugs,
       settings: plan.shared ? sharedSettings : simSettings,
     })
     this.nodes = Array.from(
       { length: plan.nodes },
-      (_, index) => new NodeMachine(world, `node${index + 1}`, nodeCapacityBytes),
+      (_, index) => new NodeMachine(world, `node${index + 1}`, nodeCapacityBytes, bugs),
     )
     this.mounts = Array.from(
       { length: plan.mounts },
-      (_, index) => new MountMachine(world, `mount${index + 1}`, bugs, this.nodes[index]),
+      (_, index) => new MountMachine(world, `mount${index + 1}`, bugs, this.nodes[index], this.master),
     )
-    for (const { disk } of this.nodes) disk.lying = bugs.lyingDisks === true
+    if (!plan.shared) for (const { disk, name } of this.nodes) disk.harsh = world.aside(`disk of ${name}`)
   }
 
   get machineNames(): string[] {

@@ -42,8 +42,9 @@ export class Faults {
 
   /** Everything is repaired and started. */
   end(): void {
-    const { network } = this.#world
+    const { network, points } = this.#world
     this.#on = false
+    points.disarm()
     network.heal()
     for (const { name, env } of this.#machines) if (env !== undefined) this.#goOn(name, env)
     Object.assign(network.weather, { cut: 0, slow: 0, maxDelay: 2 })
@@ -52,6 +53,7 @@ export class Faults {
     if (!master.up) master.start()
     for (const node of nodes) {
       node.disk.capacityBytes = nodeCapacityBytes
+      this.#mend(node)
       if (!node.up) node.start()
     }
     for (const [index, mount] of mounts.entries()) if (!mount.up) this.#startMount(index)
@@ -106,6 +108,14 @@ export class Faults {
           () => this.#fill(prng.below(nodes.length)),
           () => this.#slowMaster(),
           () => this.#powerCut(),
+          () => this.#crashPoint(),
+          () => this.#crashPoint(),
+          () => this.#crashPoint(),
+          () => this.#fail(prng.pick(nodes)),
+          () => this.#rot(),
+          () => this.#rot(),
+          () => this.#putBack(),
+          () => this.#setClock(),
         ])
     fault()
   }
@@ -243,6 +253,79 @@ export class Faults {
     this.#later(500, 15 * second, () => {
       node.disk.capacityBytes = nodeCapacityBytes
     })
+  }
+
+  /** Its disk fails now and then, fails always, or takes no writes any more. */
+  #fail(node: NodeMachine): void {
+    const { disk } = node
+    if (!node.up || disk.failing > 0 || disk.readOnly) return
+    disk.readOnly = this.#prng.chance(0.3)
+    disk.failing = this.#prng.pick([0.05, 0.3, 1])
+    this.#say(`${node.name}'s disk ${disk.readOnly ? 'turns read-only' : `fails (${disk.failing})`}`)
+    this.#later(200, this.#prng.chance(0.3) ? 25 * second : 5 * second, () => this.#mend(node))
+  }
+
+  #mend({ disk, name }: NodeMachine): void {
+    if (disk.failing === 0 && !disk.readOnly) return
+    this.#say(`${name}'s disk works again`)
+    disk.failing = 0
+    disk.readOnly = false
+  }
+
+  get #frail(): NodeMachine | undefined {
+    const { frail } = this.#plan
+    return frail === undefined ? undefined : this.#cluster.nodes[frail]
+  }
+
+  /** Only one disk rots: with two good copies of everything nothing is lost by it. */
+  #rot(): void {
+    const node = this.#frail
+    for (let count = 1 + this.#prng.below(3); count > 0 && node !== undefined; count--)
+      this.#say(`${node.name}: a bit flips in ${node.rot() ?? 'nothing'}`)
+  }
+
+  /** The same disk comes back as it was some time ago. */
+  #putBack(): void {
+    const node = this.#frail
+    if (node?.up !== true) return
+    this.#say(`crash ${node.name} (power)`)
+    node.crash(this.#prng.chance(0.3), true)
+    if (node.keepOrPutBack()) this.#say(`${node.name}: its disk is put back to an older state`)
+    this.#later(20, 5 * second, () => this.#startNode(node))
+  }
+
+  /** Somebody sets the clock of a machine. */
+  #setClock(): void {
+    const prng = this.#prng
+    const { master, nodes, mounts } = this.#cluster
+    const { name, wall } = prng.chance(0.5) ? master : prng.pick([...nodes, ...mounts])
+    const seconds = Math.round(prng.between(-1, 1) * prng.pick([2, 50, 4000]))
+    this.#say(`the clock of ${name} is set by ${seconds} s`)
+    wall.aheadNs += BigInt(seconds) * 1_000_000_000n
+  }
+
+  /** Whatever machine comes to wait for a thing next stops there. */
+  #crashPoint(): void {
+    const { points, timeline } = this.#world
+    if (points.names.length === 0) return
+    const point = this.#prng.pick(points.names)
+    const skip = this.#prng.below(3)
+    points.arm(point, skip, machine => {
+      // What is done already of this instant still happens: the machine stops where it waits.
+      timeline.after(0, () => {
+        if (this.#on) this.#stopAt(machine, point)
+      })
+    })
+  }
+
+  #stopAt(machine: string, point: string): void {
+    const { master, nodes, mounts } = this.#cluster
+    this.#say(`${machine} stops at ${point}`)
+    const node = nodes.find(({ name }) => name === machine)
+    const mount = mounts.findIndex(({ name }) => name === machine)
+    if (machine === master.name) this.#master()
+    else if (node !== undefined) this.#node(nodes.indexOf(node))
+    else if (mount !== -1) this.#mount(mount)
   }
 
   #slowMaster(): void {

@@ -4,6 +4,9 @@ import { blockState } from '../../master/store/blocks.ts'
 import type { Store } from '../../master/store/store.ts'
 import type { Cluster } from './cluster.ts'
 
+/** What a session that does nothing any more may leave unacknowledged. */
+const repliesPerSession = 4
+
 interface BlockLine {
   readonly id: Buffer
   readonly wanted: number
@@ -32,6 +35,35 @@ export function unfinished(store: Store): string | undefined {
     .all()
     .map(({ state, count: blocks, rows }) => `${blocks} in state ${state} with ${rows} copies`)
   return leaving.length > 0 ? `blocks without references are left: ${leaving.join(', ')}` : undefined
+}
+
+/** What is kept though nobody needs it any more, once all sessions have ended. */
+export function keptForNobody(store: Store): string | undefined {
+  const tables = ['sessions', 'replies', 'ino_ranges', 'bad_copies', 'goals']
+  for (const table of tables) {
+    const left = Number(store.db.prepare(`SELECT count(*) FROM ${table}`).pluck().get())
+    if (left > 0) return `${left} rows of ${table} are kept`
+  }
+  return undefined
+}
+
+/** Of sessions that live and are quiet: replies that were acknowledged are gone. */
+export function keptReplies(store: Store): string | undefined {
+  const [sessions, replies] = ['sessions', 'replies'].map(table =>
+    Number(store.db.prepare(`SELECT count(*) FROM ${table}`).pluck().get()),
+  ) as [number, number]
+  return replies <= repliesPerSession * sessions
+    ? undefined
+    : `${replies} replies are kept for ${sessions} sessions`
+}
+
+/** What each node has on its disk and needs no more. */
+export async function leftovers(cluster: Cluster): Promise<string | undefined> {
+  for (const node of cluster.nodes) {
+    const left = await node.leftovers()
+    if (left !== undefined) return `${node.name} ${left}`
+  }
+  return undefined
 }
 
 /** Lines about metadata that contradicts itself. */

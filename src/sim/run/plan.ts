@@ -16,6 +16,8 @@ export interface Plan {
   readonly faultMs: number
   /** Milliseconds between two faults, at most. */
   readonly faultEveryMs: number
+  /** The node whose disk rots and may be put back to an older state; undefined when all disks keep what they have. */
+  readonly frail: number | undefined
   readonly bugs: PlantedBugs
   /** Programs work on the same few files, and every history is checked; else each in a directory of its own. */
   readonly shared: boolean
@@ -45,6 +47,7 @@ function sharedPlan(seed: number, { bugs = {}, mounts }: PlanOptions): Plan {
     calmMs: prng.between(0.5, 1.5) * second,
     faultMs: quiet ? 0 : prng.between(8, 16) * second,
     faultEveryMs: prng.pick([1500, 3000, 6000]),
+    frail: undefined,
     bugs,
     shared: true,
   }
@@ -65,6 +68,7 @@ function ownPlan(seed: number, { bugs = {}, mounts = 1 }: PlanOptions): Plan {
     calmMs: prng.between(1, 5) * second,
     faultMs: quiet ? 0 : prng.between(15, 60) * second,
     faultEveryMs: prng.pick([1000, 4000, 8000, 15_000]),
+    frail: prng.chance(0.5) ? prng.below(nodes) : undefined,
     bugs,
     shared: false,
   }

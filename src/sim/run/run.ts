@@ -13,7 +13,14 @@ import { type Failure, World } from '../world/world.ts'
 import { Cluster } from './cluster.ts'
 import { Course, endMs } from './course.ts'
 import { Faults } from './faults.ts'
-import { checkCopies, checkMetadata, unfinished } from './final-checks.ts'
+import {
+  checkCopies,
+  checkMetadata,
+  keptForNobody,
+  keptReplies,
+  leftovers,
+  unfinished,
+} from './final-checks.ts'
 import type { Plan } from './plan.ts'
 
 export interface Outcome {
@@ -30,6 +37,8 @@ export interface Outcome {
 
 /** After the last fault copies are restored and garbage is gone within this. */
 const convergeMs = 400 * second
+/** The same where a disk rots: that is found when the node has read all of its blocks once more. */
+const scrubMs = 1500 * second
 /** Within this after the last fault everything dirty is stored. */
 const quietMs = 20 * second
 /** What a disturbed cluster may still refuse, after all was repaired. */
@@ -126,6 +135,8 @@ export class Run {
     if (!(await this.#stopPrograms())) return
     // What the mounts still hold must find its way by itself, once nothing is in the way.
     if (!(await this.#course.for(this.#disturbed ? quietMs : this.#prng.between(0, 5) * second))) return
+    const kept = this.#disturbed ? this.#cluster.master.inspect(keptReplies) : undefined
+    if (kept !== undefined) this.#world.fail('nothing grows', kept)
     if (!(await this.#unmount())) return
     if (!(await this.#converge())) return
     await this.#check()
@@ -211,10 +222,11 @@ export class Run {
 
   async #converge(): Promise<boolean> {
     await this.#course.for(afterglowMs)
-    const until = this.#world.timeline.now + convergeMs
+    const rots = this.#disturbed && this.#plan.frail !== undefined
+    const until = this.#world.timeline.now + (rots ? scrubMs : convergeMs)
     for (;;) {
       if (this.#world.failure !== undefined) return false
-      const left = this.#cluster.master.inspect(unfinished)
+      const left = await this.#left(rots)
       if (left === undefined) return true
       if (this.#world.timeline.now > until) {
         this.#world.fail('copies are restored and garbage goes', left)
@@ -222,6 +234,20 @@ export class Run {
       }
       await this.#course.for(5 * second)
     }
+  }
+
+  /** What is not yet as it should be at last. */
+  async #left(rots: boolean): Promise<string | undefined> {
+    const { master } = this.#cluster
+    const left = master.inspect(unfinished) ?? master.inspect(keptForNobody)
+    if (left !== undefined) return left
+    let found: string | undefined
+    await this.#course.whole('the disks can be looked at', async () => {
+      found = await leftovers(this.#cluster)
+      if (rots) found ??= await checkCopies(this.#cluster)
+      return undefined
+    })
+    return found
   }
 
   async #check(): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Clock, Env, Log, LogFields, Random, Timers } from '../../core/env.ts'
+import type { CrashPoints } from './crash-points.ts'
 import type { Prng } from './prng.ts'
 import type { Timeline } from './timeline.ts'
 
@@ -10,7 +11,13 @@ const epoch = 1_700_000_000_000_000_000n
 export interface HostClocks {
   /** What the clock that never goes back shows at the start of the run. */
   readonly startMs: number
-  readonly skewNs: bigint
+  readonly wall: WallClock
+}
+
+/** A machine's clock for people: somebody may set it at any time. */
+export interface WallClock {
+  /** Ahead of the true time by so much. */
+  aheadNs: bigint
 }
 
 /**
@@ -24,6 +31,7 @@ export class HostEnv implements Env {
   readonly log: Log
   readonly name: string
   readonly timeline: Timeline
+  readonly #points: CrashPoints
   #alive = true
   /** What became due while the machine was stopped; undefined while it runs. */
   #due: (() => void)[] | undefined
@@ -34,13 +42,15 @@ export class HostEnv implements Env {
     prng: Prng,
     trace: Trace,
     clocks: HostClocks,
+    points: CrashPoints,
     bug: (error: unknown) => void,
   ) {
     this.name = name
     this.timeline = timeline
+    this.#points = points
     this.clock = {
       now: () => clocks.startMs + timeline.now,
-      wall: () => epoch + clocks.skewNs + BigInt(Math.round(timeline.now * 1e6)),
+      wall: () => epoch + clocks.wall.aheadNs + BigInt(Math.round(timeline.now * 1e6)),
     }
     this.timers = {
       after: (ms, callback) => ({ cancel: this.schedule(Math.max(ms, 0.001), callback) }),
@@ -59,6 +69,11 @@ export class HostEnv implements Env {
 
   crash(): void {
     this.#alive = false
+  }
+
+  /** Something that this machine is about to wait for: it may stop here. */
+  point(name: string): void {
+    if (this.#alive) this.#points.reached(name, this.name)
   }
 
   get stopped(): boolean {

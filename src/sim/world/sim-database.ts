@@ -1,4 +1,8 @@
 import BetterSqlite3, { type Database } from 'better-sqlite3'
+import type { Prng } from './prng.ts'
+
+/** As many commits as a planted liar may forget. */
+const forgottenMax = 12
 
 /**
  * A database file: what is on the disk between two starts of the process that has it open. Syncs are
@@ -7,6 +11,9 @@ import BetterSqlite3, { type Database } from 'better-sqlite3'
 export class SimDatabase {
   #bytes: Buffer | undefined
   #open: Database | undefined
+  /** Planted bug: commits are answered and not synced, so that a crash takes some of the last. */
+  lying: Prng | undefined
+  #states: Buffer[] = []
 
   /** True until something was stored. */
   get isNew(): boolean {
@@ -16,7 +23,15 @@ export class SimDatabase {
   /** Opens it for a process that just started. */
   open(): Database {
     this.#open = new BetterSqlite3(this.#bytes ?? ':memory:')
+    this.#states = []
     return this.#open
+  }
+
+  /** A transaction has ended. */
+  committed(): void {
+    if (this.lying === undefined || this.#open === undefined) return
+    this.#states.push(this.#open.serialize())
+    if (this.#states.length > forgottenMax) this.#states.shift()
   }
 
   /** The process is gone. */
@@ -25,7 +40,16 @@ export class SimDatabase {
     if (db === undefined) return
     this.#open = undefined
     if (!db.open) return
-    this.#bytes = db.serialize()
+    this.#bytes = this.lying && this.#states.length > 0 ? this.lying.pick(this.#states) : db.serialize()
     db.close()
+  }
+
+  /** What is on the disk of a machine that is down. */
+  image(): Buffer | undefined {
+    return this.#bytes
+  }
+
+  putBack(image: Buffer): void {
+    this.#bytes = image
   }
 }

@@ -1,7 +1,8 @@
 /**
  * A machine's disk: what is on stable storage, and what only its memory knows. A power cut keeps, of
- * what was not synced, whatever chance says: each name old or new, of each file's tail any prefix, or
- * blocks of zeros. The death of a process alone loses nothing.
+ * what was not synced, whatever chance says: each name old or new, of each file's tail any prefix, and of
+ * a harsh disk each sector of it for itself: written, zeros, or what lay there before. The death of a
+ * process alone loses nothing. A disk may fill up, fail, turn read-only, and rot.
  */
 import {
   type Disk,
@@ -31,15 +32,24 @@ interface Folder {
   durable: Map<string, Node>
 }
 
+export type DiskImage = ReadonlyMap<string, Folder>
+
 /** Outlives the processes that use it. */
 export class DiskPlatter {
   readonly prng: Prng
   capacityBytes: number
-  /** Chance that an operation takes long, and that it fails with EIO. */
+  /** Chance that an operation takes long. */
   slow = 0.01
+  /** Chance that a change fails with EIO, part of it done perhaps. */
   failing = 0
-  /** Planted bug: datasync answers at once and syncs nothing. */
+  /** Nothing can be changed. */
+  readOnly = false
+  /** A power cut takes each sector that was not synced for itself. */
+  harsh: Prng | undefined
+  /** Planted bugs: datasync answers at once and syncs nothing; so does the sync of a folder; nothing is unlinked. */
   lying = false
+  lyingFolders = false
+  hoarding = false
   readonly #folders = new Map<string, Folder>([['.', emptyFolder()]])
 
   constructor(prng: Prng, capacityBytes: number) {
@@ -82,6 +92,30 @@ export class DiskPlatter {
     for (const node of nodes) this.#tear(node)
   }
 
+  /** What is on it, to be put back some day. */
+  image(): DiskImage {
+    const copies = new Map<Node, Node>()
+    const copyOf = (node: Node): Node => {
+      const copy = copies.get(node) ?? { ...node, bytes: Buffer.from(node.bytes) }
+      copies.set(node, copy)
+      return copy
+    }
+    const namesOf = (names: Map<string, Node>) =>
+      new Map([...names].map(([name, node]) => [name, copyOf(node)]))
+    return new Map(
+      [...this.#folders].map(([path, { names, durable }]) => [
+        path,
+        { names: namesOf(names), durable: namesOf(durable) },
+      ]),
+    )
+  }
+
+  /** Its machine is down, and somebody puts an old copy of the disk in place. It is used up. */
+  putBack(image: DiskImage): void {
+    this.#folders.clear()
+    for (const [path, folder] of image) this.#folders.set(path, folder)
+  }
+
   /** Flips a bit of some file in the folders below `under`; tells which file, if there was one. */
   rot(under: string): string | undefined {
     const files = [...this.#folders]
@@ -97,14 +131,44 @@ export class DiskPlatter {
     return path
   }
 
+  /** Why a change fails now; undefined if it does not. */
+  get refusal(): FsError | undefined {
+    if (this.readOnly) return new FsError('EROFS', 'the disk is read-only')
+    return this.failing > 0 && this.prng.chance(this.failing)
+      ? new FsError('EIO', 'the disk failed')
+      : undefined
+  }
+
+  /** All files of a folder, for checks. */
+  names(path: string): string[] {
+    return [...this.folder(path).names.keys()]
+  }
+
   #tear(node: Node): void {
     if (node.synced === node.length) return
+    if (this.harsh !== undefined) {
+      this.#tearSectors(node, this.harsh)
+      return
+    }
     const kept = node.synced + this.prng.below(node.length - node.synced + 1)
     const whole = node.synced + this.prng.below(kept - node.synced + 1)
     // The length reached the disk, what it covers did not.
     node.bytes.fill(0, whole, kept)
     node.length = kept
     node.synced = kept
+  }
+
+  #tearSectors(node: Node, prng: Prng): void {
+    const { synced, length, bytes } = node
+    node.length = prng.chance(0.5) ? length : synced + prng.below(length - synced + 1)
+    for (let at = synced; at < node.length; ) {
+      const end = Math.min(node.length, (Math.floor(at / sectorBytes) + 1) * sectorBytes)
+      const fate = prng.unit()
+      if (fate < 0.25) bytes.fill(0, at, end)
+      else if (fate < 0.4) bytes.set(prng.bytes(end - at), at)
+      at = end
+    }
+    node.synced = node.length
   }
 }
 
@@ -123,7 +187,9 @@ export class SimDisk implements Disk {
   async create(path: string): Promise<DiskWriter> {
     const { folder, name } = this.#at(path)
     if (folder.names.has(name)) throw new FsError('EEXIST', `${path} exists`)
-    this.#mayWrite(0)
+    this.#point('create')
+    this.#mayWrite()
+    if (this.#platter.usedBytes > this.#platter.capacityBytes) throw new FsError('ENOSPC', 'the disk is full')
     const node: Node = { bytes: Buffer.alloc(0), length: 0, synced: 0 }
     folder.names.set(name, node)
     await this.#work(0.01, 0.1)
@@ -142,6 +208,8 @@ export class SimDisk implements Disk {
     const old = this.#at(from)
     const node = old.folder.names.get(old.name)
     if (node === undefined) throw new FsError('ENOENT', `no file ${from}`)
+    this.#point('rename')
+    this.#mayWrite()
     const target = this.#at(to)
     old.folder.names.delete(old.name)
     target.folder.names.set(target.name, node)
@@ -150,7 +218,10 @@ export class SimDisk implements Disk {
 
   async unlink(path: string): Promise<void> {
     const { folder, name } = this.#at(path)
-    if (!folder.names.delete(name)) throw new FsError('ENOENT', `no file ${path}`)
+    if (!folder.names.has(name)) throw new FsError('ENOENT', `no file ${path}`)
+    this.#point('unlink')
+    this.#mayWrite()
+    if (!this.#platter.hoarding) folder.names.delete(name)
     await this.#work(0.01, 0.1)
   }
 
@@ -164,9 +235,11 @@ export class SimDisk implements Disk {
 
   async syncFolder(path: string): Promise<void> {
     const folder = this.#platter.folder(path)
+    this.#point('syncFolder')
     const names = new Map(folder.names)
     await this.#work(0.1, 2)
-    if (!this.#platter.lying) folder.durable = names
+    this.#mayWrite()
+    if (!this.#platter.lying && !this.#platter.lyingFolders) folder.durable = names
   }
 
   async space(): Promise<DiskSpace> {
@@ -178,10 +251,13 @@ export class SimDisk implements Disk {
     return { folder: this.#platter.folder(parentOf(path)), name: path.slice(path.lastIndexOf('/') + 1) }
   }
 
-  #mayWrite(bytes: number): void {
-    const { capacityBytes, usedBytes, failing, prng } = this.#platter
-    if (failing > 0 && prng.chance(failing)) throw new FsError('EIO', 'the disk failed')
-    if (usedBytes + bytes > capacityBytes) throw new FsError('ENOSPC', 'the disk is full')
+  #mayWrite(): void {
+    const { refusal } = this.#platter
+    if (refusal !== undefined) throw refusal
+  }
+
+  #point(operation: string): void {
+    this.#env.point(`disk ${operation}`)
   }
 
   #work(least: number, most: number): Promise<void> {
@@ -201,9 +277,10 @@ class SimFile implements DiskFile, DiskWriter {
   }
 
   async append(data: Uint8Array): Promise<void> {
-    const { capacityBytes, usedBytes, failing, prng } = this.#platter
-    if (failing > 0 && prng.chance(failing)) throw new FsError('EIO', 'the disk failed')
+    const { capacityBytes, usedBytes, refusal } = this.#platter
+    if (refusal !== undefined) throw refusal
     if (usedBytes + data.length > capacityBytes) throw new FsError('ENOSPC', 'the disk is full')
+    this.#env.point('disk append')
     await work(this.#env, this.#platter, 0.02, 0.3)
     // Taken only now: a buffer that was used again before this resolved shows as wrong bytes.
     const node = this.#node
@@ -239,8 +316,11 @@ class SimFile implements DiskFile, DiskWriter {
 
   async datasync(): Promise<void> {
     if (this.#platter.lying) return
+    this.#env.point('disk datasync')
     const { length } = this.#node
     await work(this.#env, this.#platter, 0.2, 4)
+    const { refusal } = this.#platter
+    if (refusal !== undefined) throw refusal
     this.#node.synced = Math.max(this.#node.synced, length)
   }
 

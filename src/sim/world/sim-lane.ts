@@ -10,14 +10,22 @@ import type { HostEnv } from './host.ts'
 export class SimLane<In, Out> implements Lane<In, Out> {
   readonly #env: HostEnv
   readonly #delay: () => number
+  readonly #name: (batch: readonly In[]) => string
   readonly #apply: (batch: readonly In[]) => Out[] | Promise<Out[]>
   #last: Promise<unknown> = Promise.resolve()
   #running: readonly In[] | undefined
 
-  constructor(env: HostEnv, delay: () => number, apply: (batch: readonly In[]) => Out[] | Promise<Out[]>) {
+  /** `name`: of what is waited for, as a point where the machine may stop. */
+  constructor(
+    env: HostEnv,
+    delay: () => number,
+    apply: (batch: readonly In[]) => Out[] | Promise<Out[]>,
+    name: (batch: readonly In[]) => string = () => 'lane',
+  ) {
     this.#env = env
     this.#delay = delay
     this.#apply = apply
+    this.#name = name
   }
 
   run(batch: readonly In[]): Promise<Out[]> {
@@ -40,6 +48,7 @@ export class SimLane<In, Out> implements Lane<In, Out> {
 
   async #runOne(batch: readonly In[]): Promise<Out[]> {
     this.#running = batch
+    this.#env.point(this.#name(batch))
     await this.#env.delay(this.#delay())
     this.#running = undefined
     const results = await this.#apply(batch)

@@ -2,6 +2,7 @@ import { assert } from '../../core/assert.ts'
 import { FsError } from '../../core/errors.ts'
 import type { Codec, Link } from '../../core/network.ts'
 import { MiB, second } from '../../core/units.ts'
+import { caseOf } from './crash-points.ts'
 import type { HostEnv } from './host.ts'
 
 /** After this long without a word from the other side a link is given up, as keepalive does. */
@@ -202,6 +203,12 @@ export class SimLink {
   }
 }
 
+/** Frames that are bytes to this end are seen at the other one. */
+function pointAt(env: HostEnv, how: 'send' | 'got', frame: unknown): void {
+  const name = caseOf(frame)
+  if (name !== '') env.point(`${how} ${name}`)
+}
+
 /** A byte link as one of frames. */
 export function typed<Out, In>(link: SimLink, out: Codec<Out>, incoming: Codec<In>): Link<Out, In> {
   return {
@@ -210,12 +217,17 @@ export function typed<Out, In>(link: SimLink, out: Codec<Out>, incoming: Codec<I
       return link.queuedBytes
     },
     send: (frame, taken) => {
+      pointAt(link.env, 'send', frame)
       link.send(out.encode(frame))
       taken?.()
     },
     drained: () => link.drained(),
     onFrame: handler => {
-      link.onFrame = bytes => handler(incoming.decode(bytes))
+      link.onFrame = bytes => {
+        const frame = incoming.decode(bytes)
+        pointAt(link.env, 'got', frame)
+        handler(frame)
+      }
     },
     onClose: handler => {
       link.onClose = handler
