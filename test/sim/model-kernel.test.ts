@@ -18,7 +18,7 @@ const placeOf = (kernel: Kernel, name: string): Place => ({ parent: kernel.root,
 
 async function mounted(seed: number) {
   const world = new World(seed, await createChecksums(), () => undefined)
-  const env = world.start('mount', 0n)
+  const env = world.start('mount', { aheadNs: 0n })
   const prng = world.fork()
   const fs = new MemoryFileSystem({ before: () => env.delay(prng.between(0, 2)) })
   const kernel = new Kernel(env, world.fork(), error => world.bug(error))
