@@ -1,13 +1,13 @@
 import type { Attr } from '../core/attr.ts'
 import type { Ino } from '../core/ids.ts'
 import type { ReadBytes } from '../core/read-bytes.ts'
-import type { Call, Reply } from '../wire/gen/cairn/v1/session.ts'
+import type { Op } from '../wire/commands.ts'
+import type { Reply } from '../wire/gen/cairn/v1/session.ts'
 
 /**
  * How the parts of the client see each other: session/ offers MasterPort, the data path (read/,
  * write/) offers FileData, files.ts joins them to a file system.
  */
-export type Op = NonNullable<Call['op']>
 export type Result = NonNullable<Reply['result']>
 export type ResultOf<Case extends Result['$case']> = Extract<Result, { $case: Case }>['value']
 

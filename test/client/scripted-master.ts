@@ -10,7 +10,7 @@ import type {
   SessionUpItem,
   Welcome,
 } from '#src/wire/gen/cairn/v1/session.ts'
-import type { Op } from '#src/client/ports.ts'
+import type { Op } from '#src/wire/commands.ts'
 
 type DownItem = NonNullable<SessionDownItem['item']>
 type UpItem = NonNullable<SessionUpItem['item']>

@@ -1,6 +1,6 @@
 import test from 'ava'
 import { FsError } from '#src/core/errors.ts'
-import type { Op } from '#src/client/ports.ts'
+import type { Op } from '#src/wire/commands.ts'
 import type { LeaseHolder, RecallHow } from '#src/client/session/lease-holder.ts'
 import { Session } from '#src/client/session/session.ts'
 import { LeaseKind } from '#src/wire/gen/cairn/v1/session.ts'

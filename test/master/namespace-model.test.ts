@@ -2,7 +2,7 @@ import test from 'ava'
 import fc from 'fast-check'
 import { isDirectory, S_IFDIR, S_IFREG } from '#src/core/attr.ts'
 import { fsck } from '#src/master/fsck/fsck.ts'
-import type { CommandOp } from '#src/master/namespace/context.ts'
+import type { CommandOp } from '#src/wire/commands.ts'
 import { RenameMode } from '#src/wire/gen/cairn/v1/session.ts'
 import { Fixture } from './store-fixture.ts'
 

@@ -3,13 +3,8 @@ import { createHash } from 'node:crypto'
 import { FsError } from '#src/core/errors.ts'
 import { generation, nodeId, rootIno, type Ino, type SessionId } from '#src/core/ids.ts'
 import { nameFromText, nameToBytes } from '#src/core/name.ts'
-import type {
-  CommandContext,
-  CommandOp,
-  QueryContext,
-  QueryOp,
-  Result,
-} from '#src/master/namespace/context.ts'
+import type { CommandContext, QueryContext, QueryOp, Result } from '#src/master/namespace/context.ts'
+import type { CommandOp } from '#src/wire/commands.ts'
 import { executeCommand } from '#src/master/namespace/execute-command.ts'
 import { executeQuery } from '#src/master/namespace/execute-query.ts'
 import { type StoreOptions, Store } from '#src/master/store/store.ts'

@@ -3,7 +3,8 @@ import { FsError } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import type { Inode } from '../cache/inode.ts'
 import type { InodeCache } from '../cache/inode-cache.ts'
-import type { DataPath, MasterPort, Op, Result, ResultOf } from '../ports.ts'
+import type { Op } from '../../wire/commands.ts'
+import type { DataPath, MasterPort, Result, ResultOf } from '../ports.ts'
 
 export interface FilesOptions {
   readonly readOnly: boolean

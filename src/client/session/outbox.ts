@@ -1,5 +1,5 @@
 import type { SessionUp, SessionUpItem } from '../../wire/gen/cairn/v1/session.ts'
-import type { Op } from '../ports.ts'
+import type { Op } from '../../wire/commands.ts'
 import type { PendingCall, PendingCalls } from './pending-calls.ts'
 
 /** A message has at most so many items, and ends after the one with which it reaches so many bytes. */

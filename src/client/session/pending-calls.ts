@@ -1,8 +1,9 @@
 import { FsError } from '../../core/errors.ts'
 import { errorFromWire } from '../../wire/attr.ts'
 import type { Call, Reply } from '../../wire/gen/cairn/v1/session.ts'
+import { isCommand, type Op } from '../../wire/commands.ts'
 import { oneofPresent } from '../../wire/validate.ts'
-import type { Op, Result } from '../ports.ts'
+import type { Result } from '../ports.ts'
 
 /**
  * Calls that the master has not answered, in the order of their ids, which is the order in which
@@ -31,20 +32,6 @@ export interface PendingCall {
   readonly settle: (outcome: Result | FsError) => void
 }
 
-const commands: ReadonlySet<Op['$case']> = new Set<Op['$case']>([
-  'create',
-  'link',
-  'unlink',
-  'rename',
-  'setAttr',
-  'setXattr',
-  'removeXattr',
-  'commit',
-  'cloneRange',
-  'punchRange',
-  'closeOrphan',
-])
-
 /** Queries that mean the same in another session; the others are bound to pins, space or locks of theirs. */
 const timeless: ReadonlySet<Op['$case']> = new Set<Op['$case']>([
   'lookup',
@@ -62,8 +49,6 @@ const timeless: ReadonlySet<Op['$case']> = new Set<Op['$case']>([
   'setLock',
   'endSession',
 ])
-
-export const isCommand = (op: Op): boolean => commands.has(op.$case)
 
 export class PendingCalls {
   readonly #calls = new Map<bigint, PendingCall>()

@@ -17,7 +17,8 @@ import type {
   Welcome,
 } from '../../wire/gen/cairn/v1/session.ts'
 import { toIno } from '../../wire/validate.ts'
-import type { ClusterFacts, MasterPort, Op, Result, ResultOf } from '../ports.ts'
+import type { Op } from '../../wire/commands.ts'
+import type { ClusterFacts, MasterPort, Result, ResultOf } from '../ports.ts'
 import { ClusterClock } from './cluster-clock.ts'
 import { helloOf, type SessionOptions } from './hello.ts'
 import { LeaseClock } from './lease-clock.ts'

@@ -7,7 +7,8 @@ import type { Ino } from '../../core/ids.ts'
 import type { Lease } from '../../wire/attr.ts'
 import { type Attr } from '../../wire/gen/cairn/v1/common.ts'
 import { LeaseKind } from '../../wire/gen/cairn/v1/session.ts'
-import type { Op, Result } from '../namespace/context.ts'
+import type { Op } from '../../wire/commands.ts'
+import type { Result } from '../namespace/context.ts'
 import type { Store } from '../store/store.ts'
 
 /**

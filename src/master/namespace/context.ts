@@ -1,24 +1,11 @@
 import type { BlockKey, Generation, Ino, NodeId, SessionId } from '../../core/ids.ts'
 import type { Location } from '../../wire/gen/cairn/v1/common.ts'
-import type { Call, Reply, StoredBlock } from '../../wire/gen/cairn/v1/session.ts'
+import type { Op } from '../../wire/commands.ts'
+import type { Reply, StoredBlock } from '../../wire/gen/cairn/v1/session.ts'
 
-export type Op = NonNullable<Call['op']>
 export type Result = NonNullable<Reply['result']>
 export type ResultOf<Case extends Result['$case']> = Extract<Result, { $case: Case }>
 
-const commandCases = [
-  'create',
-  'link',
-  'unlink',
-  'rename',
-  'setAttr',
-  'setXattr',
-  'removeXattr',
-  'commit',
-  'cloneRange',
-  'punchRange',
-  'closeOrphan',
-] as const
 const queryCases = [
   'lookup',
   'getAttr',
@@ -31,15 +18,11 @@ const queryCases = [
   'statFs',
 ] as const
 
-/** What changes the namespace, and happens exactly once. */
-export type CommandOp = Extract<Op, { $case: (typeof commandCases)[number] }>
 /** What the store alone (and the places of blocks) can answer. */
 export type QueryOp = Extract<Op, { $case: (typeof queryCases)[number] }>
 
-const commands: ReadonlySet<string> = new Set(commandCases)
 const queries: ReadonlySet<string> = new Set(queryCases)
 
-export const isCommand = (op: Op): op is CommandOp => commands.has(op.$case)
 export const isQuery = (op: Op): op is QueryOp => queries.has(op.$case)
 
 /** A copy that a receipt or pin vouches for. */

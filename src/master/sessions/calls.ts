@@ -25,12 +25,13 @@ import {
   type RecallDone,
   Reply,
 } from '../../wire/gen/cairn/v1/session.ts'
+import { type CommandOp, isCommand, type Op } from '../../wire/commands.ts'
 import { toIno, u32, u64 } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
 import { type Grant, grantsOf, type Need, needsOf } from '../leases/needs.ts'
 import type { Holder, LeaseTable } from '../leases/lease-table.ts'
 import type { RecallReason, Recalls } from '../leases/recalls.ts'
-import { type CommandOp, isCommand, isQuery, type Op, type Result } from '../namespace/context.ts'
+import { isQuery, type Result } from '../namespace/context.ts'
 import { executeCommand } from '../namespace/execute-command.ts'
 import { executeQuery } from '../namespace/execute-query.ts'
 import { ns } from '../nodes/node-registry.ts'

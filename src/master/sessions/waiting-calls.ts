@@ -1,5 +1,5 @@
 import type { Ino } from '../../core/ids.ts'
-import { isCommand } from '../namespace/context.ts'
+import { isCommand } from '../../wire/commands.ts'
 import type { ParkedCall, Session } from './session-registry.ts'
 
 /**

@@ -1,5 +1,5 @@
 import type { Session } from '../../client/session/session.ts'
-import type { Op } from '../../client/ports.ts'
+import type { Op } from '../../wire/commands.ts'
 import { blockState } from '../../master/store/blocks.ts'
 import type { Store } from '../../master/store/store.ts'
 import type { Receipt } from '../../wire/gen/cairn/v1/common.ts'
