@@ -1,4 +1,5 @@
 import test from 'ava'
+import { must } from '#src/core/assert.ts'
 import { ChunkNode, EngineFixture, Mount, sha } from './engine-fixture.ts'
 import { acquire, commit, getAttr, makeFile, plan } from './engine-ops.ts'
 
@@ -90,8 +91,10 @@ test('an append goes where the file ends when it is executed', async t => {
 })
 
 /** Two mounts that cache a file and have it open for writing. */
-async function sharing(): Promise<{ a: Mount; b: Mount; ino: bigint; fixture: EngineFixture }> {
-  const fixture = await EngineFixture.make()
+async function sharing(
+  settings: Parameters<typeof EngineFixture.make>[0] = {},
+): Promise<{ a: Mount; b: Mount; ino: bigint; fixture: EngineFixture }> {
+  const fixture = await EngineFixture.make(settings)
   const [a, b] = [new Mount(fixture), new Mount(fixture)]
   const ino = makeFile(a, 'f')
   const opening = b.send(acquire(ino, 'write'))
@@ -143,6 +146,27 @@ test('who keeps pages of what it writes gets a lease for them, though others wai
   t.is(a.answer(id), undefined)
   answer(c, none, false)
   t.truthy(b.answer(waiting) ?? a.answer(id))
+})
+
+test('who cannot answer a recall because its own write waits for a dead mount is not evicted with that', async t => {
+  const { a, b, ino, fixture } = await sharing({ leaseMs: 4000, leaseMarginMs: 100 })
+  const dead = new Mount(fixture)
+  t.truthy(dead.call(getAttr(ino), 'attr').attr)
+  // A's kernel has the page locked until the write is answered.
+  const writing = a.send(touch(ino, true))
+  answer(b, none, true)
+  const change = b.send(touch(ino))
+  const recall = must(a.recalls()[0], 'recall of A')
+  fixture.pass(5000, a, b)
+  t.like(a.answer(writing)?.result, { $case: 'commit' })
+  a.up({ $case: 'recallDone', value: { id: recall.id, ino, kept: none, open: true, writing: true } })
+  t.like(b.answer(change)?.result, { $case: 'commit' })
+  // Who just does not answer, is.
+  const again = a.send(touch(ino, true))
+  t.is(a.answer(again), undefined)
+  fixture.pass(5000, a, b)
+  t.like(a.answer(again)?.result, { $case: 'commit' })
+  t.is(b.answer(b.send(getAttr(ino))), undefined)
 })
 
 test('a read that holds pages is answered while its mount is recalled, an open is not', async t => {

@@ -484,7 +484,8 @@ export class MasterEngine {
     const { now } = this.#turn
     for (const session of this.#sessions.expired())
       this.#endSession(session, 'The mount was silent for too long')
-    for (const { session, ino } of this.#recalls.overdue())
+    const overdue = this.#recalls.overdue((session, ino) => this.#calls.changeWaits(session, ino))
+    for (const { session, ino } of overdue)
       if (this.#sessions.find(session.id) !== undefined)
         this.#endSession(session, `The mount did not give back its lease on inode ${ino}`)
     if (this.#graceUntilMs !== undefined && now >= this.#graceUntilMs)

@@ -85,12 +85,19 @@ export class Recalls {
     this.#bySession.delete(session)
   }
 
-  /** Recalls without progress for longer than the lease time. */
-  overdue(): RecallUnderWay[] {
-    const limit = this.#turn.now - this.#turn.settings.leaseMs
+  /**
+   * Recalls without progress for longer than the lease time. `waits`: a change of the holder's own to the inode waits for
+   * others. Its kernel may keep pages until that is answered, so it has their time, too.
+   */
+  overdue(waits: (session: Session, ino: Ino) => boolean): RecallUnderWay[] {
+    const { now, settings } = this.#turn
     const found: RecallUnderWay[] = []
     for (const recalls of this.#bySession.values())
-      for (const recall of recalls.values()) if (recall.sinceMs < limit) found.push(recall)
+      for (const recall of recalls.values()) {
+        const overdueMs = now - recall.sinceMs - settings.leaseMs
+        if (overdueMs > settings.leaseMs || (overdueMs > 0 && !waits(recall.session, recall.ino)))
+          found.push(recall)
+      }
     return found
   }
 

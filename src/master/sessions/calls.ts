@@ -144,6 +144,14 @@ export class Calls {
     this.retryInode(ino)
   }
 
+  /** Whether a change of the session to the inode waits for what others have of it. */
+  changeWaits(session: Session, ino: Ino): boolean {
+    for (const { session: other, call } of this.#waiting.of(ino))
+      if (other === session && call.op !== undefined && (isCommand(call.op) || call.op.$case === 'settle'))
+        return true
+    return false
+  }
+
   /** The session's commits to the inode, also those that wait, are what the answer to its recall waits for. */
   storing(session: Session, ino: Ino): void {
     if (!this.#parts.recalls.stores(session, ino)) return
