@@ -2,7 +2,12 @@ import type { Database } from 'better-sqlite3'
 import { BlockIndex } from '../../chunkserver/blocks/block-index.ts'
 import { BlockStore } from '../../chunkserver/blocks/block-store.ts'
 import { IndexEngine } from '../../chunkserver/blocks/index-engine.ts'
-import { type IndexReply, type IndexRequest, place } from '../../chunkserver/blocks/index-protocol.ts'
+import {
+  type IndexOps,
+  type IndexReply,
+  type IndexRequest,
+  place,
+} from '../../chunkserver/blocks/index-protocol.ts'
 import {
   blocksFolder,
   folderCount,
@@ -48,6 +53,8 @@ export class NodeMachine {
   #image: { readonly disk: DiskImage; readonly database: Buffer } | undefined
   /** Asked after each commit of the index, before anybody hears of it: whether the machine loses power there. */
   crashesNow: () => boolean = () => false
+  /** Told of each block that is deleted here. */
+  onRemoved: ((id: BlockId, generation: bigint) => void) | undefined
 
   constructor(world: World, name: string, capacityBytes: number, bugs: PlantedBugs) {
     this.name = name
@@ -89,6 +96,7 @@ export class NodeMachine {
           if (refusal !== undefined) return batch.map(({ op }) => refused(op, refusal))
           const replies = engine.apply(batch)
           this.#database.committed()
+          this.#noteRemovals(batch, replies)
           if (writes && env.alive && this.crashesNow()) this.crash(false, true)
           return replies
         },
@@ -187,7 +195,16 @@ export class NodeMachine {
       // As a daemon does it: the process ends with a reason.
       throw error instanceof FsError ? new UsageError(error.message, { cause: error }) : error
     })
-    return plantInStore(this.#bugs, store)
+    return plantInStore(this.#bugs, store, ms => env.delay(ms))
+  }
+
+  #noteRemovals(batch: readonly IndexRequest[], replies: readonly IndexReply[]): void {
+    for (const [at, request] of batch.entries()) {
+      const reply = replies[at]
+      if (request.op !== 'remove' || reply?.ok !== true) continue
+      if ((reply.out as IndexOps['remove']['out']).removed)
+        this.onRemoved?.(request.in.id, request.in.generation)
+    }
   }
 
   /** Its process ended with a reason that a person would read: whoever looks after it starts it again. */

@@ -55,12 +55,8 @@ export const plantedBugs = [
   'hastyReceipts',
   /** The master takes receipts that are none. */
   'uncheckedReceipts',
-  /** Nodes are told to delete before that is in the database. */
-  'deleteBeforeCommit',
-  /** Blocks without a commit are deleted at once, though a commit may be on its way. */
+  /** Blocks are deleted before their commit, which may be on its way, comes. */
   'hastyStrays',
-  /** A chunkserver deletes a block whatever instance of it was meant. */
-  'anyGeneration',
   /** Of several references that one command makes, one is counted. */
   'lostReferences',
   /** Inventories are not compared. */

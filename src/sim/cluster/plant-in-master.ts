@@ -1,12 +1,10 @@
 import type { Session } from '../../client/session/session.ts'
 import type { Op } from '../../wire/commands.ts'
-import { blockState } from '../../master/store/blocks.ts'
 import type { Store } from '../../master/store/store.ts'
 import type { Receipt } from '../../wire/gen/cairn/v1/common.ts'
 import type { StoredBlock } from '../../wire/gen/cairn/v1/session.ts'
 import { receiptMac } from '../../wire/mac.ts'
 import type { PlantedBugs } from './options.ts'
-import { simSettings } from './options.ts'
 
 /** Later than any time. */
 const endOfTime = 2n ** 62n
@@ -14,13 +12,6 @@ const endOfTime = 2n ** 62n
 /** Breaks what the master does with its tables. */
 export function plantInMasterStore(bugs: PlantedBugs, store: Store): Store {
   const { blocks, strays, replies } = store
-  if (bugs.deleteBeforeCommit === true) {
-    // Nodes are told of blocks that the database still gives to whoever asks for their content.
-    const leaving = blocks.leaving.bind(blocks)
-    const graceNs = BigInt(simSettings.condemnedMs ?? 0) * 1_000_000n
-    blocks.leaving = (state, until, limit) =>
-      state === blockState.condemned ? [] : leaving(blockState.condemned, until - graceNs, limit)
-  }
   if (bugs.hastyStrays === true) {
     const olderThan = strays.olderThan.bind(strays)
     strays.olderThan = (node, _until, limit) => olderThan(node, endOfTime, limit)

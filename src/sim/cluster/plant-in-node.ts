@@ -6,6 +6,9 @@ import type { SimDatabase } from '../world/sim-database.ts'
 import type { DiskPlatter } from '../world/sim-disk.ts'
 import type { PlantedBugs } from './options.ts'
 
+/** A receipt is so much earlier than what it says. */
+const hastyMs = 300
+
 /** Breaks the disk of a chunkserver on purpose. */
 export function plantInDisk(bugs: PlantedBugs, disk: DiskPlatter, database: SimDatabase, prng: Prng): void {
   disk.lying = bugs.lyingDisks === true
@@ -15,24 +18,25 @@ export function plantInDisk(bugs: PlantedBugs, disk: DiskPlatter, database: SimD
 }
 
 /** Breaks what a chunkserver does with its blocks. */
-export function plantInStore(bugs: PlantedBugs, store: BlockStore): BlockStore {
+export function plantInStore(
+  bugs: PlantedBugs,
+  store: BlockStore,
+  delay: (ms: number) => Promise<void>,
+): BlockStore {
   if (bugs.hastyReceipts === true) {
-    const answered = async (generation: bigint, work: Promise<bigint>): Promise<bigint> => {
-      work.catch(() => undefined)
+    const answered = async (generation: bigint, work: () => Promise<bigint>): Promise<bigint> => {
+      delay(hastyMs)
+        .then(work)
+        .catch(() => undefined)
       return generation
     }
     const [putRow, putFile] = [store.putRow.bind(store), store.putFile.bind(store)]
-    store.putRow = (claim: BlockClaim, generation, data) =>
-      answered(generation, putRow(claim, generation, Uint8Array.from(data)))
-    store.putFile = (claim: BlockClaim, generation, file) =>
-      answered(generation, putFile(claim, generation, file))
-  }
-  if (bugs.anyGeneration === true) {
-    const remove = store.remove.bind(store)
-    store.remove = async (id, generation) => {
-      const row = await store.index.ask('lookup', { id })
-      return remove(id, row?.generation ?? generation)
+    store.putRow = (claim: BlockClaim, generation, data) => {
+      const own = Uint8Array.from(data)
+      return answered(generation, () => putRow(claim, generation, own))
     }
+    store.putFile = (claim: BlockClaim, generation, file) =>
+      answered(generation, () => putFile(claim, generation, file))
   }
   return store
 }

@@ -1,8 +1,10 @@
+import { type BlockId, blockIdToBytes } from '../../core/ids.ts'
 import { MiB } from '../../core/units.ts'
 import { MasterMachine } from '../cluster/master-machine.ts'
 import { MountMachine } from '../cluster/mount-machine.ts'
 import { sharedSettings, simSettings } from '../cluster/options.ts'
 import { NodeMachine } from '../cluster/node-machine.ts'
+import { blockState } from '../../master/store/blocks.ts'
 import type { World } from '../world/world.ts'
 import type { Plan } from './plan.ts'
 
@@ -30,7 +32,24 @@ export class Cluster {
       { length: plan.mounts },
       (_, index) => new MountMachine(world, `mount${index + 1}`, bugs, this.nodes[index], this.master),
     )
+    for (const node of this.nodes)
+      node.onRemoved = (id, generation) => this.#checkRemoval(world, node.name, id, generation)
     if (!plan.shared) for (const { disk, name } of this.nodes) disk.harsh = world.aside(`disk of ${name}`)
+  }
+
+  /** No node deletes a copy of a block that files refer to. */
+  #checkRemoval(world: World, node: string, id: BlockId, generation: bigint): void {
+    if (!this.master.up) return
+    const referenced = this.master.inspect(({ db }) =>
+      db
+        .prepare<[Buffer, string, bigint]>(
+          `SELECT 1 FROM blocks b JOIN replicas r ON r.block = b.key JOIN nodes n ON n.id = r.node
+           WHERE b.id = ? AND b.state = ${blockState.live} AND n.address LIKE ? AND r.generation = ?`,
+        )
+        .get(blockIdToBytes(id), `${node}:%`, generation),
+    )
+    if (referenced !== undefined)
+      world.fail('no referenced block is deleted', `${node} deletes ${id} of generation ${generation}`)
   }
 
   get machineNames(): string[] {

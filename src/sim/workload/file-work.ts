@@ -1,7 +1,7 @@
 import { FsError } from '../../core/errors.ts'
 import type { OpenedFile, OpenHow } from '../kernel/file-io.ts'
 import { FileModel, punched, truncated, written } from '../model/file-model.ts'
-import { bytesOf } from './contents.ts'
+import { bytesOf, knownBytes } from './contents.ts'
 import { keepPromises } from './memory.ts'
 import type { NameWork } from './name-work.ts'
 import { dataErrors, type OpenFile, type ProgramState, sessionErrors } from './program-state.ts'
@@ -150,10 +150,13 @@ export class FileWork {
       : prng.chance(0.3)
         ? prng.below(40_000)
         : prng.below(5000)
-    const data = bytesOf(prng, 1 + size)
-    const offset = prng.chance(0.4)
-      ? file.content.length
-      : prng.below(Math.min(fileBytesMax, file.content.length + 8000))
+    const known = prng.chance(0.2)
+    const data = known ? knownBytes(prng) : bytesOf(prng, 1 + size)
+    const offset = known
+      ? 0
+      : prng.chance(0.4)
+        ? file.content.length
+        : prng.below(Math.min(fileBytesMax, file.content.length + 8000))
     if (offset + data.length > fileBytesMax) return
     const append = how.append === true
     const what = `write inode ${opened.inode.ino} ${append ? 'append' : offset}+${data.length}`
