@@ -11,7 +11,11 @@ import { registerCopies } from './commands/copies.ts'
 import { registerDamaged } from './commands/damaged.ts'
 import { registerDown } from './commands/down.ts'
 import { registerFsck } from './commands/fsck.ts'
+import { registerGc } from './commands/gc.ts'
+import { registerHealth } from './commands/health.ts'
 import { registerInfo } from './commands/info.ts'
+import { registerLease } from './commands/lease.ts'
+import { registerLock } from './commands/lock.ts'
 import { registerMaster } from './commands/master.ts'
 import { registerMount } from './commands/mount.ts'
 import { registerNode } from './commands/node.ts'
@@ -24,8 +28,9 @@ import { registerSync } from './commands/sync.ts'
 import { registerUmount } from './commands/umount.ts'
 import { registerUp } from './commands/up.ts'
 import { registerVersion } from './commands/version.ts'
+import { examplesText } from './help/examples.ts'
 
-/** Exit codes: 0 well, 1 the answer is bad news (damage, degraded), 2 it could not be done. */
+/** Exit codes: 0 well, 1 the answer is bad news (damage, degraded), 2 it could not be done; 3 of health alone: down. */
 const exitFailure = 2
 const exitBadNews = 1
 
@@ -56,12 +61,13 @@ registerUp(program, wholeNumber)
 registerDown(program)
 registerMaster(program)
 registerChunkserver(program)
-registerMount(program)
+registerMount(program, network)
 registerConfig(program)
 registerCompletion(program)
 registerVersion(program)
 registerUmount(program)
 registerStatus(program, network)
+registerHealth(program, network)
 registerInfo(program, network, wholeNumber)
 registerCopies(program, network, wholeNumber)
 registerSync(program)
@@ -73,13 +79,16 @@ registerRepair(program, network)
 registerRebalance(program, network)
 registerScrub(program, network)
 registerDamaged(program, network)
+registerGc(program, network)
+registerLock(program, network, wholeNumber)
+registerLease(program, network, wholeNumber)
 
 for (const command of program.commands) inherit(command, 'cairn')
 
-/** Errors of commander become exceptions in every subcommand, so that exit codes are ours. */
+/** Errors of commander become exceptions in every subcommand, so that exit codes are ours; and each has its examples. */
 function inherit(command: Command, parent: string): void {
   const name = `${parent} ${command.name()}`
-  command.exitOverride().showHelpAfterError(`(see ${name} --help)`)
+  command.exitOverride().showHelpAfterError(`(see ${name} --help)`).addHelpText('after', examplesText(name))
   for (const child of command.commands) inherit(child, name)
 }
 

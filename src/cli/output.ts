@@ -2,6 +2,7 @@ import Table from 'cli-table3'
 import colors from 'picocolors'
 import { z } from 'zod'
 import type { DamagedRange } from '../wire/gen/cairn/v1/admin.ts'
+import { columns, widthOf, wrapped } from './terminal.ts'
 
 /** Prints a result as one JSON document. Integers beyond 2^53 are strings, bytes are hex. */
 export function printJson(value: unknown): void {
@@ -23,15 +24,24 @@ export function print(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
-/** A table on a terminal, tab-separated columns in a pipe. */
+/** A table on a terminal, one entry below the other where it is too narrow, tab-separated columns in a pipe. */
 export function printTable(head: readonly string[], rows: readonly (readonly string[])[]): void {
-  if (!process.stdout.isTTY) {
+  const width = columns()
+  if (width === undefined) {
     print(head.join('\t'))
     for (const row of rows) print(row.join('\t'))
     return
   }
+  const widths = head.map((title, at) => Math.max(...[title, ...rows.map(row => row[at] ?? '')].map(widthOf)))
+  if (widths.reduce((sum, each) => sum + each + gap.length, -gap.length) > width) printRecords(head, rows)
+  else printGrid(head, rows)
+}
+
+const gap = '  '
+
+function printGrid(head: readonly string[], rows: readonly (readonly string[])[]): void {
   const plain = { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' }
-  const sides = { top: '', 'top-mid': '', 'top-left': '', 'top-right': '', left: '', right: '', middle: '  ' }
+  const sides = { top: '', 'top-mid': '', 'top-left': '', 'top-right': '', left: '', right: '', middle: gap }
   const bottom = { bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '' }
   const table = new Table({
     head: head.map(title => colors.bold(title)),
@@ -40,6 +50,32 @@ export function printTable(head: readonly string[], rows: readonly (readonly str
   })
   for (const row of rows) table.push([...row])
   print(table.toString())
+}
+
+function printRecords(head: readonly string[], rows: readonly (readonly string[])[]): void {
+  if (rows.length === 0) print(wrapped(colors.bold(head.join(gap)), columns()))
+  for (const [at, row] of rows.entries()) {
+    if (at > 0) print('')
+    print(colors.bold(`${head[0] ?? ''} ${row[0] ?? ''}`))
+    const rest = head.slice(1).map((title, index) => [title, row[index + 1] ?? ''] as const)
+    printPairs(
+      rest.filter(([, value]) => value !== ''),
+      gap,
+    )
+  }
+}
+
+/** Names and values below each other, values wrapped beside their names. */
+export function printPairs(pairs: readonly (readonly [string, string])[], indent = ''): void {
+  const names = Math.max(0, ...pairs.map(([name]) => name.length))
+  const beside = `${indent}${' '.repeat(names)}${gap}`
+  for (const [name, value] of pairs)
+    print(wrapped(`${indent}${name.padEnd(names)}${gap}${value}`, columns(), beside))
+}
+
+/** Prose, wrapped on a terminal. */
+export function say(text: string, indent = ''): void {
+  print(wrapped(text, columns(), indent))
 }
 
 const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'] as const

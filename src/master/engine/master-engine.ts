@@ -172,10 +172,16 @@ export class MasterEngine {
       nodes: this.#nodes,
       sessions: this.#sessions,
       leases: this.#leases,
+      locks: this.#locks,
       space,
       repair: this.#repair,
       safeMode: this.#safeMode,
       planner,
+      recalls: this.#recalls,
+      calls: this.#calls,
+      removal: this.#removal,
+      paused: () => this.#removalPaused(),
+      evict: session => this.#endSession(session, 'An operator ended it'),
       setCopies: new SetCopies(turn),
       drains: new Drains(turn, this.#nodes, this.#repair),
       removeNode: new RemoveNode(turn, this.#nodes, this.#repair, this.#removal),
@@ -465,6 +471,16 @@ export class MasterEngine {
     }
     this.#dying.add(session.id)
     this.#checkGrace()
+  }
+
+  /** Why nothing is removed now. */
+  #removalPaused(): string {
+    const { store, now } = this.#turn
+    if (store.restores.pending !== undefined) return 'a restore is not confirmed: cairn restore status'
+    if (this.#safeMode.isOn) return `safe mode: ${this.#safeMode.reason}`
+    if (this.#graceUntilMs !== undefined) return 'mounts have yet to say what they held before the restart'
+    const leftMs = this.#removalFromMs - now
+    return leftMs <= 0 ? '' : `the clock jumped ahead: it goes on in ${Math.ceil(leftMs / minute)} min`
   }
 
   #checkGrace(): void {

@@ -177,6 +177,7 @@ export class NodeRegistry {
     }
     this.#byId.delete(node.id)
     this.#turn.store.nodes.removed(node.id)
+    this.#turn.store.nodeLabels.set(node.id, '')
   }
 
   /** Admits a node, or answers NodeRefused and ends the connection. */
