@@ -138,3 +138,9 @@ export const adminRemovalStatus = unary(
   messageCodec(admin.RemovalStatusRequest, 'RemovalStatusRequest'),
   messageCodec(admin.RemovalStatusReply, 'RemovalStatusReply'),
 )
+
+export const adminActivity = unary(
+  '/cairn.v1.Admin/Activity',
+  messageCodec(admin.ActivityRequest, 'ActivityRequest'),
+  messageCodec(admin.ActivityReply, 'ActivityReply'),
+)

@@ -24,8 +24,8 @@ const needed: Readonly<Record<string, readonly string[]>> = {
   'cairn backup': ['/tmp/cairn-test-never-written'],
 }
 
-/** Those look at a path on a mount before they look for the master. */
-const onMounts = ['cairn info', 'cairn copies get', 'cairn copies set']
+/** Those look at a path on a mount before they look for the master, or do without it. */
+const onMounts = ['cairn info', 'cairn locate', 'cairn copies get', 'cairn copies set', 'cairn doctor']
 
 const each = async (work: (path: string) => Promise<void>): Promise<void> => {
   const rest = [...paths]

@@ -192,3 +192,31 @@ test('what is to be removed is counted by state and age, with what holds it up',
     ['bad disk', 'bad disk', 'bad disk'],
   )
 })
+
+test('traffic is told by heartbeats, and shown by node and mount', async t => {
+  const fixture = await EngineFixture.make()
+  const nodes = ['n1', 'n2'].map(host => new ChunkNode(fixture, host))
+  const mount = new Mount(fixture)
+  fixture.pass(250, mount, ...nodes)
+  for (const node of nodes) node.traffic = { receivedBytes: 1000n, sentBytes: 500n }
+  mount.traffic = { fetchedBytes: 250n, storedBytes: 0n }
+  fixture.pass(250, mount, ...nodes)
+  const shown = statusOf(fixture)
+  t.like(shown.nodes[0], { receivedBytes: 1000n, receivedPerSecond: 4000n, sentPerSecond: 2000n })
+  t.like(shown.mounts[0], { fetchedBytes: 250n, fetchedPerSecond: 1000n, storedPerSecond: 0n })
+  nodes[0]?.lose()
+  t.like(statusOf(fixture).nodes[0], { receivedPerSecond: 0n })
+  makeFile(mount, 'f')
+  const { operations, boundsUs } = ask(
+    fixture,
+    'activity',
+    [admin.ActivityRequest, admin.ActivityReply] as const,
+    {},
+  )
+  const create = operations.find(({ operation }) => operation === 'create')
+  t.is(create?.counts.length, boundsUs.length + 1)
+  t.is(
+    create?.counts.reduce((sum, count) => sum + count, 0n),
+    1n,
+  )
+})

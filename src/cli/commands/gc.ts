@@ -38,11 +38,11 @@ function show(status: RemovalStatusReply): void {
   )
   print('')
   printTable(
-    ['Blocks', 'Size', 'Oldest', 'Of'],
+    ['State', 'Blocks', 'Size', 'Oldest', 'What they are'],
     [
-      row(condemned, 'no file; waiting for their grace time'),
-      row(deleting, 'being deleted by chunkservers'),
-      row(strays, 'copies on chunkservers that no file came to name'),
+      row('waiting', condemned, 'of no file, until their grace time is over'),
+      row('deleting', deleting, 'ordered, and not confirmed by all chunkservers'),
+      row('stray', strays, 'copies that no file came to name'),
     ],
   )
   print('')
@@ -66,12 +66,13 @@ function show(status: RemovalStatusReply): void {
 
 const none: RemovalClass = { count: 0n, bytes: 0n, oldestMs: 0n, more: false }
 
-const row = (found: RemovalClass | undefined, of: string): string[] => {
+const row = (state: string, found: RemovalClass | undefined, what: string): string[] => {
   const { count, bytes: size, oldestMs, more } = found ?? none
   return [
+    state,
     `${count.toString()}${more ? ' or more' : ''}`,
     bytes(size),
     count === 0n ? '' : duration(Number(oldestMs)),
-    of,
+    what,
   ]
 }

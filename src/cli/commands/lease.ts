@@ -58,13 +58,19 @@ function asJson(lease: LeaseInfo): object {
   }
 }
 
+/** A write lease lets files be opened for writing without a word to the master. */
+function openText({ open, writing }: LeaseInfo): string {
+  if (open) return writing ? 'for writing' : 'yes'
+  return writing ? 'perhaps' : ''
+}
+
 function show(leases: readonly LeaseInfo[]): void {
   printTable(
     ['Path', 'Lease', 'Open', 'Waiting', 'Asked back', 'Mount', 'Machine'],
     leases.map(lease => [
       lease.path.length === 0 ? `inode ${lease.ino.toString()}` : pathText(lease.path),
       lease.lease,
-      lease.writing ? 'for writing' : lease.open ? 'yes' : '',
+      openText(lease),
       lease.waiting === 0 ? '' : `${String(lease.waiting)} calls`,
       lease.recalledMs === 0n ? '' : `for ${duration(Number(lease.recalledMs))}`,
       `${lease.session.toString()} (${visible(lease.mountpoint)})`,

@@ -147,7 +147,8 @@ function showOne(node: NodeStatus, reasons: readonly string[]): void {
     ['State', node.reason === '' ? node.state : `${node.state} (${visible(node.reason)})`],
     ['Heard', `${duration(Number(node.silentMs))} ago`],
     ['Disk', `${bytes(used)} of ${bytes(total)}${full}, ${node.blocks.toString()} blocks`],
-    ['Load', `${String(node.load)} transfers under way`],
+    ['Load', `${String(node.load)} streams open`],
+    ['Traffic', `${bytes(node.receivedPerSecond)}/s in, ${bytes(node.sentPerSecond)}/s out`],
     ['Inventory', node.compared ? 'compared with the tables' : 'not compared since it attached'],
     ...(emptying === '' ? [] : [['Emptying', emptying] as const]),
     ...(scrub === undefined

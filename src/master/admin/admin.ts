@@ -4,13 +4,14 @@ import { copiesMax } from '../../core/limits.ts'
 import { decodeWhole } from '../../wire/codec.ts'
 import * as wire from '../../wire/gen/cairn/v1/admin.ts'
 import { fileOffset, toIno, u32, u63 } from '../../wire/validate.ts'
-import type { AdminMethod } from '../engine/io.ts'
+import type { AdminMethod, EngineMeasures } from '../engine/io.ts'
 import { restoreReport } from '../backup/restore-report.ts'
 import type { Turn } from '../engine/turn.ts'
 import { fsck } from '../fsck/fsck.ts'
 import type { Planner } from '../placement/planner.ts'
 import type { Session } from '../sessions/session-registry.ts'
 import { wireAttr } from '../store/inodes.ts'
+import { activityOf } from './activity.ts'
 import type { Damaged } from './damaged.ts'
 import { type HoldingParts, leasesOf, locksOf } from './holdings.ts'
 import { evicted, labelled } from './members.ts'
@@ -28,6 +29,7 @@ export interface AdminParts extends HoldingParts, RemovalParts {
   readonly setCopies: SetCopies
   readonly removeNode: RemoveNode
   readonly damaged: Damaged
+  readonly measures: () => EngineMeasures
   /** Ends a session for good. */
   readonly evict: (session: Session) => void
 }
@@ -141,6 +143,9 @@ export class Admin {
         const request = decodeWhole(wire.LeasesRequest, 'LeasesRequest', bytes)
         return wire.LeasesReply.encode(leasesOf(this.#turn, this.#parts, request)).finish()
       }
+      case 'activity':
+        decodeWhole(wire.ActivityRequest, 'ActivityRequest', bytes)
+        return wire.ActivityReply.encode(activityOf(this.#turn, this.#parts.measures())).finish()
       case 'removalStatus':
         decodeWhole(wire.RemovalStatusRequest, 'RemovalStatusRequest', bytes)
         return wire.RemovalStatusReply.encode(removalStatusOf(this.#turn, this.#parts)).finish()

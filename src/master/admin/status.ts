@@ -42,6 +42,10 @@ export function statusOf(turn: Turn, parts: StatusParts): StatusReply {
       load: node.load,
       removalStopped: node.removalStopped,
       compared: node.compared,
+      receivedBytes: node.flow.inBytes,
+      sentBytes: node.flow.outBytes,
+      receivedPerSecond: BigInt(node.flow.inPerSecond),
+      sentPerSecond: BigInt(node.flow.outPerSecond),
     })),
     blocks: {
       total: live.count,
@@ -83,6 +87,10 @@ export function mountsOf({ now }: Turn, { sessions, leases, locks }: StatusParts
     zone: session.row.zone,
     readOnly: session.row.readOnly,
     locks: BigInt(counts.get(session.id)?.held ?? 0),
+    fetchedBytes: session.flow.outBytes,
+    storedBytes: session.flow.inBytes,
+    fetchedPerSecond: BigInt(session.flow.outPerSecond),
+    storedPerSecond: BigInt(session.flow.inPerSecond),
     waiting: BigInt(session.parked.size + (counts.get(session.id)?.waiting ?? 0)),
   }))
 }

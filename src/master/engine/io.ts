@@ -30,6 +30,7 @@ export type AdminMethod =
   | 'locks'
   | 'leases'
   | 'removalStatus'
+  | 'activity'
 
 export type EngineInput =
   /** The time of what follows; first in every batch. `random`: 32 fresh unpredictable bytes. */

@@ -180,6 +180,7 @@ export class MasterEngine {
       recalls: this.#recalls,
       calls: this.#calls,
       removal: this.#removal,
+      measures: () => this.#measures(),
       paused: () => this.#removalPaused(),
       evict: session => this.#endSession(session, 'An operator ended it'),
       setCopies: new SetCopies(turn),
@@ -349,6 +350,11 @@ export class MasterEngine {
       }
       case 'heartbeat':
         session.dirtyBytes = u63(item.value.dirtyBytes, 'heartbeat.dirty_bytes')
+        session.flow.note(
+          this.#turn.now,
+          u63(item.value.storedBytes, 'heartbeat.stored_bytes'),
+          u63(item.value.fetchedBytes, 'heartbeat.fetched_bytes'),
+        )
         return
       case 'storing':
         this.#calls.storing(session, toIno(item.value.ino, 'storing.ino'))

@@ -4,6 +4,7 @@
  */
 import type { CallDef, Codec, StreamDef } from '../../core/network.ts'
 import {
+  adminActivity,
   adminBackup,
   adminConfirmRestore,
   adminDamaged,
@@ -61,4 +62,5 @@ export const rawAdminCalls: Readonly<Record<AdminMethod, RawCall>> = {
   locks: call(adminLocks),
   leases: call(adminLeases),
   removalStatus: call(adminRemovalStatus),
+  activity: call(adminActivity),
 }

@@ -107,12 +107,17 @@ export interface NodeStatus {
     | undefined;
   /** What an operator calls it; empty if nothing. */
   label: string;
-  /** Puts and gets under way, as it told last. */
+  /** Streams that mounts and other nodes have open, as it told last. */
   load: number;
   /** Why it deletes nothing; empty when that is not so. */
   removalStopped: string;
   /** What it has was compared with the tables since it attached. */
   compared: boolean;
+  /** Bytes of blocks, since it started, and between its last two heartbeats. */
+  receivedBytes: bigint;
+  sentBytes: bigint;
+  receivedPerSecond: bigint;
+  sentPerSecond: bigint;
 }
 
 export interface BlockCounts {
@@ -143,6 +148,11 @@ export interface MountStatus {
   /** File locks that it holds, and calls of it that wait for a lease or a lock. */
   locks: bigint;
   waiting: bigint;
+  /** Bytes of blocks, since it started, and between its last two heartbeats. */
+  fetchedBytes: bigint;
+  storedBytes: bigint;
+  fetchedPerSecond: bigint;
+  storedPerSecond: bigint;
 }
 
 export interface InfoRequest {
@@ -550,6 +560,26 @@ export interface RemovalNode {
   stopped: string;
   strays: bigint;
   strayBytes: bigint;
+}
+
+export interface ActivityRequest {
+}
+
+export interface ActivityReply {
+  /** Of the master's clock, ms: two answers are so far apart. */
+  nowMs: bigint;
+  /** Upper bounds of the counts of operations, microseconds; the last count is of what took longer than all. */
+  boundsUs: bigint[];
+  operations: OperationCounts[];
+  /** Calls that wait for a lease. */
+  waiting: bigint;
+}
+
+export interface OperationCounts {
+  operation: string;
+  counts: bigint[];
+  sumUs: bigint;
+  failures: bigint;
 }
 
 function createBaseStatusRequest(): StatusRequest {
@@ -1318,6 +1348,10 @@ function createBaseNodeStatus(): NodeStatus {
     load: 0,
     removalStopped: "",
     compared: false,
+    receivedBytes: 0n,
+    sentBytes: 0n,
+    receivedPerSecond: 0n,
+    sentPerSecond: 0n,
   };
 }
 
@@ -1409,6 +1443,30 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     }
     if (message.compared !== false) {
       writer.uint32(160).bool(message.compared);
+    }
+    if (message.receivedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.receivedBytes) !== message.receivedBytes) {
+        throw new globalThis.Error("value provided for field message.receivedBytes of type uint64 too large");
+      }
+      writer.uint32(168).uint64(message.receivedBytes);
+    }
+    if (message.sentBytes !== 0n) {
+      if (BigInt.asUintN(64, message.sentBytes) !== message.sentBytes) {
+        throw new globalThis.Error("value provided for field message.sentBytes of type uint64 too large");
+      }
+      writer.uint32(176).uint64(message.sentBytes);
+    }
+    if (message.receivedPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.receivedPerSecond) !== message.receivedPerSecond) {
+        throw new globalThis.Error("value provided for field message.receivedPerSecond of type uint64 too large");
+      }
+      writer.uint32(184).uint64(message.receivedPerSecond);
+    }
+    if (message.sentPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.sentPerSecond) !== message.sentPerSecond) {
+        throw new globalThis.Error("value provided for field message.sentPerSecond of type uint64 too large");
+      }
+      writer.uint32(192).uint64(message.sentPerSecond);
     }
     return writer;
   },
@@ -1586,6 +1644,38 @@ export const NodeStatus: MessageFns<NodeStatus> = {
             message.compared = reader.bool();
             continue;
           }
+          case 21: {
+            if (tag !== 168) {
+              break;
+            }
+
+            message.receivedBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 22: {
+            if (tag !== 176) {
+              break;
+            }
+
+            message.sentBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 23: {
+            if (tag !== 184) {
+              break;
+            }
+
+            message.receivedPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+          case 24: {
+            if (tag !== 192) {
+              break;
+            }
+
+            message.sentPerSecond = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1631,6 +1721,16 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     message.load = object.load ?? 0;
     message.removalStopped = object.removalStopped ?? "";
     message.compared = object.compared ?? false;
+    message.receivedBytes = (object.receivedBytes !== undefined && object.receivedBytes !== null)
+      ? BigInt(object.receivedBytes)
+      : 0n;
+    message.sentBytes = (object.sentBytes !== undefined && object.sentBytes !== null) ? BigInt(object.sentBytes) : 0n;
+    message.receivedPerSecond = (object.receivedPerSecond !== undefined && object.receivedPerSecond !== null)
+      ? BigInt(object.receivedPerSecond)
+      : 0n;
+    message.sentPerSecond = (object.sentPerSecond !== undefined && object.sentPerSecond !== null)
+      ? BigInt(object.sentPerSecond)
+      : 0n;
     return message;
   },
 };
@@ -1772,6 +1872,10 @@ function createBaseMountStatus(): MountStatus {
     readOnly: false,
     locks: 0n,
     waiting: 0n,
+    fetchedBytes: 0n,
+    storedBytes: 0n,
+    fetchedPerSecond: 0n,
+    storedPerSecond: 0n,
   };
 }
 
@@ -1845,6 +1949,30 @@ export const MountStatus: MessageFns<MountStatus> = {
         throw new globalThis.Error("value provided for field message.waiting of type uint64 too large");
       }
       writer.uint32(120).uint64(message.waiting);
+    }
+    if (message.fetchedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.fetchedBytes) !== message.fetchedBytes) {
+        throw new globalThis.Error("value provided for field message.fetchedBytes of type uint64 too large");
+      }
+      writer.uint32(128).uint64(message.fetchedBytes);
+    }
+    if (message.storedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.storedBytes) !== message.storedBytes) {
+        throw new globalThis.Error("value provided for field message.storedBytes of type uint64 too large");
+      }
+      writer.uint32(136).uint64(message.storedBytes);
+    }
+    if (message.fetchedPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.fetchedPerSecond) !== message.fetchedPerSecond) {
+        throw new globalThis.Error("value provided for field message.fetchedPerSecond of type uint64 too large");
+      }
+      writer.uint32(144).uint64(message.fetchedPerSecond);
+    }
+    if (message.storedPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.storedPerSecond) !== message.storedPerSecond) {
+        throw new globalThis.Error("value provided for field message.storedPerSecond of type uint64 too large");
+      }
+      writer.uint32(152).uint64(message.storedPerSecond);
     }
     return writer;
   },
@@ -1982,6 +2110,38 @@ export const MountStatus: MessageFns<MountStatus> = {
             message.waiting = reader.uint64() as bigint;
             continue;
           }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.fetchedBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.storedBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.fetchedPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.storedPerSecond = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2016,6 +2176,18 @@ export const MountStatus: MessageFns<MountStatus> = {
     message.readOnly = object.readOnly ?? false;
     message.locks = (object.locks !== undefined && object.locks !== null) ? BigInt(object.locks) : 0n;
     message.waiting = (object.waiting !== undefined && object.waiting !== null) ? BigInt(object.waiting) : 0n;
+    message.fetchedBytes = (object.fetchedBytes !== undefined && object.fetchedBytes !== null)
+      ? BigInt(object.fetchedBytes)
+      : 0n;
+    message.storedBytes = (object.storedBytes !== undefined && object.storedBytes !== null)
+      ? BigInt(object.storedBytes)
+      : 0n;
+    message.fetchedPerSecond = (object.fetchedPerSecond !== undefined && object.fetchedPerSecond !== null)
+      ? BigInt(object.fetchedPerSecond)
+      : 0n;
+    message.storedPerSecond = (object.storedPerSecond !== undefined && object.storedPerSecond !== null)
+      ? BigInt(object.storedPerSecond)
+      : 0n;
     return message;
   },
 };
@@ -6658,6 +6830,277 @@ export const RemovalNode: MessageFns<RemovalNode> = {
     message.strayBytes = (object.strayBytes !== undefined && object.strayBytes !== null)
       ? BigInt(object.strayBytes)
       : 0n;
+    return message;
+  },
+};
+
+function createBaseActivityRequest(): ActivityRequest {
+  return {};
+}
+
+export const ActivityRequest: MessageFns<ActivityRequest> = {
+  encode(_: ActivityRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ActivityRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseActivityRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ActivityRequest>, I>>(base?: I): ActivityRequest {
+    return ActivityRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ActivityRequest>, I>>(_: I): ActivityRequest {
+    const message = createBaseActivityRequest();
+    return message;
+  },
+};
+
+function createBaseActivityReply(): ActivityReply {
+  return { nowMs: 0n, boundsUs: [], operations: [], waiting: 0n };
+}
+
+export const ActivityReply: MessageFns<ActivityReply> = {
+  encode(message: ActivityReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nowMs !== 0n) {
+      if (BigInt.asUintN(64, message.nowMs) !== message.nowMs) {
+        throw new globalThis.Error("value provided for field message.nowMs of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.nowMs);
+    }
+    if (message.boundsUs.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.boundsUs) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field boundsUs of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    for (const v of message.operations) {
+      OperationCounts.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.waiting !== 0n) {
+      if (BigInt.asUintN(64, message.waiting) !== message.waiting) {
+        throw new globalThis.Error("value provided for field message.waiting of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.waiting);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ActivityReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseActivityReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nowMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.boundsUs.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.boundsUs.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.operations.push(OperationCounts.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.waiting = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ActivityReply>, I>>(base?: I): ActivityReply {
+    return ActivityReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ActivityReply>, I>>(object: I): ActivityReply {
+    const message = createBaseActivityReply();
+    message.nowMs = (object.nowMs !== undefined && object.nowMs !== null) ? BigInt(object.nowMs) : 0n;
+    message.boundsUs = object.boundsUs?.map((e) => BigInt(e)) || [];
+    message.operations = object.operations?.map((e) => OperationCounts.fromPartial(e)) || [];
+    message.waiting = (object.waiting !== undefined && object.waiting !== null) ? BigInt(object.waiting) : 0n;
+    return message;
+  },
+};
+
+function createBaseOperationCounts(): OperationCounts {
+  return { operation: "", counts: [], sumUs: 0n, failures: 0n };
+}
+
+export const OperationCounts: MessageFns<OperationCounts> = {
+  encode(message: OperationCounts, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.operation !== "") {
+      writer.uint32(10).string(message.operation);
+    }
+    if (message.counts.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.counts) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field counts of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.sumUs !== 0n) {
+      if (BigInt.asUintN(64, message.sumUs) !== message.sumUs) {
+        throw new globalThis.Error("value provided for field message.sumUs of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.sumUs);
+    }
+    if (message.failures !== 0n) {
+      if (BigInt.asUintN(64, message.failures) !== message.failures) {
+        throw new globalThis.Error("value provided for field message.failures of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.failures);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OperationCounts {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOperationCounts();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.operation = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.counts.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.counts.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sumUs = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.failures = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<OperationCounts>, I>>(base?: I): OperationCounts {
+    return OperationCounts.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<OperationCounts>, I>>(object: I): OperationCounts {
+    const message = createBaseOperationCounts();
+    message.operation = object.operation ?? "";
+    message.counts = object.counts?.map((e) => BigInt(e)) || [];
+    message.sumUs = (object.sumUs !== undefined && object.sumUs !== null) ? BigInt(object.sumUs) : 0n;
+    message.failures = (object.failures !== undefined && object.failures !== null) ? BigInt(object.failures) : 0n;
     return message;
   },
 };
