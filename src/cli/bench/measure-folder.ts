@@ -125,7 +125,9 @@ async function smallFiles(
     await fs.writeFile(name, randomBytes(smallBytes))
     names.push(name)
   })
-  const stat = await perSecond(names.length, async at => void (await fs.lstat(names[at] ?? dir)))
+  const stat = await perSecond(names.length, async at => {
+    await fs.lstat(names[at] ?? dir)
+  })
   const remove = await perSecond(names.length, async at => fs.unlink(names[at] ?? dir))
   return { create, stat, remove }
 }
