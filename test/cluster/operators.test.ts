@@ -56,23 +56,26 @@ test.serial('a chunkserver has a label, and is shown', async t => {
 })
 
 test.serial('who holds a lock and who waits for it', async t => {
-  const held = spawn('flock', [at('d/a'), 'sleep', '1000'])
-  const waits = spawn('flock', [at('d/a'), 'true'])
-  t.teardown(async () => {
-    // `flock` has a child that has the file open, too.
-    await run('fuser', ['-k', at('d/a')]).catch(() => undefined)
-    for (const { pid } of [held, waits]) if (pid !== undefined) kill9(pid)
-  })
+  const flock = (...args: string[]): void => {
+    const child = spawn('flock', [at('d/a'), ...args], { stdio: 'ignore', detached: true })
+    // With the program that it runs, which has the file open, too.
+    t.teardown(() => {
+      if (child.pid !== undefined) kill9(-child.pid)
+    })
+  }
   interface Locks {
     locks: { path: string; kind: string; access: string; state: string; mount: number }[]
   }
   let found: Locks['locks'] = []
-  t.true(
-    await eventually(async () => {
+  const shows = (count: number): Promise<boolean> =>
+    eventually(async () => {
       found = (await cluster.json<Locks>('lock', 'ls', at('d/a'))).locks
-      return found.length === 2
-    }),
-  )
+      return found.length === count
+    })
+  flock('sleep', '1000')
+  t.true(await shows(1))
+  flock('true')
+  t.true(await shows(2))
   t.deepEqual(
     found.map(({ path: file, kind, access, state }) => [file, kind, access, state]),
     [
