@@ -124,6 +124,7 @@ export class ChunkserverNode {
       describe,
       load: () => this.#service.streams,
       scrub: bytesPerSecond => this.#scrub(bytesPerSecond),
+      traffic: this.#service.traffic,
       scrubbing: () => this.#scrubber.state,
     }
     let failures = 0

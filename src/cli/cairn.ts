@@ -4,14 +4,21 @@ import { FsError, messageOf, NotStoredError, UsageError } from '../core/errors.t
 import type { Network } from '../core/network.ts'
 import { version } from '../service/version.ts'
 import { registerBackup } from './commands/backup.ts'
+import { registerBench } from './commands/bench.ts'
 import { registerChunkserver } from './commands/chunkserver.ts'
 import { registerCompletion } from './commands/completion.ts'
 import { registerConfig } from './commands/config.ts'
 import { registerCopies } from './commands/copies.ts'
 import { registerDamaged } from './commands/damaged.ts'
+import { registerDoctor } from './commands/doctor.ts'
 import { registerDown } from './commands/down.ts'
 import { registerFsck } from './commands/fsck.ts'
+import { registerGc } from './commands/gc.ts'
+import { registerHealth } from './commands/health.ts'
 import { registerInfo } from './commands/info.ts'
+import { registerLease } from './commands/lease.ts'
+import { registerLocate } from './commands/locate.ts'
+import { registerLock } from './commands/lock.ts'
 import { registerMaster } from './commands/master.ts'
 import { registerMount } from './commands/mount.ts'
 import { registerNode } from './commands/node.ts'
@@ -21,11 +28,14 @@ import { registerRestore } from './commands/restore.ts'
 import { registerScrub } from './commands/scrub.ts'
 import { registerStatus } from './commands/status.ts'
 import { registerSync } from './commands/sync.ts'
+import { registerTop } from './commands/top.ts'
 import { registerUmount } from './commands/umount.ts'
 import { registerUp } from './commands/up.ts'
 import { registerVersion } from './commands/version.ts'
+import { registerWarmup } from './commands/warmup.ts'
+import { examplesText } from './help/examples.ts'
 
-/** Exit codes: 0 well, 1 the answer is bad news (damage, degraded), 2 it could not be done. */
+/** Exit codes: 0 well, 1 the answer is bad news (damage, degraded), 2 it could not be done; 3 of health alone: down. */
 const exitFailure = 2
 const exitBadNews = 1
 
@@ -56,15 +66,20 @@ registerUp(program, wholeNumber)
 registerDown(program)
 registerMaster(program)
 registerChunkserver(program)
-registerMount(program)
+registerMount(program, network)
 registerConfig(program)
 registerCompletion(program)
 registerVersion(program)
 registerUmount(program)
 registerStatus(program, network)
+registerHealth(program, network)
 registerInfo(program, network, wholeNumber)
+registerLocate(program, network, wholeNumber)
+registerTop(program, network, wholeNumber)
 registerCopies(program, network, wholeNumber)
 registerSync(program)
+registerWarmup(program, wholeNumber)
+registerBench(program, wholeNumber)
 registerFsck(program, network)
 registerBackup(program, network)
 registerRestore(program, network)
@@ -73,13 +88,17 @@ registerRepair(program, network)
 registerRebalance(program, network)
 registerScrub(program, network)
 registerDamaged(program, network)
+registerGc(program, network)
+registerDoctor(program, network)
+registerLock(program, network, wholeNumber)
+registerLease(program, network, wholeNumber)
 
 for (const command of program.commands) inherit(command, 'cairn')
 
-/** Errors of commander become exceptions in every subcommand, so that exit codes are ours. */
+/** Errors of commander become exceptions in every subcommand, so that exit codes are ours; and each has its examples. */
 function inherit(command: Command, parent: string): void {
   const name = `${parent} ${command.name()}`
-  command.exitOverride().showHelpAfterError(`(see ${name} --help)`)
+  command.exitOverride().showHelpAfterError(`(see ${name} --help)`).addHelpText('after', examplesText(name))
   for (const child of command.commands) inherit(child, name)
 }
 

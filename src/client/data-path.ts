@@ -17,6 +17,7 @@ import { type FileParts, FileState } from './file-state.ts'
 import type { AttrPort, DataPath, FileData, MasterPort } from './ports.ts'
 import { BlockReader } from './read/block-reader.ts'
 import type { Place } from './read/replicas.ts'
+import type { DataTraffic } from './session/lease-holder.ts'
 import { BlockStore } from './write/block-store.ts'
 import { ChunkPool } from './write/chunk-pool.ts'
 import { SpaceGrant } from './write/space-grant.ts'
@@ -151,6 +152,10 @@ export class ClientDataPath implements DataPath {
       cacheBytes: bytes,
       fetchedBytes: addedBytes,
     }
+  }
+
+  get traffic(): DataTraffic {
+    return { fetchedBytes: this.#cache.addedBytes, storedBytes: this.#blocks.storedBytes }
   }
 
   get dirtyBytes(): number {

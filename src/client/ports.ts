@@ -1,3 +1,4 @@
+import type { DataTraffic } from './session/lease-holder.ts'
 import type { Attr } from '../core/attr.ts'
 import type { Ino } from '../core/ids.ts'
 import type { ReadBytes } from '../core/read-bytes.ts'
@@ -90,6 +91,7 @@ export interface DataPath {
   /** Everything dirty of the mount. */
   flushAll(): Promise<void>
   readonly dirtyBytes: number
+  readonly traffic: DataTraffic
   /** Stores everything dirty, tried again for a while, and ends. Rejects, having ended, with what is lost. */
   close(): Promise<void>
 }

@@ -108,3 +108,39 @@ export const adminConfirmRestore = unary(
   messageCodec(admin.ConfirmRestoreRequest, 'ConfirmRestoreRequest'),
   messageCodec(admin.ConfirmRestoreReply, 'ConfirmRestoreReply'),
 )
+
+export const adminEvictMount = unary(
+  '/cairn.v1.Admin/EvictMount',
+  messageCodec(admin.EvictMountRequest, 'EvictMountRequest'),
+  messageCodec(admin.EvictMountReply, 'EvictMountReply'),
+)
+
+export const adminLabelNode = unary(
+  '/cairn.v1.Admin/LabelNode',
+  messageCodec(admin.LabelNodeRequest, 'LabelNodeRequest'),
+  messageCodec(admin.LabelNodeReply, 'LabelNodeReply'),
+)
+
+export const adminLocks = unary(
+  '/cairn.v1.Admin/Locks',
+  messageCodec(admin.LocksRequest, 'LocksRequest'),
+  messageCodec(admin.LocksReply, 'LocksReply'),
+)
+
+export const adminLeases = unary(
+  '/cairn.v1.Admin/Leases',
+  messageCodec(admin.LeasesRequest, 'LeasesRequest'),
+  messageCodec(admin.LeasesReply, 'LeasesReply'),
+)
+
+export const adminRemovalStatus = unary(
+  '/cairn.v1.Admin/RemovalStatus',
+  messageCodec(admin.RemovalStatusRequest, 'RemovalStatusRequest'),
+  messageCodec(admin.RemovalStatusReply, 'RemovalStatusReply'),
+)
+
+export const adminActivity = unary(
+  '/cairn.v1.Admin/Activity',
+  messageCodec(admin.ActivityRequest, 'ActivityRequest'),
+  messageCodec(admin.ActivityReply, 'ActivityReply'),
+)

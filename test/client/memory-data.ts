@@ -48,6 +48,8 @@ export class MemoryData implements DataPath {
     await Promise.all([...this.files.values()].map(file => file.flush()))
   }
 
+  readonly traffic = { fetchedBytes: 0, storedBytes: 0 }
+
   get dirtyBytes(): number {
     let bytes = 0
     for (const file of this.files.values()) bytes += file.dirtyBytes

@@ -10,6 +10,7 @@ import { caseOf, type MasterEnd, ScriptedNetwork } from './scripted-master.ts'
 class Holder implements LeaseHolder {
   readonly events: string[] = []
   dirtyBytes = 0
+  traffic = { fetchedBytes: 0, storedBytes: 0 }
   kept: 'none' | 'read' | 'write' = 'none'
   leases: ReturnType<LeaseHolder['holdings']>['leases'] = []
 

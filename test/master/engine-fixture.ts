@@ -186,6 +186,7 @@ export class Mount implements Peer {
   epoch = 0n
   secret: Uint8Array = noBytes
   acked = 0n
+  traffic = { fetchedBytes: 0n, storedBytes: 0n }
   #lastId = 0n
 
   constructor(fixture: EngineFixture, hello: Partial<Hello> = {}) {
@@ -248,7 +249,8 @@ export class Mount implements Peer {
   }
 
   beat(): void {
-    if (this.closed === undefined) this.up({ $case: 'heartbeat', value: { sentMs: 1n, dirtyBytes: 0n } })
+    if (this.closed === undefined)
+      this.up({ $case: 'heartbeat', value: { sentMs: 1n, dirtyBytes: 0n, ...this.traffic } })
   }
 
   /** Sends a call without looking for its answer; returns its id. */
@@ -311,6 +313,7 @@ export class ChunkNode implements Peer {
   key: Uint8Array = noBytes
   incarnation = 1n
   sequence = 0n
+  traffic = { receivedBytes: 0n, sentBytes: 0n }
   /** Instances by id in hex. */
   readonly blocks = new Map<string, { generation: bigint; length: number }>()
   /** Changes that the master has not acknowledged. */
@@ -404,6 +407,7 @@ export class ChunkNode implements Peer {
         sentMs: 1n,
         failing: this.failing,
         scrub: undefined,
+        ...this.traffic,
       },
     })
     this.obey()

@@ -100,7 +100,17 @@ test('heartbeats are answered while the disk holds up the engine; what arrives m
     // Frames of their own, and time for the first to reach the engine.
     await new Promise(resolve => setImmediate(resolve))
   }
-  link.send({ items: [{ item: { $case: 'heartbeat', value: { sentMs: 77n, dirtyBytes: 0n } } }], acked: 0n })
+  link.send({
+    items: [
+      {
+        item: {
+          $case: 'heartbeat',
+          value: { sentMs: 77n, dirtyBytes: 0n, fetchedBytes: 0n, storedBytes: 0n },
+        },
+      },
+    ],
+    acked: 0n,
+  })
   await until(() => items.some(item => item.$case === 'heartbeat' && item.value.sentMs === 77n))
   t.false(
     items.some(item => item.$case === 'reply'),

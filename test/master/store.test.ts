@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { S_IFDIR, S_IFREG } from '#src/core/attr.ts'
 import { FsError, UsageError } from '#src/core/errors.ts'
-import type { SessionId } from '#src/core/ids.ts'
+import type { NodeId, SessionId } from '#src/core/ids.ts'
 import { fsck } from '#src/master/fsck/fsck.ts'
+import { schemaVersion } from '#src/master/store/format.ts'
 import { openDatabase, openDatabaseReader } from '#src/master/store/open-database.ts'
 import { Store } from '#src/master/store/store.ts'
 import { executeCommand } from '#src/master/namespace/execute-command.ts'
@@ -276,16 +277,17 @@ test('a database of version 1 is brought up to date, once', t => {
       using store = Store.format(openDatabase(file), format)
       store.db.exec(
         'DROP TABLE ino_ranges; DROP INDEX blocks_surplus; DROP TABLE restores; DROP TABLE unverified;\
-         DROP TABLE bad_copies; DROP TABLE switches; UPDATE format SET version = 1',
+         DROP TABLE bad_copies; DROP TABLE switches; DROP TABLE node_labels; UPDATE format SET version = 1',
       )
     }
     for (const session of [1n, 2n]) {
       using store = Store.open(openDatabase(file))
-      t.is(store.db.prepare('SELECT version FROM format').pluck().get(), 4)
+      t.is(store.db.prepare('SELECT version FROM format').pluck().get(), schemaVersion)
       store.transaction(() => t.true(store.inoRanges.reserve(session as SessionId, 10) >= 2n))
       t.deepEqual(store.blocks.surplusAfter(0n, 10), [])
       t.deepEqual(store.badCopies.all(), [])
       t.false(store.switches.isOn('rebalance'))
+      t.is(store.nodeLabels.of(1n as NodeId), '')
       t.deepEqual(fsck(store).problems, [])
     }
   })

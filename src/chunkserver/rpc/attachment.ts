@@ -21,6 +21,7 @@ import type { Authority } from './authority.ts'
 import { ChangeFeed } from './change-feed.ts'
 import { errorOf } from './peer-link.ts'
 import { Permits } from './permits.ts'
+import type { Traffic } from './traffic.ts'
 
 export interface NodeDescription {
   /** Where other nodes and clients reach this one. */
@@ -43,6 +44,7 @@ export interface AttachmentParts {
   /** The master asks for a round of the scrubber. */
   readonly scrub: (bytesPerSecond: bigint) => void
   readonly scrubbing: () => ScrubState
+  readonly traffic: Traffic
 }
 
 /** How an attachment ended: `fatal` is for the operator, and trying again is no use. */
@@ -254,7 +256,7 @@ export class Attachment {
   }
 
   #report(): void {
-    const { env, store, load, scrubbing } = this.#parts
+    const { env, store, load, scrubbing, traffic } = this.#parts
     const { totalBytes, usedBytes, refusing, failing } = store.space.status()
     this.#send({
       $case: 'heartbeat',
@@ -267,6 +269,8 @@ export class Attachment {
         load: load(),
         failing,
         scrub: scrubbing(),
+        receivedBytes: BigInt(traffic.receivedBytes),
+        sentBytes: BigInt(traffic.sentBytes),
         sentMs: BigInt(Math.floor(env.clock.now())),
       },
     })

@@ -9,7 +9,6 @@ export function registerCompletion(program: Command): void {
     .command('completion')
     .description('print the completion script of a shell')
     .addArgument(new Argument('<shell>', 'which shell').choices(shells))
-    .addHelpText('after', '\nExample:\n  source <(cairn completion bash)')
     .action((shell: Shell) => {
       process.stdout.write(completionScript[shell](commandTree(program)))
     })

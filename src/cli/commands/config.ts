@@ -43,10 +43,7 @@ function registerCheck(config: Command): void {
     .argument('[file]', 'named after its daemon, such as master.toml, unless --daemon says whose it is')
     .option('--daemon <name>', `whose file it is: ${names.join(', ')}`)
     .option('--json', 'print the result as JSON')
-    .addHelpText(
-      'after',
-      '\nExit code 0 if all is well, 2 if something is wrong.\n\nExample:\n  cairn config check',
-    )
+    .addHelpText('after', '\nExit code 0 if all is well, 2 if something is wrong.')
     .action((file: string | undefined, options: { daemon?: string; json?: boolean }) => {
       const checked = file === undefined ? checkAll() : [checkOne(file, options.daemon)]
       if (options.json === true) printJson(checked)

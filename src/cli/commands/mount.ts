@@ -5,6 +5,7 @@ import path from 'node:path'
 import type { Readable } from 'node:stream'
 import type { Command } from 'commander'
 import { messageOf, UsageError } from '../../core/errors.ts'
+import type { Network } from '../../core/network.ts'
 import { second } from '../../core/units.ts'
 import { makeFolder } from '../../service/make-folder.ts'
 import { type MountSettings, mountDaemon } from '../config/daemons.ts'
@@ -13,6 +14,7 @@ import { type DaemonFlags, settingsOf, withDaemonOptions } from '../daemon-optio
 import { daemonNodeOptions } from '../local/daemon-node.ts'
 import { awaitReadiness, readyEnvironment } from '../local/ready.ts'
 import { print, printJson } from '../output.ts'
+import { registerMountAdmin } from './mount-admin.ts'
 import { needRoot } from '../need-root.ts'
 import { programFile } from './up.ts'
 
@@ -21,12 +23,14 @@ interface Flags extends DaemonFlags {
   readonly json?: boolean
 }
 
-export function registerMount(program: Command): void {
-  withDaemonOptions(program.command('mount'), mountDaemon)
+export function registerMount(program: Command, network: () => Promise<Network>): void {
+  const mount = withDaemonOptions(program.command('mount'), mountDaemon)
+    // `cairn mount ls --json` is no flag of `cairn mount`.
+    .enablePositionalOptions()
     .description('mount the file system; returns when it is usable')
     .usage('[options] [host:port] <path>')
     .argument('[host:port]', 'address of the master (or master in the configuration file, or CAIRN_MASTER)')
-    .argument('[path]', 'an empty folder')
+    .argument('[path]', 'an empty folder (./ls for one that is called as a command)')
     .option('-f, --foreground', 'stay, and unmount on Ctrl-C')
     .option('--json', 'print the result as JSON')
     .action(async (first: string | undefined, second: string | undefined, flags: Flags) => {
@@ -42,6 +46,7 @@ export function registerMount(program: Command): void {
         ? foreground(mountpoint, settings, flags)
         : background(mountpoint, settings, flags))
     })
+  registerMountAdmin(mount, network)
 }
 
 async function foreground(mountpoint: string, settings: MountSettings, flags: Flags): Promise<void> {

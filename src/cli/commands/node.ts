@@ -2,10 +2,11 @@ import type { Command } from 'commander'
 import { UsageError } from '../../core/errors.ts'
 import type { Network } from '../../core/network.ts'
 import type { NodeStatus } from '../../wire/gen/cairn/v1/admin.ts'
-import { adminRemoveNode, adminSetDraining, adminStatus } from '../../wire/services.ts'
+import { adminLabelNode, adminRemoveNode, adminSetDraining, adminStatus } from '../../wire/services.ts'
 import { ask, longCallMs } from '../admin-client.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
-import { bytes, duration, print, printJson, printTable, rangeText } from '../output.ts'
+import { bytes, duration, print, printJson, printPairs, printTable, rangeText } from '../output.ts'
+import { visible } from '../terminal.ts'
 
 interface Options extends ClusterOptions {
   readonly json?: boolean
@@ -14,7 +15,7 @@ interface Options extends ClusterOptions {
 const exitRefused = '\nExit code 0 if done, 1 if refused, 2 if it could not be asked.'
 
 export function registerNode(program: Command, network: () => Promise<Network>): void {
-  const node = program.command('node').description('chunkservers: list, empty, remove')
+  const node = program.command('node').description('chunkservers: list, show, call, empty, remove')
 
   withCluster(node.command('ls'))
     .description('all chunkservers, with the progress of those that are being emptied')
@@ -23,6 +24,33 @@ export function registerNode(program: Command, network: () => Promise<Network>):
       const { nodes } = await ask(await network(), masterAddress(options), adminStatus, {})
       if (options.json === true) printJson(nodes.map(asJson))
       else show(nodes)
+    })
+
+  withCluster(node.command('show'))
+    .description('everything about one chunkserver')
+    .argument('<node>', 'its number, as cairn node ls shows it')
+    .option('--json', 'print it as JSON')
+    .action(async (text: string, options: Options) => {
+      const number = nodeNumber(text)
+      const { nodes, findings } = await ask(await network(), masterAddress(options), adminStatus, {})
+      const found = nodes.find(({ id }) => id === number)
+      if (found === undefined) throw new UsageError(`there is no chunkserver ${text}: see cairn node ls`)
+      const reasons = findings.filter(({ node: about }) => about === number).map(({ text: why }) => why)
+      if (options.json === true) printJson({ ...asJson(found), ...moreOf(found), reasons })
+      else showOne(found, reasons)
+    })
+
+  withCluster(node.command('label'))
+    .description('call a chunkserver something, such as where its disk is; without a text: not any more')
+    .argument('<node>', 'its number, as cairn node ls shows it')
+    .argument('[text]', 'at most 100 characters')
+    .option('--json', 'print the result as JSON')
+    .addHelpText('after', '\nNothing goes by it: copies are spread by zone and machine.')
+    .action(async (text: string, given: string | undefined, options: Options) => {
+      const request = { node: nodeNumber(text), label: given ?? '' }
+      await ask(await network(), masterAddress(options), adminLabelNode, request)
+      if (options.json === true) printJson(request)
+      else print(given ? `Chunkserver ${text} is called ${given}` : `Chunkserver ${text} has no label`)
     })
 
   for (const [name, draining, what] of [
@@ -85,9 +113,9 @@ function nodeNumber(text: string): bigint {
 }
 
 function asJson(node: NodeStatus): object {
-  const { id, address, zone, host, state, reason, draining, blocksLeft, bytesLeft } = node
+  const { id, address, zone, host, label, state, reason, draining, blocksLeft, bytesLeft } = node
   return {
-    ...{ id, address, zone, host, state, reason, draining },
+    ...{ id, address, zone, host, label, state, reason, draining },
     ...{ usedBytes: node.usedBytes, totalBytes: node.totalBytes, blocks: node.blocks },
     ...(draining
       ? {
@@ -101,11 +129,41 @@ function asJson(node: NodeStatus): object {
   }
 }
 
+function moreOf({ silentMs, load, compared, removalStopped, scrub }: NodeStatus): object {
+  return { silentMs, load, compared, removalStopped, scrub }
+}
+
+function showOne(node: NodeStatus, reasons: readonly string[]): void {
+  const { scrub } = node
+  const [used, total] = [Number(node.usedBytes), Number(node.totalBytes)]
+  const full = total === 0 ? '' : ` (${((used / total) * 100).toFixed(1)} %)`
+  const emptying = progress(node)
+  printPairs([
+    ['Chunkserver', node.id.toString()],
+    ...(node.label === '' ? [] : [['Label', visible(node.label)] as const]),
+    ['Address', node.address],
+    ['Machine', visible(node.host)],
+    ['Zone', visible(node.zone)],
+    ['State', node.reason === '' ? node.state : `${node.state} (${visible(node.reason)})`],
+    ['Heard', `${duration(Number(node.silentMs))} ago`],
+    ['Disk', `${bytes(used)} of ${bytes(total)}${full}, ${node.blocks.toString()} blocks`],
+    ['Load', `${String(node.load)} streams open`],
+    ['Traffic', `${bytes(node.receivedPerSecond)}/s in, ${bytes(node.sentPerSecond)}/s out`],
+    ['Inventory', node.compared ? 'compared with the tables' : 'not compared since it attached'],
+    ...(emptying === '' ? [] : [['Emptying', emptying] as const]),
+    ...(scrub === undefined
+      ? []
+      : [['Scrub', `${(scrub.permille / 10).toFixed(1)} %, ${scrub.damaged.toString()} damaged`] as const]),
+    ...reasons.map(reason => ['Reason', visible(reason)] as const),
+  ])
+}
+
 function show(nodes: readonly NodeStatus[]): void {
   printTable(
-    ['Node', 'Address', 'Zone', 'Machine', 'State', 'Used', 'Size', 'Blocks', 'Emptying'],
+    ['Node', 'Label', 'Address', 'Zone', 'Machine', 'State', 'Used', 'Size', 'Blocks', 'Emptying'],
     nodes.map(node => [
       node.id.toString(),
+      visible(node.label),
       node.address,
       node.zone,
       node.host,

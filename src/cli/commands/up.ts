@@ -42,7 +42,6 @@ export function registerUp(
     .option('--no-short-circuit', 'have the mount read all data over the network, as from other machines')
     .option('--detach', 'return when it is usable, and leave it running')
     .option('--json', 'print the result as JSON (with --detach)')
-    .addHelpText('after', '\nExample:\n  cairn up --dir ~/cairn --mount ~/files\n  cairn down --dir ~/cairn')
     .action(async (options: Options) => {
       if (options.mount !== undefined) needRoot(', or leave out --mount')
       await (options.detach === true ? detach(options) : foreground(options))

@@ -1,5 +1,6 @@
 /** The commands and flags as plain data, taken from commander, for completion and manual pages. */
 import type { Command, Option } from 'commander'
+import { examples } from './examples.ts'
 
 export interface CommandNode {
   /** From the program on: `cairn config check`. */
@@ -9,6 +10,9 @@ export interface CommandNode {
   readonly usage: string
   readonly arguments: readonly { readonly name: string; readonly description: string }[]
   readonly flags: readonly Flag[]
+  readonly examples: readonly string[]
+  /** It does something itself, also if there are commands below it. */
+  readonly runs: boolean
   readonly children: readonly CommandNode[]
 }
 
@@ -35,6 +39,8 @@ export function commandTree(command: Command, parent = ''): CommandNode {
       .visibleArguments(command)
       .map(argument => ({ name: argument.name(), description: argument.description })),
     flags: help.visibleOptions(command).map(flagOf),
+    examples: examples[path] ?? [],
+    runs: command.commands.length === 0 || command.registeredArguments.length > 0,
     children: help
       .visibleCommands(command)
       .filter(child => child.name() !== 'help')

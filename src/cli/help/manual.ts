@@ -19,7 +19,7 @@ export function manualPage(root: CommandNode, version: string): string {
       'that a path is on. Every command that prints a result has --json.',
     '.SH COMMANDS',
     ...everyCommand(root)
-      .filter(node => node.children.length === 0)
+      .filter(node => node.children.length === 0 || node.runs)
       .flatMap(section),
     '.SH EXIT STATUS',
     '.TP',
@@ -31,6 +31,9 @@ export function manualPage(root: CommandNode, version: string): string {
     '.TP',
     '2',
     'It could not be done.',
+    '.TP',
+    '3',
+    'Of cairn health alone: nothing can be written, or something cannot be read.',
     '.SH FILES',
     ...['master', 'chunkserver', 'mount'].flatMap(name => [
       '.TP',
@@ -41,12 +44,13 @@ export function manualPage(root: CommandNode, version: string): string {
   return `${lines.join('\n')}\n`
 }
 
-function section({ path, usage, description, arguments: args, flags }: CommandNode): string[] {
+function section({ path, usage, description, arguments: args, flags, examples }: CommandNode): string[] {
   return [
     `.SS ${escape(`${path} ${usage}`)}`,
     escape(`${description.charAt(0).toUpperCase()}${description.slice(1)}.`),
     ...args.flatMap(({ name, description: text }) => ['.TP', `.I ${escape(name)}`, escape(text)]),
     ...flags.flatMap(flag => ['.TP', `.B ${escape(flag.text)}`, escape(flag.description)]),
+    ...(examples.length === 0 ? [] : ['.PP', 'For example:', '.PP', '.nf', ...examples.map(escape), '.fi']),
   ]
 }
 

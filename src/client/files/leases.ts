@@ -5,7 +5,7 @@ import { deferred } from '../waiting.ts'
 import type { Inode } from '../cache/inode.ts'
 import { atLeast } from '../cache/inode-cache.ts'
 import type { Locks } from '../locks/locks.ts'
-import type { HeldLease, HeldLock, LeaseHolder, RecallHow } from '../session/lease-holder.ts'
+import type { DataTraffic, HeldLease, HeldLock, LeaseHolder, RecallHow } from '../session/lease-holder.ts'
 import type { AccessTimes } from './access-times.ts'
 import type { FilesContext, Forgetter } from './context.ts'
 
@@ -38,6 +38,10 @@ export class Leases implements LeaseHolder {
     this.#context = context
     this.#locks = locks
     this.#atimes = atimes
+  }
+
+  get traffic(): DataTraffic {
+    return this.#context.data.traffic
   }
 
   get dirtyBytes(): number {

@@ -21,6 +21,12 @@ export interface HeldLock {
 }
 
 /** Who keeps what the session's leases cover. The session tells it what the master says. */
+/** Bytes of blocks since the start. */
+export interface DataTraffic {
+  readonly fetchedBytes: number
+  readonly storedBytes: number
+}
+
 export interface LeaseHolder {
   /** A lease came with a reply. Called before the caller has the reply. */
   granted(ino: Ino, lease: Lease): void
@@ -41,4 +47,5 @@ export interface LeaseHolder {
   /** What a restarted master must be told. */
   holdings(): { readonly leases: Iterable<HeldLease>; readonly locks: Iterable<HeldLock> }
   readonly dirtyBytes: number
+  readonly traffic: DataTraffic
 }

@@ -418,9 +418,17 @@ export class Session implements MasterPort {
 
   #heartbeat(now: number): void {
     this.#heartbeatAt = now
-    const dirtyBytes = BigInt(must(this.#holder, 'holder').dirtyBytes)
+    const { dirtyBytes, traffic } = must(this.#holder, 'holder')
     // Rounded down: the lease may end early, never late.
-    this.#sendControl({ $case: 'heartbeat', value: { sentMs: BigInt(Math.floor(now)), dirtyBytes } })
+    this.#sendControl({
+      $case: 'heartbeat',
+      value: {
+        sentMs: BigInt(Math.floor(now)),
+        dirtyBytes: BigInt(dirtyBytes),
+        fetchedBytes: BigInt(traffic.fetchedBytes),
+        storedBytes: BigInt(traffic.storedBytes),
+      },
+    })
   }
 
   #giveUp(now: number): void {

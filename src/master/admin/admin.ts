@@ -4,26 +4,34 @@ import { copiesMax } from '../../core/limits.ts'
 import { decodeWhole } from '../../wire/codec.ts'
 import * as wire from '../../wire/gen/cairn/v1/admin.ts'
 import { fileOffset, toIno, u32, u63 } from '../../wire/validate.ts'
-import type { AdminMethod } from '../engine/io.ts'
+import type { AdminMethod, EngineMeasures } from '../engine/io.ts'
 import { restoreReport } from '../backup/restore-report.ts'
 import type { Turn } from '../engine/turn.ts'
 import { fsck } from '../fsck/fsck.ts'
 import type { Planner } from '../placement/planner.ts'
+import type { Session } from '../sessions/session-registry.ts'
 import { wireAttr } from '../store/inodes.ts'
+import { activityOf } from './activity.ts'
 import type { Damaged } from './damaged.ts'
+import { type HoldingParts, leasesOf, locksOf } from './holdings.ts'
+import { evicted, labelled } from './members.ts'
 import { rebalanced, repairStatusOf, scrubbed } from './keeping.ts'
 import { pathOf } from './paths.ts'
+import { type RemovalParts, removalStatusOf } from './removal-status.ts'
 import type { RemoveNode } from './remove-node.ts'
 import type { SetCopies } from './set-copies.ts'
-import { type StatusParts, statusOf } from './status.ts'
+import { statusOf } from './status.ts'
 
 const rowsMax = 10_000
 
-export interface AdminParts extends StatusParts {
+export interface AdminParts extends HoldingParts, RemovalParts {
   readonly planner: Planner
   readonly setCopies: SetCopies
   readonly removeNode: RemoveNode
   readonly damaged: Damaged
+  readonly measures: () => EngineMeasures
+  /** Ends a session for good. */
+  readonly evict: (session: Session) => void
 }
 
 export class Admin {
@@ -120,6 +128,27 @@ export class Admin {
         const request = decodeWhole(wire.ScrubRequest, 'ScrubRequest', bytes)
         return wire.ScrubReply.encode(scrubbed(this.#turn, this.#parts.nodes, request)).finish()
       }
+      case 'evictMount': {
+        const request = decodeWhole(wire.EvictMountRequest, 'EvictMountRequest', bytes)
+        return wire.EvictMountReply.encode(evicted(this.#turn, this.#parts, request)).finish()
+      }
+      case 'labelNode':
+        labelled(this.#turn, this.#parts, decodeWhole(wire.LabelNodeRequest, 'LabelNodeRequest', bytes))
+        return wire.LabelNodeReply.encode({}).finish()
+      case 'locks': {
+        const request = decodeWhole(wire.LocksRequest, 'LocksRequest', bytes)
+        return wire.LocksReply.encode(locksOf(this.#turn, this.#parts, request)).finish()
+      }
+      case 'leases': {
+        const request = decodeWhole(wire.LeasesRequest, 'LeasesRequest', bytes)
+        return wire.LeasesReply.encode(leasesOf(this.#turn, this.#parts, request)).finish()
+      }
+      case 'activity':
+        decodeWhole(wire.ActivityRequest, 'ActivityRequest', bytes)
+        return wire.ActivityReply.encode(activityOf(this.#turn, this.#parts.measures())).finish()
+      case 'removalStatus':
+        decodeWhole(wire.RemovalStatusRequest, 'RemovalStatusRequest', bytes)
+        return wire.RemovalStatusReply.encode(removalStatusOf(this.#turn, this.#parts)).finish()
     }
   }
 

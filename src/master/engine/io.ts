@@ -25,6 +25,12 @@ export type AdminMethod =
   | 'rebalance'
   | 'scrub'
   | 'damaged'
+  | 'evictMount'
+  | 'labelNode'
+  | 'locks'
+  | 'leases'
+  | 'removalStatus'
+  | 'activity'
 
 export type EngineInput =
   /** The time of what follows; first in every batch. `random`: 32 fresh unpredictable bytes. */

@@ -172,10 +172,17 @@ export class MasterEngine {
       nodes: this.#nodes,
       sessions: this.#sessions,
       leases: this.#leases,
+      locks: this.#locks,
       space,
       repair: this.#repair,
       safeMode: this.#safeMode,
       planner,
+      recalls: this.#recalls,
+      calls: this.#calls,
+      removal: this.#removal,
+      measures: () => this.#measures(),
+      paused: () => this.#removalPaused(),
+      evict: session => this.#endSession(session, 'An operator ended it'),
       setCopies: new SetCopies(turn),
       drains: new Drains(turn, this.#nodes, this.#repair),
       removeNode: new RemoveNode(turn, this.#nodes, this.#repair, this.#removal),
@@ -343,6 +350,11 @@ export class MasterEngine {
       }
       case 'heartbeat':
         session.dirtyBytes = u63(item.value.dirtyBytes, 'heartbeat.dirty_bytes')
+        session.flow.note(
+          this.#turn.now,
+          u63(item.value.storedBytes, 'heartbeat.stored_bytes'),
+          u63(item.value.fetchedBytes, 'heartbeat.fetched_bytes'),
+        )
         return
       case 'storing':
         this.#calls.storing(session, toIno(item.value.ino, 'storing.ino'))
@@ -465,6 +477,16 @@ export class MasterEngine {
     }
     this.#dying.add(session.id)
     this.#checkGrace()
+  }
+
+  /** Why nothing is removed now. */
+  #removalPaused(): string {
+    const { store, now } = this.#turn
+    if (store.restores.pending !== undefined) return 'a restore is not confirmed: cairn restore status'
+    if (this.#safeMode.isOn) return `safe mode: ${this.#safeMode.reason}`
+    if (this.#graceUntilMs !== undefined) return 'mounts have yet to say what they held before the restart'
+    const leftMs = this.#removalFromMs - now
+    return leftMs <= 0 ? '' : `the clock jumped ahead: it goes on in ${Math.ceil(leftMs / minute)} min`
   }
 
   #checkGrace(): void {

@@ -40,6 +40,11 @@ export class LeaseTable {
     return this.#counts.get(session) ?? 0
   }
 
+  /** Inodes that somebody has anything of. */
+  *inos(): Generator<Ino> {
+    for (const ino of this.#byIno.keys()) yield BigInt(ino) as Ino
+  }
+
   held(ino: Ino, session: SessionId): Lease {
     const found = this.#entries(ino).find(packed => this.#sessionOf(packed) === session)
     return found === undefined ? 'none' : leaseOf(found)

@@ -36,6 +36,12 @@ export class Recalls {
     return this.#bySession.get(session)?.has(ino) ?? false
   }
 
+  /** For how long it has been asked without progress; undefined if it is not. */
+  underWayMs(session: SessionId, ino: Ino): number | undefined {
+    const recall = this.#bySession.get(session)?.get(ino)
+    return recall === undefined ? undefined : this.#turn.now - recall.sinceMs
+  }
+
   /** Asks, unless something is being asked of the same session and inode already: then false. */
   ask(session: Session, ino: Ino, to: Lease, why: RecallReason): boolean {
     let recalls = this.#bySession.get(session.id)

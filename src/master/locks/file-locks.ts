@@ -86,6 +86,16 @@ export class FileLocks {
     return this.#holdings.get(key)?.ranges.all[0]?.kind
   }
 
+  /** What each owner holds. */
+  *holdings(): Generator<{ readonly who: LockOwner; readonly ranges: readonly LockRange[] }> {
+    for (const { who, ranges } of this.#holdings.values()) yield { who, ranges: ranges.all }
+  }
+
+  /** In the order of their coming. */
+  waiters(): IterableIterator<Waiting> {
+    return this.#queue.keys()
+  }
+
   ownersOf(session: SessionId): LockOwner[] {
     return [...this.#holdings.values()].map(({ who }) => who).filter(who => who.session === session)
   }

@@ -32,6 +32,19 @@ export interface LockInTheWay {
   readonly range: LockRange
 }
 
+export interface ListedLock {
+  readonly ino: Ino
+  readonly who: LockOwner
+  readonly range: LockRange
+  /** When it began to wait; undefined if it is held. */
+  readonly sinceMs: number | undefined
+}
+
+export interface LockCount {
+  readonly held: number
+  readonly waiting: number
+}
+
 export type LockOutcome = 'done' | 'waits' | 'conflict' | 'deadlock'
 
 /** How long a request lets those before it go first. */
@@ -62,6 +75,29 @@ export class LockTable {
   /** Number of files with locks or waiters, by kind of lock. */
   get size(): number {
     return this.#posix.size + this.#flock.size
+  }
+
+  /** What is held, and who waits (since when), of one file or all. */
+  *all(of?: Ino): Generator<ListedLock> {
+    for (const files of [this.#posix, this.#flock])
+      for (const ino of of === undefined ? files.keys() : [of]) {
+        const file = files.get(ino)
+        if (file === undefined) continue
+        for (const { who, ranges } of file.holdings())
+          for (const range of ranges) yield { ino, who, range, sinceMs: undefined }
+        for (const { who, change, sinceMs } of file.waiters()) yield { ino, who, range: change, sinceMs }
+      }
+  }
+
+  /** How many locks sessions hold and wait for, of both kinds. */
+  countBySession(): Map<SessionId, LockCount> {
+    const counts = new Map<SessionId, LockCount>()
+    for (const { who, sinceMs } of this.all()) {
+      const { held, waiting } = counts.get(who.session) ?? { held: 0, waiting: 0 }
+      const isHeld = sinceMs === undefined
+      counts.set(who.session, { held: held + (isHeld ? 1 : 0), waiting: waiting + (isHeld ? 0 : 1) })
+    }
+    return counts
   }
 
   /** The lock with the lowest start that is in the way of the request, if any. */

@@ -17,6 +17,7 @@ import type { ScrubState } from '../../wire/gen/cairn/v1/common.ts'
 import type { NodeHeartbeat, Register } from '../../wire/gen/cairn/v1/nodes.ts'
 import { bytesUpTo, text, toNodeIdOrNone, u63, u64 } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
+import { Flow } from './flow.ts'
 import type { NodeView } from '../placement/choose-nodes.ts'
 import type { NodeRow } from '../store/nodes.ts'
 
@@ -44,6 +45,8 @@ export class Node implements NodeView {
   /** Its inventory was compared since it attached: its replica rows are what it has. */
   compared = false
   scrub: ScrubState | undefined
+  /** In: blocks that came. Out: blocks that others read. */
+  readonly flow = new Flow()
   /** Bytes of receipts since the last heartbeat, which does not count them yet. */
   recentBytes = 0
   /** Of copies that are on their way to it. */
@@ -177,6 +180,7 @@ export class NodeRegistry {
     }
     this.#byId.delete(node.id)
     this.#turn.store.nodes.removed(node.id)
+    this.#turn.store.nodeLabels.set(node.id, '')
   }
 
   /** Admits a node, or answers NodeRefused and ends the connection. */
@@ -204,6 +208,11 @@ export class NodeRegistry {
     if (!wire.failing) node.failingSinceMs = undefined
     else node.failingSinceMs ??= this.#turn.now
     node.scrub = wire.scrub
+    node.flow.note(
+      this.#turn.now,
+      u63(wire.receivedBytes, 'heartbeat.received_bytes'),
+      u63(wire.sentBytes, 'heartbeat.sent_bytes'),
+    )
     node.reason = text(wire.reason, 'heartbeat.reason')
     node.recentBytes = 0
     node.trimmedBytes = 0
@@ -229,6 +238,7 @@ export class NodeRegistry {
     if (node === undefined) return undefined
     this.#byConnection.delete(connection)
     node.connection = undefined
+    node.flow.stop()
     node.downSinceMs = this.#turn.now
     node.leftInOrder = inOrder
     this.#turn.out.log('warn', inOrder ? 'node stopped in order' : 'node down', {

@@ -92,6 +92,13 @@ export class Removal {
     return this.#orders.size > 0 || store.blocks.condemned.count > 0n || store.doomed.first() !== undefined
   }
 
+  /** Orders that were not answered yet. */
+  ordersByNode(): Map<Node, number> {
+    const counts = new Map<Node, number>()
+    for (const { node } of this.#orders.values()) counts.set(node, (counts.get(node) ?? 0) + 1)
+    return counts
+  }
+
   /** A copy that is not wanted: its row is gone already. */
   removeCopy(node: Node, id: Buffer, generation: Generation): void {
     const list = this.#superfluous.get(node) ?? []

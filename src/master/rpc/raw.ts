@@ -4,14 +4,20 @@
  */
 import type { CallDef, Codec, StreamDef } from '../../core/network.ts'
 import {
+  adminActivity,
   adminBackup,
   adminConfirmRestore,
   adminDamaged,
+  adminEvictMount,
   adminFsck,
   adminInfo,
+  adminLabelNode,
+  adminLeases,
   adminListBlocks,
+  adminLocks,
   adminReadBackup,
   adminRebalance,
+  adminRemovalStatus,
   adminRemoveNode,
   adminRepairStatus,
   adminRestoreStatus,
@@ -51,4 +57,10 @@ export const rawAdminCalls: Readonly<Record<AdminMethod, RawCall>> = {
   rebalance: call(adminRebalance),
   scrub: call(adminScrub),
   damaged: call(adminDamaged),
+  evictMount: call(adminEvictMount),
+  labelNode: call(adminLabelNode),
+  locks: call(adminLocks),
+  leases: call(adminLeases),
+  removalStatus: call(adminRemovalStatus),
+  activity: call(adminActivity),
 }

@@ -200,6 +200,16 @@ export class Calls {
 
   // ---- waiting
 
+  /** Calls that wait for the inode. */
+  waitingFor(ino: Ino): number {
+    return this.#waiting.countOf(ino)
+  }
+
+  /** Inodes that calls wait for. */
+  awaited(): Iterable<Ino> {
+    return this.#waiting.awaited()
+  }
+
   #attempt(parked: ParkedCall, op: Op): void {
     const { session, call } = parked
     let waitsFor: Ino[] | undefined

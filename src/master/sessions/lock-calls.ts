@@ -1,13 +1,13 @@
 /** The lock calls of sessions, and what they reclaim after a restart of the master. */
 import { FsError } from '../../core/errors.ts'
-import type { SessionId } from '../../core/ids.ts'
+import type { Ino, SessionId } from '../../core/ids.ts'
 import { leaseFromWire, lockFromWire, lockToWire } from '../../wire/attr.ts'
 import type { GetLock, Reclaim, SetLock } from '../../wire/gen/cairn/v1/session.ts'
 import { toIno } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
 import type { LeaseTable } from '../leases/lease-table.ts'
 import type { Ticket } from '../locks/file-locks.ts'
-import { LockTable } from '../locks/lock-table.ts'
+import { type ListedLock, type LockCount, LockTable } from '../locks/lock-table.ts'
 import type { Result } from '../namespace/context.ts'
 import type { Session } from './session-registry.ts'
 
@@ -34,6 +34,16 @@ export class LockCalls {
     this.#table = new LockTable(() => turn.now)
     this.#leases = leases
     this.#reclaimed = reclaimed
+  }
+
+  /** What is held and waited for, of one inode or all. */
+  all(ino: Ino | undefined): Iterable<ListedLock> {
+    return this.#table.all(ino)
+  }
+
+  /** How many locks sessions hold and wait for. */
+  countBySession(): Map<SessionId, LockCount> {
+    return this.#table.countBySession()
   }
 
   waits(session: Session, call: bigint): boolean {

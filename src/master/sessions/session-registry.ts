@@ -18,6 +18,7 @@ import { errorToWire } from '../../wire/attr.ts'
 import type { Call, EndSession, Hello } from '../../wire/gen/cairn/v1/session.ts'
 import { bytesUpTo, text, toSessionIdOrNone, u32, u63 } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
+import { Flow } from '../nodes/flow.ts'
 import { agreedVersion, hex } from '../nodes/node-registry.ts'
 import type { SessionRow } from '../store/sessions.ts'
 
@@ -48,6 +49,8 @@ export class Session {
   /** Highest id of a command that may have a stored reply. */
   highest: bigint
   dirtyBytes = 0n
+  /** In: blocks that were stored. Out: blocks that nodes sent. */
+  readonly flow = new Flow()
   /** Calls that came in. */
   calls = 0
   /** Bytes of file data that it may accept before they are stored. */
@@ -137,6 +140,7 @@ export class SessionRegistry {
     if (session === undefined) return undefined
     this.#byConnection.delete(connection)
     session.connection = undefined
+    session.flow.stop()
     return session
   }
 

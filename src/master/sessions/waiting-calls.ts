@@ -17,6 +17,15 @@ export class WaitingCalls {
     return this.#byIno.get(ino) ?? []
   }
 
+  /** Those that somebody waits for. */
+  awaited(): Iterable<Ino> {
+    return this.#byIno.keys()
+  }
+
+  countOf(ino: Ino): number {
+    return this.#byIno.get(ino)?.size ?? 0
+  }
+
   isAwaited(ino: Ino): boolean {
     return this.#byIno.has(ino)
   }

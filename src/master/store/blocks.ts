@@ -89,6 +89,9 @@ export class Blocks {
   readonly #surplusAfter
   readonly #lost
   readonly #countShort
+  readonly #oldest
+  readonly #countCondemned
+  readonly #countDeleting
   readonly #countLost
   readonly #after
   readonly #delete
@@ -118,6 +121,20 @@ export class Blocks {
     this.#countShort = db
       .prepare<[], number>('SELECT count(*) FROM blocks WHERE state = 0 AND have < wanted')
       .pluck()
+    this.#oldest = db
+      .prepare<[number], bigint | null>('SELECT min(since) FROM blocks WHERE state > 0 AND state = ?')
+      .safeIntegers()
+      .pluck()
+    this.#countCondemned = db
+      .prepare<[bigint], bigint>('SELECT count(*) FROM blocks WHERE state > 0 AND state = 1 AND since >= ?')
+      .safeIntegers()
+      .pluck()
+    this.#countDeleting = db
+      .prepare<[number], { readonly count: bigint; readonly bytes: bigint }>(
+        `SELECT count(*) AS count, coalesce(sum(length), 0) AS bytes
+         FROM (SELECT length FROM blocks WHERE state > 0 AND state = 2 LIMIT ?)`,
+      )
+      .safeIntegers()
     this.#insert = db.prepare(`INSERT INTO blocks (${columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`)
     this.#refer = db.prepare<[number, number, number, bigint, bigint]>(
       'UPDATE blocks SET refs = ?, wanted = ?, state = ?, since = ? WHERE key = ?',
@@ -207,6 +224,22 @@ export class Blocks {
     limit: number,
   ): Block[] {
     return this.#leaving.all(state, until, limit).map(fromRow)
+  }
+
+  /** Since when the oldest block has been in the state, ns. */
+  oldestLeaving(state: typeof blockState.condemned | typeof blockState.deleting): bigint | undefined {
+    return this.#oldest.get(state) ?? undefined
+  }
+
+  /** Condemned blocks that nobody has referred to since `after` or later. */
+  countCondemned(after: bigint): bigint {
+    return this.#countCondemned.get(after) ?? 0n
+  }
+
+  /** Of the first `limit` blocks that are being deleted. */
+  deleting(limit: number): { readonly count: bigint; readonly bytes: bigint; readonly more: boolean } {
+    const { count, bytes } = must(this.#countDeleting.get(limit), 'an aggregate has a row')
+    return { count, bytes, more: count === BigInt(limit) }
   }
 
   /** Live blocks with fewer replicas rows than wanted, fewest first. */

@@ -5,6 +5,7 @@ import { Blocks } from './blocks.ts'
 import { Restores } from './restores.ts'
 import { schemaVersion } from './format.ts'
 import { InoRanges } from './ino-ranges.ts'
+import { NodeLabels } from './node-labels.ts'
 import { Switches } from './switches.ts'
 
 /** What leads from a version of the schema to the next one. */
@@ -12,6 +13,7 @@ const steps: ReadonlyMap<bigint, string> = new Map([
   [1n, `${InoRanges.schema} ${Blocks.surplusIndex}`],
   [2n, Restores.schema],
   [3n, `${BadCopies.schema} ${Switches.schema}`],
+  [4n, NodeLabels.schema],
 ])
 
 /**

@@ -16,6 +16,7 @@ export class Orphans {
   readonly #other
   readonly #ofSession
   readonly #all
+  readonly #count
   readonly #insert
   readonly #delete
   readonly #deleteIno
@@ -32,6 +33,7 @@ export class Orphans {
     this.#all = db
       .prepare<[], { ino: bigint; session: bigint }>('SELECT ino, session FROM orphans')
       .safeIntegers()
+    this.#count = db.prepare<[], bigint>('SELECT count(DISTINCT ino) FROM orphans').safeIntegers().pluck()
     this.#insert = db.prepare<[bigint, bigint]>('INSERT OR IGNORE INTO orphans (ino, session) VALUES (?, ?)')
     this.#delete = db.prepare<[bigint, bigint]>('DELETE FROM orphans WHERE ino = ? AND session = ?')
     this.#deleteIno = db.prepare<[bigint]>('DELETE FROM orphans WHERE ino = ?')
@@ -52,6 +54,11 @@ export class Orphans {
 
   all(): { readonly ino: Ino; readonly session: SessionId }[] {
     return this.#all.all() as { ino: Ino; session: SessionId }[]
+  }
+
+  /** Inodes, each once. */
+  count(): bigint {
+    return this.#count.get() ?? 0n
   }
 
   add(ino: Ino, session: SessionId): void {

@@ -23,6 +23,7 @@ import { Goals } from './goals.ts'
 import { Inodes } from './inodes.ts'
 import { InoRanges } from './ino-ranges.ts'
 import { migrate } from './migrate.ts'
+import { NodeLabels } from './node-labels.ts'
 import { Nodes } from './nodes.ts'
 import { Orphans } from './orphans.ts'
 import { Replicas } from './replicas.ts'
@@ -55,6 +56,7 @@ const schema = [
   Restores,
   BadCopies,
   Switches,
+  NodeLabels,
 ]
   .map(table => table.schema)
   .join('\n')
@@ -100,6 +102,7 @@ export class Store implements Disposable {
   readonly restores: Restores
   readonly badCopies: BadCopies
   readonly switches: Switches
+  readonly nodeLabels: NodeLabels
 
   readonly #begin
   readonly #commit
@@ -183,6 +186,7 @@ export class Store implements Disposable {
     this.restores = new Restores(db)
     this.badCopies = new BadCopies(db)
     this.switches = new Switches(db)
+    this.nodeLabels = new NodeLabels(db)
     this.#begin = db.prepare('BEGIN IMMEDIATE')
     this.#commit = db.prepare('COMMIT')
     this.#rollback = db.prepare('ROLLBACK')

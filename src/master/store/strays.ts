@@ -10,6 +10,14 @@ export interface Stray {
   readonly since: bigint
 }
 
+export interface StrayCount {
+  readonly node: NodeId
+  readonly count: bigint
+  readonly bytes: bigint
+  /** Of the oldest, ns. */
+  readonly since: bigint
+}
+
 interface Row {
   readonly node: bigint
   readonly id: Buffer
@@ -43,6 +51,7 @@ export class Strays {
 
   readonly #older
   readonly #between
+  readonly #byNode
   readonly #insert
   readonly #delete
   readonly #deleteNode
@@ -54,6 +63,12 @@ export class Strays {
     this.#between = db
       .prepare<[bigint, Uint8Array, Uint8Array], Row>(
         'SELECT * FROM strays WHERE node = ? AND id BETWEEN ? AND ?',
+      )
+      .safeIntegers()
+    this.#byNode = db
+      .prepare<[number], StrayCount>(
+        `SELECT node, count(*) AS count, sum(length) AS bytes, min(since) AS since
+         FROM (SELECT node, length, since FROM strays LIMIT ?) GROUP BY node`,
       )
       .safeIntegers()
     this.#insert = db.prepare<[bigint, Uint8Array, bigint, number, bigint]>(
@@ -82,6 +97,12 @@ export class Strays {
   /** Those of a node with from <= id <= to. */
   between(node: NodeId, from: Uint8Array, to: Uint8Array): Stray[] {
     return this.#between.all(node, from, to).map(fromRow)
+  }
+
+  /** What each node has, of the first `limit` rows. */
+  byNode(limit: number): { readonly nodes: readonly StrayCount[]; readonly more: boolean } {
+    const nodes = this.#byNode.all(limit)
+    return { nodes, more: nodes.reduce((sum, { count }) => sum + count, 0n) === BigInt(limit) }
   }
 
   nodeRemoved(node: NodeId): void {

@@ -41,6 +41,9 @@ function plantedHolder(bugs: PlantedBugs, holder: LeaseHolder): LeaseHolder {
     get dirtyBytes() {
       return holder.dirtyBytes
     },
+    get traffic() {
+      return holder.traffic
+    },
   }
 }
 

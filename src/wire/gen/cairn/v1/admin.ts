@@ -40,6 +40,19 @@ export interface StatusReply {
   safeMode: string;
   /** Worth knowing, and no fault. */
   notes: string[];
+  /** What reasons and notes are made of. */
+  findings: Finding[];
+}
+
+export interface Finding {
+  /** What kind it is, for programs: "node-down", "blocks-missing", … */
+  code: string;
+  /** "down", "degraded" or "note". */
+  severity: string;
+  text: string;
+  /** The chunkserver or the session that it is about; 0: none. */
+  node: bigint;
+  session: bigint;
 }
 
 /** Copies of the database beside it. */
@@ -89,7 +102,22 @@ export interface NodeStatus {
   bytesLeft: bigint;
   bytesPerSecond: bigint;
   leftMs: bigint;
-  scrub: ScrubState | undefined;
+  scrub:
+    | ScrubState
+    | undefined;
+  /** What an operator calls it; empty if nothing. */
+  label: string;
+  /** Streams that mounts and other nodes have open, as it told last. */
+  load: number;
+  /** Why it deletes nothing; empty when that is not so. */
+  removalStopped: string;
+  /** What it has was compared with the tables since it attached. */
+  compared: boolean;
+  /** Bytes of blocks, since it started, and between its last two heartbeats. */
+  receivedBytes: bigint;
+  sentBytes: bigint;
+  receivedPerSecond: bigint;
+  sentPerSecond: bigint;
 }
 
 export interface BlockCounts {
@@ -113,6 +141,18 @@ export interface MountStatus {
   leases: bigint;
   /** Calls that it has made since the master began. */
   calls: bigint;
+  /** When the session began, ns since 1970. */
+  started: bigint;
+  zone: string;
+  readOnly: boolean;
+  /** File locks that it holds, and calls of it that wait for a lease or a lock. */
+  locks: bigint;
+  waiting: bigint;
+  /** Bytes of blocks, since it started, and between its last two heartbeats. */
+  fetchedBytes: bigint;
+  storedBytes: bigint;
+  fetchedPerSecond: bigint;
+  storedPerSecond: bigint;
 }
 
 export interface InfoRequest {
@@ -380,6 +420,168 @@ export interface DamagedRange {
   length: bigint;
 }
 
+export interface EvictMountRequest {
+  session: bigint;
+  /** Only says what would be lost. */
+  dryRun: boolean;
+}
+
+/** As the mount was before. */
+export interface EvictMountReply {
+  mount: MountStatus | undefined;
+}
+
+export interface LabelNodeRequest {
+  node: bigint;
+  /** Empty: none any more. */
+  label: string;
+}
+
+export interface LabelNodeReply {
+}
+
+export interface LocksRequest {
+  /** 0: of all. */
+  ino: bigint;
+  session: bigint;
+  /** At most so many. */
+  limit: number;
+}
+
+export interface LocksReply {
+  locks: LockInfo[];
+  /** There are more than are listed. */
+  more: boolean;
+}
+
+/** A file lock that somebody holds or waits for. */
+export interface LockInfo {
+  ino: bigint;
+  path: Uint8Array;
+  session: bigint;
+  host: string;
+  mountpoint: string;
+  /** Of the process, as its mount knows it; 0 if not known. */
+  pid: number;
+  flock: boolean;
+  exclusive: boolean;
+  /** First and last byte; the last one of a lock to the end of the file is 2^64 - 1. */
+  start: bigint;
+  end: bigint;
+  /** Since when it has waited; a lock that is held does not. */
+  waiting: boolean;
+  waitedMs: bigint;
+}
+
+export interface LeasesRequest {
+  /** 0: of all. */
+  ino: bigint;
+  session: bigint;
+  /** Only of inodes that somebody waits for. */
+  contended: boolean;
+  limit: number;
+}
+
+export interface LeasesReply {
+  leases: LeaseInfo[];
+  /** There are more than are listed, or than were looked at. */
+  more: boolean;
+}
+
+/** What one session has of one inode. */
+export interface LeaseInfo {
+  ino: bigint;
+  path: Uint8Array;
+  session: bigint;
+  host: string;
+  mountpoint: string;
+  /** "none", "read" or "write". */
+  lease: string;
+  open: boolean;
+  /** As far as is known. */
+  writing: boolean;
+  /** Calls of others that wait for the inode, and for how long the session has been asked to give it back; 0: it is not. */
+  waiting: number;
+  recalledMs: bigint;
+}
+
+export interface RemovalStatusRequest {
+}
+
+export interface RemovalStatusReply {
+  /** Why nothing is removed now; empty when that is not so. */
+  paused: string;
+  /** Space runs out: nothing waits for its grace time. */
+  short: boolean;
+  /** How long a block stays that nobody refers to. */
+  graceMs: bigint;
+  /** Nobody refers to them, and they are not told to nodes yet. */
+  condemned:
+    | RemovalClass
+    | undefined;
+  /** Told to nodes, and not confirmed by all. */
+  deleting:
+    | RemovalClass
+    | undefined;
+  /** Copies on nodes that belong to no block. */
+  strays:
+    | RemovalClass
+    | undefined;
+  /** Of the condemned ones, by the time since the last reference went. */
+  ages: RemovalAge[];
+  /** Files that lost their last name and are still open somewhere. */
+  orphans: bigint;
+  /** Parts of files are left to be taken apart. */
+  takingApart: boolean;
+  ordersUnderWay: number;
+  nodes: RemovalNode[];
+}
+
+export interface RemovalClass {
+  count: bigint;
+  bytes: bigint;
+  /** Since the oldest came into the class; 0 if there is none. */
+  oldestMs: bigint;
+  /** There are more than were counted. */
+  more: boolean;
+}
+
+export interface RemovalAge {
+  /** Older than the one before, and no older than this; 0: any older. */
+  upToMs: bigint;
+  count: bigint;
+}
+
+export interface RemovalNode {
+  node: bigint;
+  /** Orders that it has not answered. */
+  orders: number;
+  /** Why it deletes nothing; empty when that is not so. */
+  stopped: string;
+  strays: bigint;
+  strayBytes: bigint;
+}
+
+export interface ActivityRequest {
+}
+
+export interface ActivityReply {
+  /** Of the master's clock, ms: two answers are so far apart. */
+  nowMs: bigint;
+  /** Upper bounds of the counts of operations, microseconds; the last count is of what took longer than all. */
+  boundsUs: bigint[];
+  operations: OperationCounts[];
+  /** Calls that wait for a lease. */
+  waiting: bigint;
+}
+
+export interface OperationCounts {
+  operation: string;
+  counts: bigint[];
+  sumUs: bigint;
+  failures: bigint;
+}
+
 function createBaseStatusRequest(): StatusRequest {
   return {};
 }
@@ -444,6 +646,7 @@ function createBaseStatusReply(): StatusReply {
     restore: undefined,
     safeMode: "",
     notes: [],
+    findings: [],
   };
 }
 
@@ -520,6 +723,9 @@ export const StatusReply: MessageFns<StatusReply> = {
     }
     for (const v of message.notes) {
       writer.uint32(186).string(v!);
+    }
+    for (const v of message.findings) {
+      Finding.encode(v!, writer.uint32(194).fork()).join();
     }
     return writer;
   },
@@ -689,6 +895,14 @@ export const StatusReply: MessageFns<StatusReply> = {
             message.notes.push(reader.string());
             continue;
           }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            message.findings.push(Finding.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -735,6 +949,116 @@ export const StatusReply: MessageFns<StatusReply> = {
       : undefined;
     message.safeMode = object.safeMode ?? "";
     message.notes = object.notes?.map((e) => e) || [];
+    message.findings = object.findings?.map((e) => Finding.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFinding(): Finding {
+  return { code: "", severity: "", text: "", node: 0n, session: 0n };
+}
+
+export const Finding: MessageFns<Finding> = {
+  encode(message: Finding, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.code !== "") {
+      writer.uint32(10).string(message.code);
+    }
+    if (message.severity !== "") {
+      writer.uint32(18).string(message.severity);
+    }
+    if (message.text !== "") {
+      writer.uint32(26).string(message.text);
+    }
+    if (message.node !== 0n) {
+      if (BigInt.asUintN(64, message.node) !== message.node) {
+        throw new globalThis.Error("value provided for field message.node of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.node);
+    }
+    if (message.session !== 0n) {
+      if (BigInt.asUintN(64, message.session) !== message.session) {
+        throw new globalThis.Error("value provided for field message.session of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.session);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Finding {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFinding();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.code = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.severity = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.node = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.session = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Finding>, I>>(base?: I): Finding {
+    return Finding.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Finding>, I>>(object: I): Finding {
+    const message = createBaseFinding();
+    message.code = object.code ?? "";
+    message.severity = object.severity ?? "";
+    message.text = object.text ?? "";
+    message.node = (object.node !== undefined && object.node !== null) ? BigInt(object.node) : 0n;
+    message.session = (object.session !== undefined && object.session !== null) ? BigInt(object.session) : 0n;
     return message;
   },
 };
@@ -1020,6 +1344,14 @@ function createBaseNodeStatus(): NodeStatus {
     bytesPerSecond: 0n,
     leftMs: 0n,
     scrub: undefined,
+    label: "",
+    load: 0,
+    removalStopped: "",
+    compared: false,
+    receivedBytes: 0n,
+    sentBytes: 0n,
+    receivedPerSecond: 0n,
+    sentPerSecond: 0n,
   };
 }
 
@@ -1099,6 +1431,42 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     }
     if (message.scrub !== undefined) {
       ScrubState.encode(message.scrub, writer.uint32(130).fork()).join();
+    }
+    if (message.label !== "") {
+      writer.uint32(138).string(message.label);
+    }
+    if (message.load !== 0) {
+      writer.uint32(144).uint32(message.load);
+    }
+    if (message.removalStopped !== "") {
+      writer.uint32(154).string(message.removalStopped);
+    }
+    if (message.compared !== false) {
+      writer.uint32(160).bool(message.compared);
+    }
+    if (message.receivedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.receivedBytes) !== message.receivedBytes) {
+        throw new globalThis.Error("value provided for field message.receivedBytes of type uint64 too large");
+      }
+      writer.uint32(168).uint64(message.receivedBytes);
+    }
+    if (message.sentBytes !== 0n) {
+      if (BigInt.asUintN(64, message.sentBytes) !== message.sentBytes) {
+        throw new globalThis.Error("value provided for field message.sentBytes of type uint64 too large");
+      }
+      writer.uint32(176).uint64(message.sentBytes);
+    }
+    if (message.receivedPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.receivedPerSecond) !== message.receivedPerSecond) {
+        throw new globalThis.Error("value provided for field message.receivedPerSecond of type uint64 too large");
+      }
+      writer.uint32(184).uint64(message.receivedPerSecond);
+    }
+    if (message.sentPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.sentPerSecond) !== message.sentPerSecond) {
+        throw new globalThis.Error("value provided for field message.sentPerSecond of type uint64 too large");
+      }
+      writer.uint32(192).uint64(message.sentPerSecond);
     }
     return writer;
   },
@@ -1244,6 +1612,70 @@ export const NodeStatus: MessageFns<NodeStatus> = {
             message.scrub = ScrubState.decode(reader, reader.uint32());
             continue;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.label = reader.string();
+            continue;
+          }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.load = reader.uint32();
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.removalStopped = reader.string();
+            continue;
+          }
+          case 20: {
+            if (tag !== 160) {
+              break;
+            }
+
+            message.compared = reader.bool();
+            continue;
+          }
+          case 21: {
+            if (tag !== 168) {
+              break;
+            }
+
+            message.receivedBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 22: {
+            if (tag !== 176) {
+              break;
+            }
+
+            message.sentBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 23: {
+            if (tag !== 184) {
+              break;
+            }
+
+            message.receivedPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+          case 24: {
+            if (tag !== 192) {
+              break;
+            }
+
+            message.sentPerSecond = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1285,6 +1717,20 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     message.scrub = (object.scrub !== undefined && object.scrub !== null)
       ? ScrubState.fromPartial(object.scrub)
       : undefined;
+    message.label = object.label ?? "";
+    message.load = object.load ?? 0;
+    message.removalStopped = object.removalStopped ?? "";
+    message.compared = object.compared ?? false;
+    message.receivedBytes = (object.receivedBytes !== undefined && object.receivedBytes !== null)
+      ? BigInt(object.receivedBytes)
+      : 0n;
+    message.sentBytes = (object.sentBytes !== undefined && object.sentBytes !== null) ? BigInt(object.sentBytes) : 0n;
+    message.receivedPerSecond = (object.receivedPerSecond !== undefined && object.receivedPerSecond !== null)
+      ? BigInt(object.receivedPerSecond)
+      : 0n;
+    message.sentPerSecond = (object.sentPerSecond !== undefined && object.sentPerSecond !== null)
+      ? BigInt(object.sentPerSecond)
+      : 0n;
     return message;
   },
 };
@@ -1421,6 +1867,15 @@ function createBaseMountStatus(): MountStatus {
     dirtyBytes: 0n,
     leases: 0n,
     calls: 0n,
+    started: 0n,
+    zone: "",
+    readOnly: false,
+    locks: 0n,
+    waiting: 0n,
+    fetchedBytes: 0n,
+    storedBytes: 0n,
+    fetchedPerSecond: 0n,
+    storedPerSecond: 0n,
   };
 }
 
@@ -1470,6 +1925,54 @@ export const MountStatus: MessageFns<MountStatus> = {
         throw new globalThis.Error("value provided for field message.calls of type uint64 too large");
       }
       writer.uint32(80).uint64(message.calls);
+    }
+    if (message.started !== 0n) {
+      if (BigInt.asUintN(64, message.started) !== message.started) {
+        throw new globalThis.Error("value provided for field message.started of type uint64 too large");
+      }
+      writer.uint32(88).uint64(message.started);
+    }
+    if (message.zone !== "") {
+      writer.uint32(98).string(message.zone);
+    }
+    if (message.readOnly !== false) {
+      writer.uint32(104).bool(message.readOnly);
+    }
+    if (message.locks !== 0n) {
+      if (BigInt.asUintN(64, message.locks) !== message.locks) {
+        throw new globalThis.Error("value provided for field message.locks of type uint64 too large");
+      }
+      writer.uint32(112).uint64(message.locks);
+    }
+    if (message.waiting !== 0n) {
+      if (BigInt.asUintN(64, message.waiting) !== message.waiting) {
+        throw new globalThis.Error("value provided for field message.waiting of type uint64 too large");
+      }
+      writer.uint32(120).uint64(message.waiting);
+    }
+    if (message.fetchedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.fetchedBytes) !== message.fetchedBytes) {
+        throw new globalThis.Error("value provided for field message.fetchedBytes of type uint64 too large");
+      }
+      writer.uint32(128).uint64(message.fetchedBytes);
+    }
+    if (message.storedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.storedBytes) !== message.storedBytes) {
+        throw new globalThis.Error("value provided for field message.storedBytes of type uint64 too large");
+      }
+      writer.uint32(136).uint64(message.storedBytes);
+    }
+    if (message.fetchedPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.fetchedPerSecond) !== message.fetchedPerSecond) {
+        throw new globalThis.Error("value provided for field message.fetchedPerSecond of type uint64 too large");
+      }
+      writer.uint32(144).uint64(message.fetchedPerSecond);
+    }
+    if (message.storedPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.storedPerSecond) !== message.storedPerSecond) {
+        throw new globalThis.Error("value provided for field message.storedPerSecond of type uint64 too large");
+      }
+      writer.uint32(152).uint64(message.storedPerSecond);
     }
     return writer;
   },
@@ -1567,6 +2070,78 @@ export const MountStatus: MessageFns<MountStatus> = {
             message.calls = reader.uint64() as bigint;
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.started = reader.uint64() as bigint;
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.zone = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.readOnly = reader.bool();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.locks = reader.uint64() as bigint;
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.waiting = reader.uint64() as bigint;
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.fetchedBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.storedBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.fetchedPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.storedPerSecond = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1596,6 +2171,23 @@ export const MountStatus: MessageFns<MountStatus> = {
       : 0n;
     message.leases = (object.leases !== undefined && object.leases !== null) ? BigInt(object.leases) : 0n;
     message.calls = (object.calls !== undefined && object.calls !== null) ? BigInt(object.calls) : 0n;
+    message.started = (object.started !== undefined && object.started !== null) ? BigInt(object.started) : 0n;
+    message.zone = object.zone ?? "";
+    message.readOnly = object.readOnly ?? false;
+    message.locks = (object.locks !== undefined && object.locks !== null) ? BigInt(object.locks) : 0n;
+    message.waiting = (object.waiting !== undefined && object.waiting !== null) ? BigInt(object.waiting) : 0n;
+    message.fetchedBytes = (object.fetchedBytes !== undefined && object.fetchedBytes !== null)
+      ? BigInt(object.fetchedBytes)
+      : 0n;
+    message.storedBytes = (object.storedBytes !== undefined && object.storedBytes !== null)
+      ? BigInt(object.storedBytes)
+      : 0n;
+    message.fetchedPerSecond = (object.fetchedPerSecond !== undefined && object.fetchedPerSecond !== null)
+      ? BigInt(object.fetchedPerSecond)
+      : 0n;
+    message.storedPerSecond = (object.storedPerSecond !== undefined && object.storedPerSecond !== null)
+      ? BigInt(object.storedPerSecond)
+      : 0n;
     return message;
   },
 };
@@ -4753,6 +5345,1762 @@ export const DamagedRange: MessageFns<DamagedRange> = {
     message.path = object.path ?? new Uint8Array(0);
     message.offset = (object.offset !== undefined && object.offset !== null) ? BigInt(object.offset) : 0n;
     message.length = (object.length !== undefined && object.length !== null) ? BigInt(object.length) : 0n;
+    return message;
+  },
+};
+
+function createBaseEvictMountRequest(): EvictMountRequest {
+  return { session: 0n, dryRun: false };
+}
+
+export const EvictMountRequest: MessageFns<EvictMountRequest> = {
+  encode(message: EvictMountRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== 0n) {
+      if (BigInt.asUintN(64, message.session) !== message.session) {
+        throw new globalThis.Error("value provided for field message.session of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.session);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(16).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EvictMountRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEvictMountRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.session = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<EvictMountRequest>, I>>(base?: I): EvictMountRequest {
+    return EvictMountRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EvictMountRequest>, I>>(object: I): EvictMountRequest {
+    const message = createBaseEvictMountRequest();
+    message.session = (object.session !== undefined && object.session !== null) ? BigInt(object.session) : 0n;
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBaseEvictMountReply(): EvictMountReply {
+  return { mount: undefined };
+}
+
+export const EvictMountReply: MessageFns<EvictMountReply> = {
+  encode(message: EvictMountReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.mount !== undefined) {
+      MountStatus.encode(message.mount, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EvictMountReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEvictMountReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.mount = MountStatus.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<EvictMountReply>, I>>(base?: I): EvictMountReply {
+    return EvictMountReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EvictMountReply>, I>>(object: I): EvictMountReply {
+    const message = createBaseEvictMountReply();
+    message.mount = (object.mount !== undefined && object.mount !== null)
+      ? MountStatus.fromPartial(object.mount)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseLabelNodeRequest(): LabelNodeRequest {
+  return { node: 0n, label: "" };
+}
+
+export const LabelNodeRequest: MessageFns<LabelNodeRequest> = {
+  encode(message: LabelNodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== 0n) {
+      if (BigInt.asUintN(64, message.node) !== message.node) {
+        throw new globalThis.Error("value provided for field message.node of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.node);
+    }
+    if (message.label !== "") {
+      writer.uint32(18).string(message.label);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LabelNodeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLabelNodeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.label = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LabelNodeRequest>, I>>(base?: I): LabelNodeRequest {
+    return LabelNodeRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LabelNodeRequest>, I>>(object: I): LabelNodeRequest {
+    const message = createBaseLabelNodeRequest();
+    message.node = (object.node !== undefined && object.node !== null) ? BigInt(object.node) : 0n;
+    message.label = object.label ?? "";
+    return message;
+  },
+};
+
+function createBaseLabelNodeReply(): LabelNodeReply {
+  return {};
+}
+
+export const LabelNodeReply: MessageFns<LabelNodeReply> = {
+  encode(_: LabelNodeReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LabelNodeReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLabelNodeReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LabelNodeReply>, I>>(base?: I): LabelNodeReply {
+    return LabelNodeReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LabelNodeReply>, I>>(_: I): LabelNodeReply {
+    const message = createBaseLabelNodeReply();
+    return message;
+  },
+};
+
+function createBaseLocksRequest(): LocksRequest {
+  return { ino: 0n, session: 0n, limit: 0 };
+}
+
+export const LocksRequest: MessageFns<LocksRequest> = {
+  encode(message: LocksRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0n) {
+      if (BigInt.asUintN(64, message.ino) !== message.ino) {
+        throw new globalThis.Error("value provided for field message.ino of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.ino);
+    }
+    if (message.session !== 0n) {
+      if (BigInt.asUintN(64, message.session) !== message.session) {
+        throw new globalThis.Error("value provided for field message.session of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.session);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(24).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LocksRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLocksRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.session = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LocksRequest>, I>>(base?: I): LocksRequest {
+    return LocksRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LocksRequest>, I>>(object: I): LocksRequest {
+    const message = createBaseLocksRequest();
+    message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
+    message.session = (object.session !== undefined && object.session !== null) ? BigInt(object.session) : 0n;
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseLocksReply(): LocksReply {
+  return { locks: [], more: false };
+}
+
+export const LocksReply: MessageFns<LocksReply> = {
+  encode(message: LocksReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.locks) {
+      LockInfo.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.more !== false) {
+      writer.uint32(16).bool(message.more);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LocksReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLocksReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.locks.push(LockInfo.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.more = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LocksReply>, I>>(base?: I): LocksReply {
+    return LocksReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LocksReply>, I>>(object: I): LocksReply {
+    const message = createBaseLocksReply();
+    message.locks = object.locks?.map((e) => LockInfo.fromPartial(e)) || [];
+    message.more = object.more ?? false;
+    return message;
+  },
+};
+
+function createBaseLockInfo(): LockInfo {
+  return {
+    ino: 0n,
+    path: new Uint8Array(0),
+    session: 0n,
+    host: "",
+    mountpoint: "",
+    pid: 0,
+    flock: false,
+    exclusive: false,
+    start: 0n,
+    end: 0n,
+    waiting: false,
+    waitedMs: 0n,
+  };
+}
+
+export const LockInfo: MessageFns<LockInfo> = {
+  encode(message: LockInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0n) {
+      if (BigInt.asUintN(64, message.ino) !== message.ino) {
+        throw new globalThis.Error("value provided for field message.ino of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.ino);
+    }
+    if (message.path.length !== 0) {
+      writer.uint32(18).bytes(message.path);
+    }
+    if (message.session !== 0n) {
+      if (BigInt.asUintN(64, message.session) !== message.session) {
+        throw new globalThis.Error("value provided for field message.session of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.session);
+    }
+    if (message.host !== "") {
+      writer.uint32(34).string(message.host);
+    }
+    if (message.mountpoint !== "") {
+      writer.uint32(42).string(message.mountpoint);
+    }
+    if (message.pid !== 0) {
+      writer.uint32(48).uint32(message.pid);
+    }
+    if (message.flock !== false) {
+      writer.uint32(56).bool(message.flock);
+    }
+    if (message.exclusive !== false) {
+      writer.uint32(64).bool(message.exclusive);
+    }
+    if (message.start !== 0n) {
+      if (BigInt.asUintN(64, message.start) !== message.start) {
+        throw new globalThis.Error("value provided for field message.start of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.start);
+    }
+    if (message.end !== 0n) {
+      if (BigInt.asUintN(64, message.end) !== message.end) {
+        throw new globalThis.Error("value provided for field message.end of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.end);
+    }
+    if (message.waiting !== false) {
+      writer.uint32(88).bool(message.waiting);
+    }
+    if (message.waitedMs !== 0n) {
+      if (BigInt.asUintN(64, message.waitedMs) !== message.waitedMs) {
+        throw new globalThis.Error("value provided for field message.waitedMs of type uint64 too large");
+      }
+      writer.uint32(96).uint64(message.waitedMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LockInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLockInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.path = reader.bytes();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.session = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.mountpoint = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.pid = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.flock = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.exclusive = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.start = reader.uint64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.end = reader.uint64() as bigint;
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.waiting = reader.bool();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.waitedMs = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LockInfo>, I>>(base?: I): LockInfo {
+    return LockInfo.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LockInfo>, I>>(object: I): LockInfo {
+    const message = createBaseLockInfo();
+    message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
+    message.path = object.path ?? new Uint8Array(0);
+    message.session = (object.session !== undefined && object.session !== null) ? BigInt(object.session) : 0n;
+    message.host = object.host ?? "";
+    message.mountpoint = object.mountpoint ?? "";
+    message.pid = object.pid ?? 0;
+    message.flock = object.flock ?? false;
+    message.exclusive = object.exclusive ?? false;
+    message.start = (object.start !== undefined && object.start !== null) ? BigInt(object.start) : 0n;
+    message.end = (object.end !== undefined && object.end !== null) ? BigInt(object.end) : 0n;
+    message.waiting = object.waiting ?? false;
+    message.waitedMs = (object.waitedMs !== undefined && object.waitedMs !== null) ? BigInt(object.waitedMs) : 0n;
+    return message;
+  },
+};
+
+function createBaseLeasesRequest(): LeasesRequest {
+  return { ino: 0n, session: 0n, contended: false, limit: 0 };
+}
+
+export const LeasesRequest: MessageFns<LeasesRequest> = {
+  encode(message: LeasesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0n) {
+      if (BigInt.asUintN(64, message.ino) !== message.ino) {
+        throw new globalThis.Error("value provided for field message.ino of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.ino);
+    }
+    if (message.session !== 0n) {
+      if (BigInt.asUintN(64, message.session) !== message.session) {
+        throw new globalThis.Error("value provided for field message.session of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.session);
+    }
+    if (message.contended !== false) {
+      writer.uint32(24).bool(message.contended);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(32).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeasesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeasesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.session = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.contended = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LeasesRequest>, I>>(base?: I): LeasesRequest {
+    return LeasesRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LeasesRequest>, I>>(object: I): LeasesRequest {
+    const message = createBaseLeasesRequest();
+    message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
+    message.session = (object.session !== undefined && object.session !== null) ? BigInt(object.session) : 0n;
+    message.contended = object.contended ?? false;
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseLeasesReply(): LeasesReply {
+  return { leases: [], more: false };
+}
+
+export const LeasesReply: MessageFns<LeasesReply> = {
+  encode(message: LeasesReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.leases) {
+      LeaseInfo.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.more !== false) {
+      writer.uint32(16).bool(message.more);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeasesReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeasesReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.leases.push(LeaseInfo.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.more = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LeasesReply>, I>>(base?: I): LeasesReply {
+    return LeasesReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LeasesReply>, I>>(object: I): LeasesReply {
+    const message = createBaseLeasesReply();
+    message.leases = object.leases?.map((e) => LeaseInfo.fromPartial(e)) || [];
+    message.more = object.more ?? false;
+    return message;
+  },
+};
+
+function createBaseLeaseInfo(): LeaseInfo {
+  return {
+    ino: 0n,
+    path: new Uint8Array(0),
+    session: 0n,
+    host: "",
+    mountpoint: "",
+    lease: "",
+    open: false,
+    writing: false,
+    waiting: 0,
+    recalledMs: 0n,
+  };
+}
+
+export const LeaseInfo: MessageFns<LeaseInfo> = {
+  encode(message: LeaseInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0n) {
+      if (BigInt.asUintN(64, message.ino) !== message.ino) {
+        throw new globalThis.Error("value provided for field message.ino of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.ino);
+    }
+    if (message.path.length !== 0) {
+      writer.uint32(18).bytes(message.path);
+    }
+    if (message.session !== 0n) {
+      if (BigInt.asUintN(64, message.session) !== message.session) {
+        throw new globalThis.Error("value provided for field message.session of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.session);
+    }
+    if (message.host !== "") {
+      writer.uint32(34).string(message.host);
+    }
+    if (message.mountpoint !== "") {
+      writer.uint32(42).string(message.mountpoint);
+    }
+    if (message.lease !== "") {
+      writer.uint32(50).string(message.lease);
+    }
+    if (message.open !== false) {
+      writer.uint32(56).bool(message.open);
+    }
+    if (message.writing !== false) {
+      writer.uint32(64).bool(message.writing);
+    }
+    if (message.waiting !== 0) {
+      writer.uint32(72).uint32(message.waiting);
+    }
+    if (message.recalledMs !== 0n) {
+      if (BigInt.asUintN(64, message.recalledMs) !== message.recalledMs) {
+        throw new globalThis.Error("value provided for field message.recalledMs of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.recalledMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeaseInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeaseInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.path = reader.bytes();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.session = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.mountpoint = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.lease = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.open = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.writing = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.waiting = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.recalledMs = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LeaseInfo>, I>>(base?: I): LeaseInfo {
+    return LeaseInfo.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LeaseInfo>, I>>(object: I): LeaseInfo {
+    const message = createBaseLeaseInfo();
+    message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
+    message.path = object.path ?? new Uint8Array(0);
+    message.session = (object.session !== undefined && object.session !== null) ? BigInt(object.session) : 0n;
+    message.host = object.host ?? "";
+    message.mountpoint = object.mountpoint ?? "";
+    message.lease = object.lease ?? "";
+    message.open = object.open ?? false;
+    message.writing = object.writing ?? false;
+    message.waiting = object.waiting ?? 0;
+    message.recalledMs = (object.recalledMs !== undefined && object.recalledMs !== null)
+      ? BigInt(object.recalledMs)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseRemovalStatusRequest(): RemovalStatusRequest {
+  return {};
+}
+
+export const RemovalStatusRequest: MessageFns<RemovalStatusRequest> = {
+  encode(_: RemovalStatusRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemovalStatusRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemovalStatusRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RemovalStatusRequest>, I>>(base?: I): RemovalStatusRequest {
+    return RemovalStatusRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemovalStatusRequest>, I>>(_: I): RemovalStatusRequest {
+    const message = createBaseRemovalStatusRequest();
+    return message;
+  },
+};
+
+function createBaseRemovalStatusReply(): RemovalStatusReply {
+  return {
+    paused: "",
+    short: false,
+    graceMs: 0n,
+    condemned: undefined,
+    deleting: undefined,
+    strays: undefined,
+    ages: [],
+    orphans: 0n,
+    takingApart: false,
+    ordersUnderWay: 0,
+    nodes: [],
+  };
+}
+
+export const RemovalStatusReply: MessageFns<RemovalStatusReply> = {
+  encode(message: RemovalStatusReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.paused !== "") {
+      writer.uint32(10).string(message.paused);
+    }
+    if (message.short !== false) {
+      writer.uint32(16).bool(message.short);
+    }
+    if (message.graceMs !== 0n) {
+      if (BigInt.asUintN(64, message.graceMs) !== message.graceMs) {
+        throw new globalThis.Error("value provided for field message.graceMs of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.graceMs);
+    }
+    if (message.condemned !== undefined) {
+      RemovalClass.encode(message.condemned, writer.uint32(34).fork()).join();
+    }
+    if (message.deleting !== undefined) {
+      RemovalClass.encode(message.deleting, writer.uint32(42).fork()).join();
+    }
+    if (message.strays !== undefined) {
+      RemovalClass.encode(message.strays, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.ages) {
+      RemovalAge.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.orphans !== 0n) {
+      if (BigInt.asUintN(64, message.orphans) !== message.orphans) {
+        throw new globalThis.Error("value provided for field message.orphans of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.orphans);
+    }
+    if (message.takingApart !== false) {
+      writer.uint32(72).bool(message.takingApart);
+    }
+    if (message.ordersUnderWay !== 0) {
+      writer.uint32(80).uint32(message.ordersUnderWay);
+    }
+    for (const v of message.nodes) {
+      RemovalNode.encode(v!, writer.uint32(90).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemovalStatusReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemovalStatusReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.paused = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.short = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.graceMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.condemned = RemovalClass.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.deleting = RemovalClass.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.strays = RemovalClass.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.ages.push(RemovalAge.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.orphans = reader.uint64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.takingApart = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.ordersUnderWay = reader.uint32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.nodes.push(RemovalNode.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RemovalStatusReply>, I>>(base?: I): RemovalStatusReply {
+    return RemovalStatusReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemovalStatusReply>, I>>(object: I): RemovalStatusReply {
+    const message = createBaseRemovalStatusReply();
+    message.paused = object.paused ?? "";
+    message.short = object.short ?? false;
+    message.graceMs = (object.graceMs !== undefined && object.graceMs !== null) ? BigInt(object.graceMs) : 0n;
+    message.condemned = (object.condemned !== undefined && object.condemned !== null)
+      ? RemovalClass.fromPartial(object.condemned)
+      : undefined;
+    message.deleting = (object.deleting !== undefined && object.deleting !== null)
+      ? RemovalClass.fromPartial(object.deleting)
+      : undefined;
+    message.strays = (object.strays !== undefined && object.strays !== null)
+      ? RemovalClass.fromPartial(object.strays)
+      : undefined;
+    message.ages = object.ages?.map((e) => RemovalAge.fromPartial(e)) || [];
+    message.orphans = (object.orphans !== undefined && object.orphans !== null) ? BigInt(object.orphans) : 0n;
+    message.takingApart = object.takingApart ?? false;
+    message.ordersUnderWay = object.ordersUnderWay ?? 0;
+    message.nodes = object.nodes?.map((e) => RemovalNode.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRemovalClass(): RemovalClass {
+  return { count: 0n, bytes: 0n, oldestMs: 0n, more: false };
+}
+
+export const RemovalClass: MessageFns<RemovalClass> = {
+  encode(message: RemovalClass, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.count !== 0n) {
+      if (BigInt.asUintN(64, message.count) !== message.count) {
+        throw new globalThis.Error("value provided for field message.count of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.count);
+    }
+    if (message.bytes !== 0n) {
+      if (BigInt.asUintN(64, message.bytes) !== message.bytes) {
+        throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.bytes);
+    }
+    if (message.oldestMs !== 0n) {
+      if (BigInt.asUintN(64, message.oldestMs) !== message.oldestMs) {
+        throw new globalThis.Error("value provided for field message.oldestMs of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.oldestMs);
+    }
+    if (message.more !== false) {
+      writer.uint32(32).bool(message.more);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemovalClass {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemovalClass();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.count = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.bytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.oldestMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.more = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RemovalClass>, I>>(base?: I): RemovalClass {
+    return RemovalClass.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemovalClass>, I>>(object: I): RemovalClass {
+    const message = createBaseRemovalClass();
+    message.count = (object.count !== undefined && object.count !== null) ? BigInt(object.count) : 0n;
+    message.bytes = (object.bytes !== undefined && object.bytes !== null) ? BigInt(object.bytes) : 0n;
+    message.oldestMs = (object.oldestMs !== undefined && object.oldestMs !== null) ? BigInt(object.oldestMs) : 0n;
+    message.more = object.more ?? false;
+    return message;
+  },
+};
+
+function createBaseRemovalAge(): RemovalAge {
+  return { upToMs: 0n, count: 0n };
+}
+
+export const RemovalAge: MessageFns<RemovalAge> = {
+  encode(message: RemovalAge, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.upToMs !== 0n) {
+      if (BigInt.asUintN(64, message.upToMs) !== message.upToMs) {
+        throw new globalThis.Error("value provided for field message.upToMs of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.upToMs);
+    }
+    if (message.count !== 0n) {
+      if (BigInt.asUintN(64, message.count) !== message.count) {
+        throw new globalThis.Error("value provided for field message.count of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.count);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemovalAge {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemovalAge();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.upToMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.count = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RemovalAge>, I>>(base?: I): RemovalAge {
+    return RemovalAge.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemovalAge>, I>>(object: I): RemovalAge {
+    const message = createBaseRemovalAge();
+    message.upToMs = (object.upToMs !== undefined && object.upToMs !== null) ? BigInt(object.upToMs) : 0n;
+    message.count = (object.count !== undefined && object.count !== null) ? BigInt(object.count) : 0n;
+    return message;
+  },
+};
+
+function createBaseRemovalNode(): RemovalNode {
+  return { node: 0n, orders: 0, stopped: "", strays: 0n, strayBytes: 0n };
+}
+
+export const RemovalNode: MessageFns<RemovalNode> = {
+  encode(message: RemovalNode, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== 0n) {
+      if (BigInt.asUintN(64, message.node) !== message.node) {
+        throw new globalThis.Error("value provided for field message.node of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.node);
+    }
+    if (message.orders !== 0) {
+      writer.uint32(16).uint32(message.orders);
+    }
+    if (message.stopped !== "") {
+      writer.uint32(26).string(message.stopped);
+    }
+    if (message.strays !== 0n) {
+      if (BigInt.asUintN(64, message.strays) !== message.strays) {
+        throw new globalThis.Error("value provided for field message.strays of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.strays);
+    }
+    if (message.strayBytes !== 0n) {
+      if (BigInt.asUintN(64, message.strayBytes) !== message.strayBytes) {
+        throw new globalThis.Error("value provided for field message.strayBytes of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.strayBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemovalNode {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemovalNode();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.orders = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.stopped = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.strays = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.strayBytes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RemovalNode>, I>>(base?: I): RemovalNode {
+    return RemovalNode.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemovalNode>, I>>(object: I): RemovalNode {
+    const message = createBaseRemovalNode();
+    message.node = (object.node !== undefined && object.node !== null) ? BigInt(object.node) : 0n;
+    message.orders = object.orders ?? 0;
+    message.stopped = object.stopped ?? "";
+    message.strays = (object.strays !== undefined && object.strays !== null) ? BigInt(object.strays) : 0n;
+    message.strayBytes = (object.strayBytes !== undefined && object.strayBytes !== null)
+      ? BigInt(object.strayBytes)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseActivityRequest(): ActivityRequest {
+  return {};
+}
+
+export const ActivityRequest: MessageFns<ActivityRequest> = {
+  encode(_: ActivityRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ActivityRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseActivityRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ActivityRequest>, I>>(base?: I): ActivityRequest {
+    return ActivityRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ActivityRequest>, I>>(_: I): ActivityRequest {
+    const message = createBaseActivityRequest();
+    return message;
+  },
+};
+
+function createBaseActivityReply(): ActivityReply {
+  return { nowMs: 0n, boundsUs: [], operations: [], waiting: 0n };
+}
+
+export const ActivityReply: MessageFns<ActivityReply> = {
+  encode(message: ActivityReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nowMs !== 0n) {
+      if (BigInt.asUintN(64, message.nowMs) !== message.nowMs) {
+        throw new globalThis.Error("value provided for field message.nowMs of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.nowMs);
+    }
+    if (message.boundsUs.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.boundsUs) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field boundsUs of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    for (const v of message.operations) {
+      OperationCounts.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.waiting !== 0n) {
+      if (BigInt.asUintN(64, message.waiting) !== message.waiting) {
+        throw new globalThis.Error("value provided for field message.waiting of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.waiting);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ActivityReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseActivityReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nowMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.boundsUs.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.boundsUs.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.operations.push(OperationCounts.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.waiting = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ActivityReply>, I>>(base?: I): ActivityReply {
+    return ActivityReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ActivityReply>, I>>(object: I): ActivityReply {
+    const message = createBaseActivityReply();
+    message.nowMs = (object.nowMs !== undefined && object.nowMs !== null) ? BigInt(object.nowMs) : 0n;
+    message.boundsUs = object.boundsUs?.map((e) => BigInt(e)) || [];
+    message.operations = object.operations?.map((e) => OperationCounts.fromPartial(e)) || [];
+    message.waiting = (object.waiting !== undefined && object.waiting !== null) ? BigInt(object.waiting) : 0n;
+    return message;
+  },
+};
+
+function createBaseOperationCounts(): OperationCounts {
+  return { operation: "", counts: [], sumUs: 0n, failures: 0n };
+}
+
+export const OperationCounts: MessageFns<OperationCounts> = {
+  encode(message: OperationCounts, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.operation !== "") {
+      writer.uint32(10).string(message.operation);
+    }
+    if (message.counts.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.counts) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field counts of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.sumUs !== 0n) {
+      if (BigInt.asUintN(64, message.sumUs) !== message.sumUs) {
+        throw new globalThis.Error("value provided for field message.sumUs of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.sumUs);
+    }
+    if (message.failures !== 0n) {
+      if (BigInt.asUintN(64, message.failures) !== message.failures) {
+        throw new globalThis.Error("value provided for field message.failures of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.failures);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OperationCounts {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOperationCounts();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.operation = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.counts.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.counts.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sumUs = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.failures = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<OperationCounts>, I>>(base?: I): OperationCounts {
+    return OperationCounts.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<OperationCounts>, I>>(object: I): OperationCounts {
+    const message = createBaseOperationCounts();
+    message.operation = object.operation ?? "";
+    message.counts = object.counts?.map((e) => BigInt(e)) || [];
+    message.sumUs = (object.sumUs !== undefined && object.sumUs !== null) ? BigInt(object.sumUs) : 0n;
+    message.failures = (object.failures !== undefined && object.failures !== null) ? BigInt(object.failures) : 0n;
     return message;
   },
 };

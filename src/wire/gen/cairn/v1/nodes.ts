@@ -96,7 +96,12 @@ export interface NodeHeartbeat {
   sentMs: bigint;
   /** Its disk takes no writes or gives errors: `refusing` is set too. What can be read is still served. */
   failing: boolean;
-  scrub: ScrubState | undefined;
+  scrub:
+    | ScrubState
+    | undefined;
+  /** Bytes of blocks that came and that others read, since it started. */
+  receivedBytes: bigint;
+  sentBytes: bigint;
 }
 
 export interface NodeHeartbeatReply {
@@ -1127,6 +1132,8 @@ function createBaseNodeHeartbeat(): NodeHeartbeat {
     sentMs: 0n,
     failing: false,
     scrub: undefined,
+    receivedBytes: 0n,
+    sentBytes: 0n,
   };
 }
 
@@ -1170,6 +1177,18 @@ export const NodeHeartbeat: MessageFns<NodeHeartbeat> = {
     }
     if (message.scrub !== undefined) {
       ScrubState.encode(message.scrub, writer.uint32(74).fork()).join();
+    }
+    if (message.receivedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.receivedBytes) !== message.receivedBytes) {
+        throw new globalThis.Error("value provided for field message.receivedBytes of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.receivedBytes);
+    }
+    if (message.sentBytes !== 0n) {
+      if (BigInt.asUintN(64, message.sentBytes) !== message.sentBytes) {
+        throw new globalThis.Error("value provided for field message.sentBytes of type uint64 too large");
+      }
+      writer.uint32(88).uint64(message.sentBytes);
     }
     return writer;
   },
@@ -1259,6 +1278,22 @@ export const NodeHeartbeat: MessageFns<NodeHeartbeat> = {
             message.scrub = ScrubState.decode(reader, reader.uint32());
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.receivedBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.sentBytes = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1289,6 +1324,10 @@ export const NodeHeartbeat: MessageFns<NodeHeartbeat> = {
     message.scrub = (object.scrub !== undefined && object.scrub !== null)
       ? ScrubState.fromPartial(object.scrub)
       : undefined;
+    message.receivedBytes = (object.receivedBytes !== undefined && object.receivedBytes !== null)
+      ? BigInt(object.receivedBytes)
+      : 0n;
+    message.sentBytes = (object.sentBytes !== undefined && object.sentBytes !== null) ? BigInt(object.sentBytes) : 0n;
     return message;
   },
 };

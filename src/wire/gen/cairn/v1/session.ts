@@ -162,6 +162,9 @@ export interface Heartbeat {
   /** The sender's own clock, echoed: the lease is counted from the sending. */
   sentMs: bigint;
   dirtyBytes: bigint;
+  /** Bytes of blocks that nodes sent and that were stored, since it started. */
+  fetchedBytes: bigint;
+  storedBytes: bigint;
 }
 
 export interface HeartbeatReply {
@@ -1818,7 +1821,7 @@ export const Goodbye: MessageFns<Goodbye> = {
 };
 
 function createBaseHeartbeat(): Heartbeat {
-  return { sentMs: 0n, dirtyBytes: 0n };
+  return { sentMs: 0n, dirtyBytes: 0n, fetchedBytes: 0n, storedBytes: 0n };
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
@@ -1834,6 +1837,18 @@ export const Heartbeat: MessageFns<Heartbeat> = {
         throw new globalThis.Error("value provided for field message.dirtyBytes of type uint64 too large");
       }
       writer.uint32(16).uint64(message.dirtyBytes);
+    }
+    if (message.fetchedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.fetchedBytes) !== message.fetchedBytes) {
+        throw new globalThis.Error("value provided for field message.fetchedBytes of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.fetchedBytes);
+    }
+    if (message.storedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.storedBytes) !== message.storedBytes) {
+        throw new globalThis.Error("value provided for field message.storedBytes of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.storedBytes);
     }
     return writer;
   },
@@ -1867,6 +1882,22 @@ export const Heartbeat: MessageFns<Heartbeat> = {
             message.dirtyBytes = reader.uint64() as bigint;
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.fetchedBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.storedBytes = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1887,6 +1918,12 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     message.sentMs = (object.sentMs !== undefined && object.sentMs !== null) ? BigInt(object.sentMs) : 0n;
     message.dirtyBytes = (object.dirtyBytes !== undefined && object.dirtyBytes !== null)
       ? BigInt(object.dirtyBytes)
+      : 0n;
+    message.fetchedBytes = (object.fetchedBytes !== undefined && object.fetchedBytes !== null)
+      ? BigInt(object.fetchedBytes)
+      : 0n;
+    message.storedBytes = (object.storedBytes !== undefined && object.storedBytes !== null)
+      ? BigInt(object.storedBytes)
       : 0n;
     return message;
   },

@@ -1,0 +1,110 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import test from 'ava'
+import { examples } from '#src/cli/help/examples.ts'
+import { cairn, cairnFails, cairnProgram } from '../support/cluster.ts'
+
+/** What holds for every command: help with examples, refusal of what it does not know, an absent master. */
+const run = promisify(execFile)
+
+/** `cairn node ls`, with its usage: all that the manual has. */
+const sections = [...(await cairn(['manual'])).matchAll(/^\.SS (cairn .*)$/gm)].map(([, line = '']) =>
+  line.replaceAll('\\-', '-'),
+)
+const paths = sections.map(line => line.replace(/ [[<].*$/, ''))
+
+/** Arguments of those that need some and talk to a master. */
+const needed: Readonly<Record<string, readonly string[]>> = {
+  'cairn mount evict': ['1', '--yes'],
+  'cairn node show': ['1'],
+  'cairn node label': ['1', 'x'],
+  'cairn node drain': ['1'],
+  'cairn node undrain': ['1'],
+  'cairn node remove': ['1'],
+  'cairn backup': ['/tmp/cairn-test-never-written'],
+}
+
+/** Those look at a path on a mount before they look for the master, or do without it. */
+const onMounts = ['cairn info', 'cairn locate', 'cairn copies get', 'cairn copies set', 'cairn doctor']
+
+const each = async (work: (path: string) => Promise<void>): Promise<void> => {
+  const rest = [...paths]
+  const worker = async (): Promise<void> => {
+    for (let path = rest.shift(); path !== undefined; path = rest.shift()) await work(path)
+  }
+  await Promise.all([worker(), worker()])
+}
+
+const argsOf = (path: string): string[] => path.split(' ').slice(1)
+
+test('every command is there once', t => {
+  t.true(paths.length > 30)
+  t.is(new Set(paths).size, paths.length)
+  for (const path of ['cairn mount', 'cairn mount ls', 'cairn health', 'cairn node label'])
+    t.true(paths.includes(path), path)
+})
+
+test('every example is of a command that is there', t => {
+  for (const [path, lines] of Object.entries(examples)) {
+    t.true(paths.includes(path), path)
+    t.true(lines.length > 0, path)
+    for (const line of lines) {
+      t.true(line.includes(path), line)
+      t.true(line.length <= 78, line)
+    }
+  }
+})
+
+test('every command has help with an example, and refuses a flag that it does not know', async t => {
+  await each(async path => {
+    const help = await cairn([...argsOf(path), '--help'])
+    t.regex(help, /^Usage: /, path)
+    t.regex(help, /\nExamples?:\n {2}.*cairn /, path)
+    const refused = await cairnFails([...argsOf(path), '--no-such-flag'])
+    t.is(refused.code, 2, path)
+    t.regex(refused.stderr, /unknown option '--no-such-flag'|required option/, path)
+  })
+})
+
+test('every command of a cluster says which master did not answer, in one line', async t => {
+  let asked = 0
+  await each(async path => {
+    const help = await cairn([...argsOf(path), '--help'])
+    if (!/--dir <dir>.*local cluster/s.test(help) || onMounts.includes(path)) return
+    asked += 1
+    t.regex(help, /--json/, path)
+    const { code, stderr, stdout } = await cairnFails([
+      ...argsOf(path),
+      ...(needed[path] ?? []),
+      '--master',
+      '127.0.0.1:1',
+    ])
+    t.is(code, 2, `${path}: ${stderr}`)
+    t.is(stdout, '', path)
+    t.regex(stderr, /^cairn: no answer from the master at 127\.0\.0\.1:1: .*\n$/, path)
+  })
+  t.true(asked > 15)
+})
+
+test('arguments that are no numbers of nodes or mounts are refused', async t => {
+  for (const args of [
+    ['node', 'show', 'x'],
+    ['node', 'label', '0', 'x'],
+    ['node', 'drain', '-1'],
+    ['mount', 'evict', '1e3'],
+    ['scrub', 'start', 'all'],
+  ]) {
+    const { code, stderr } = await cairnFails([...args, '--master', '127.0.0.1:1'])
+    t.is(code, 2, args.join(' '))
+    t.regex(stderr, /is no number of a|unknown option/, args.join(' '))
+  }
+})
+
+test('a reader that has seen enough is no failure', async t => {
+  const { stdout, stderr } = await run('bash', [
+    '-c',
+    `set -o pipefail; '${process.execPath}' '${cairnProgram}' manual | head -1`,
+  ])
+  t.regex(stdout, /^\.TH CAIRN/)
+  t.is(stderr, '')
+})
