@@ -27,6 +27,7 @@ export class NameWork {
       to,
       tree => tree.rename(from, to, mode),
       n => n.rename(this.#state.at(from), this.#state.at(to), mode, this.#state.pid),
+      !same,
     )
     // A rename stores the data of what it names first; between two names of one file it is none.
     if (done && !same)
@@ -45,12 +46,13 @@ export class NameWork {
     if (done && node?.kind === 'file') node.file.synced()
   }
 
-  /** A change of names; true if it was made. */
+  /** A change of names; true if it was made. `asks`: the kernel does not answer it by itself. */
   async change(
     what: string,
     path: string,
     change: (tree: Parameters<TreeChange>[0], path: string) => void,
     call: (names: Mounted['names'], path: string) => Promise<unknown>,
+    asks = true,
   ): Promise<boolean> {
     const memory = this.#state.memory
     const applied: TreeChange = tree => change(tree, path)
@@ -72,7 +74,7 @@ export class NameWork {
         this.#state.wrong('answers are right', `${what} ${path} succeeded, expected ${expected}`)
       else {
         // Whatever was made before it is stored, since all is done in order.
-        keepPromises(memory)
+        if (asks) keepPromises(memory)
         applied(memory.tree)
       }
       return expected === undefined
