@@ -14,12 +14,16 @@ interface EvictOptions extends ClusterOptions {
   readonly json?: boolean
 }
 
-/** The mounts of a cluster, wherever they are: `cairn mount ls`, `cairn mount evict`. */
+/**
+ * The mounts of a cluster, wherever they are: `cairn mount ls`, `cairn mount evict`. Their --json is taken for that of
+ * `cairn mount`, which has one too, wherever it stands: hence optsWithGlobals.
+ */
 export function registerMountAdmin(mount: Command, network: () => Promise<Network>): void {
   withCluster(mount.command('ls'))
     .description('all mounts of the cluster, wherever they are, and what they hold')
     .option('--json', 'print it as JSON')
-    .action(async (options: ClusterOptions & { json?: boolean }) => {
+    .action(async (_: unknown, command: Command) => {
+      const options = command.optsWithGlobals<ClusterOptions & { json?: boolean }>()
       const { mounts } = await ask(await network(), masterAddress(options), adminStatus, {})
       if (options.json === true) printJson(mounts.map(asJson))
       else show(mounts)
@@ -39,7 +43,8 @@ export function registerMountAdmin(mount: Command, network: () => Promise<Networ
       '\nA mount that still runs begins a new session by itself: unmount it there to be rid of it.' +
         '\nExit code 0 if done (or told, with --dry-run), 1 if it was not confirmed, 2 if it could not be done.',
     )
-    .action(async (text: string, options: EvictOptions) => {
+    .action(async (text: string, _: unknown, command: Command) => {
+      const options = command.optsWithGlobals<EvictOptions>()
       await evictMount(await network(), masterAddress(options), mountNumber(text), options)
     })
 }

@@ -25,8 +25,6 @@ interface Flags extends DaemonFlags {
 
 export function registerMount(program: Command, network: () => Promise<Network>): void {
   const mount = withDaemonOptions(program.command('mount'), mountDaemon)
-    // `cairn mount ls --json` is no flag of `cairn mount`.
-    .enablePositionalOptions()
     .description('mount the file system; returns when it is usable')
     .usage('[options] [host:port] <path>')
     .argument('[host:port]', 'address of the master (or master in the configuration file, or CAIRN_MASTER)')

@@ -4,7 +4,7 @@ import { RebalanceRequest_Action as Action } from '../../wire/gen/cairn/v1/admin
 import { adminRebalance } from '../../wire/services.ts'
 import { ask } from '../admin-client.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
-import { bytes, duration, print, printJson } from '../output.ts'
+import { bytes, duration, printJson, say } from '../output.ts'
 
 const percent = (permille: number): string => `${(permille / 10).toFixed(1)} %`
 
@@ -27,13 +27,13 @@ export function registerRebalance(program: Command, network: () => Promise<Netwo
           return
         }
         const { running, bytesLeft, leftMs } = reply
-        print(
+        say(
           `${running ? 'Running' : 'Not running'}: the fullest chunkserver is ${percent(reply.fullestPermille)} full, ` +
             `the emptiest ${percent(reply.emptiestPermille)}`,
         )
-        if (bytesLeft === 0n) print('They are balanced.')
+        if (bytesLeft === 0n) say('They are balanced.')
         else
-          print(
+          say(
             `${bytes(bytesLeft)} to be moved, ${bytes(reply.bytesPerSecond)}/s` +
               (leftMs > 0n ? `, about ${duration(Number(leftMs))} to go` : ''),
           )

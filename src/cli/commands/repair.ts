@@ -3,7 +3,7 @@ import type { Network } from '../../core/network.ts'
 import { adminRepairStatus } from '../../wire/services.ts'
 import { ask } from '../admin-client.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
-import { bytes, duration, print, printJson, printTable } from '../output.ts'
+import { bytes, duration, printJson, printTable, say } from '../output.ts'
 
 const meaning: Readonly<Record<string, string>> = {
   lost: 'no good copy can be read now',
@@ -27,7 +27,7 @@ export function registerRepair(program: Command, network: () => Promise<Network>
         status.safeMode === '' && !status.searching && status.classes.every(each => each.blocks === 0n)
       if (options.json === true) printJson({ idle, ...status })
       else {
-        if (status.safeMode !== '') print(`Safe mode: ${status.safeMode}`)
+        if (status.safeMode !== '') say(`Safe mode: ${status.safeMode}`)
         printTable(
           ['Blocks', 'Size', 'Class', ''],
           status.classes.map(({ name, blocks, bytes: size }) => [
@@ -37,13 +37,13 @@ export function registerRepair(program: Command, network: () => Promise<Network>
             meaning[name] ?? '',
           ]),
         )
-        if (status.searching) print('The tables are being looked through: there may be more.')
-        print(
+        if (status.searching) say('The tables are being looked through: there may be more.')
+        say(
           `${status.copiesUnderWay.toString()} copies (${bytes(status.bytesUnderWay)}) are being made, ` +
             `${bytes(status.bytesPerSecond)}/s, ${status.blocksPerSecond.toString()} blocks/s; ` +
             `${status.copied.toString()} made, ${status.failed.toString()} failed since the master started`,
         )
-        if (status.leftMs > 0n) print(`About ${duration(Number(status.leftMs))} to go`)
+        if (status.leftMs > 0n) say(`About ${duration(Number(status.leftMs))} to go`)
       }
       if (!idle) process.exitCode = 1
     })

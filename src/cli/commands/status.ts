@@ -1,10 +1,11 @@
 import type { Command } from 'commander'
 import type { Network } from '../../core/network.ts'
-import type { BackupStatus, NodeStatus, StatusReply } from '../../wire/gen/cairn/v1/admin.ts'
+import type { BackupStatus, BlockCounts, NodeStatus, StatusReply } from '../../wire/gen/cairn/v1/admin.ts'
 import { adminStatus } from '../../wire/services.ts'
 import { ask } from '../admin-client.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
-import { bytes, duration, healthColour, print, printJson, printTable } from '../output.ts'
+import { bytes, duration, healthColour, print, printJson, printPairs, printTable } from '../output.ts'
+import { visible } from '../terminal.ts'
 
 /** What `cairn status --json` prints; scripts rely on these names. */
 function asJson(address: string, status: StatusReply): object {
@@ -62,20 +63,20 @@ export function registerStatus(program: Command, network: () => Promise<Network>
 }
 
 function show(address: string, status: StatusReply): void {
-  print(`Health   ${healthColour(status.health)}`)
-  for (const line of [...status.reasons, ...status.notes]) print(`         ${line}`)
-  print(`Master   ${address}, up ${duration(Number(status.uptimeMs))}, ${bytes(status.rssBytes)} of memory`)
-  print(
-    `Space    ${bytes(status.availableBytes)} free of ${bytes(status.totalBytes)} at ${String(status.copies)} copies`,
-  )
-  const blocks = status.blocks
-  if (blocks !== undefined)
-    print(
-      `Blocks   ${blocks.total.toString()} (${bytes(blocks.bytes)}), ${blocks.underReplicated.toString()} with too few copies, ` +
-        `${blocks.missing.toString()} with none, ${blocks.condemned.toString()} to be removed`,
-    )
-  print(`Inodes   ${status.inodes.toString()}`)
-  if (status.backups !== undefined) print(`Backups  ${backupLine(status.backups)}`)
+  const { blocks, backups } = status
+  const more = [...status.reasons, ...status.notes].map(line => ['', visible(line)] as const)
+  printPairs([
+    ['Health', healthColour(status.health)],
+    ...more,
+    ['Master', `${address}, up ${duration(Number(status.uptimeMs))}, ${bytes(status.rssBytes)} of memory`],
+    [
+      'Space',
+      `${bytes(status.availableBytes)} free of ${bytes(status.totalBytes)} at ${String(status.copies)} copies`,
+    ],
+    ...(blocks === undefined ? [] : [['Blocks', blocksLine(blocks)] as const]),
+    ['Inodes', status.inodes.toString()],
+    ...(backups === undefined ? [] : [['Backups', backupLine(backups)] as const]),
+  ])
   print('')
   printTable(
     ['Node', 'Address', 'Zone', 'State', 'Used', 'Size', 'Blocks'],
@@ -103,6 +104,10 @@ function show(address: string, status: StatusReply): void {
     ]),
   )
 }
+
+const blocksLine = ({ total, bytes: size, underReplicated, missing, condemned }: BlockCounts): string =>
+  `${total.toString()} (${bytes(size)}), ${underReplicated.toString()} with too few copies, ` +
+  `${missing.toString()} with none, ${condemned.toString()} to be removed`
 
 function backupLine({ taken, ageMs, bytes: size, count, everyMs }: BackupStatus): string {
   const every = everyMs === 0n ? 'none taken by itself' : `one every ${duration(Number(everyMs))}`
