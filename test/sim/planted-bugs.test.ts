@@ -39,7 +39,7 @@ for (const [name, how, most] of [
   ['keptNames', { shared: true }, 30],
   ['keptAbsences', { shared: true }, 30],
   ['keptPages', { shared: true }, 30],
-  ['endlessLease', { shared: true }, 250],
+  ['endlessLease', { shared: true }, 500],
   ['lateWrites', { shared: true }, 100],
   ['cachedAppend', { shared: true }, 30],
   ['localLocks', { shared: true }, 30],
