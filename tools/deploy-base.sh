@@ -45,5 +45,6 @@ rm -rf "$base"/usr/share/{doc,locale,i18n,info}/* "$base"/var/cache/apt/archives
 # What a power cut does to the packages of a copy matters to nobody.
 echo force-unsafe-io > "$base/etc/dpkg/dpkg.cfg.d/unsafe-io"
 # Each copy gets its own.
+rm "$base/etc/hostname"
 : > "$base/etc/machine-id"
 echo "$stamp" > "$base.stamp"

@@ -71,6 +71,7 @@ export class Container {
     const own = groups.length > 0 ? ['--keep-unit'] : []
     const nspawn = [
       ...['systemd-nspawn', '--quiet', '--boot', `--directory=${this.#root}/root`, `--machine=${this.#groupName}`],
+      `--hostname=${this.name}`,
       ...['--register=no', ...own, '--console=pipe', `--network-namespace-path=${this.machine.space}`],
       ...['--bind=/dev/fuse', '--bind=/dev/autofs', ...binds, '--resolv-conf=off', '--timezone=off', '--link-journal=no'],
     ]

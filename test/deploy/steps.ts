@@ -1,5 +1,5 @@
 import { deepEqual, equal, match, ok } from 'node:assert/strict'
-import { copyFileSync, readFileSync } from 'node:fs'
+import { copyFileSync, existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Container } from './container.js'
 import { Load, makeFiles, verify } from './load.js'
@@ -42,7 +42,7 @@ async function follow(machine: Container, prompt: string, only = /^/): Promise<v
   const commands = page.filter(command => command.prompt === prompt && only.test(command.script))
   ok(commands.length > 0, `the page has no commands for ${prompt}`)
   for (const { script } of commands)
-    await machine.run(script.replaceAll('10.77.0.2:', `${machine.machine.address}:`))
+    await machine.run(script.replaceAll('10.77.0.2:', `${machine.machine.address}:`).replace('_amd64.deb', '_*.deb'))
 }
 
 async function install(site: Site, { first, say }: Packages): Promise<void> {
@@ -70,7 +70,8 @@ async function install(site: Site, { first, say }: Packages): Promise<void> {
 }
 
 async function installOn(site: Site, machine: Container, file: string, prompt: string): Promise<void> {
-  copyFileSync(file, path.join(site.shared, path.basename(file)))
+  const shared = path.join(site.shared, path.basename(file))
+  if (!existsSync(shared)) copyFileSync(file, shared)
   await machine.run(`cp /shared/${path.basename(file)} .`)
   await follow(machine, prompt)
 }
@@ -90,11 +91,11 @@ async function startClient(site: Site): Promise<void> {
   await site.healthy(6)
 }
 
-/** As docs/operations.md has it: "rates the exposure of … 1.5, and of the mount 4.9". */
+/** As docs/operations.md has it. */
 async function exposure(site: Site): Promise<void> {
   const text = readFileSync(new URL('../../../docs/operations.md', import.meta.url), 'utf8')
   const [, daemons = '', mount = ''] =
-    /`systemd-analyze security`[^.]*?(\d+\.\d),\s+and\s+of\s+the\s+mount\s+(\d+\.\d)/.exec(text) ?? []
+    /`systemd-analyze security`[^`]*?(\d+\.\d),\s+and\s+of\s+the\s+mount\s+(\d+\.\d)/.exec(text) ?? []
   const measured = async (unit: string): Promise<string> => {
     const output = await site.get('client').run(`systemd-analyze security --no-pager ${unit} | tail -n 1`)
     return /: (\d+\.\d) /.exec(output)?.[1] ?? output
