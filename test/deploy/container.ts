@@ -70,10 +70,23 @@ export class Container {
     // Where systemd runs here, it makes the control group.
     const own = groups.length > 0 ? ['--keep-unit'] : []
     const nspawn = [
-      ...['systemd-nspawn', '--quiet', '--boot', `--directory=${this.#root}/root`, `--machine=${this.#groupName}`],
+      ...[
+        'systemd-nspawn',
+        '--quiet',
+        '--boot',
+        `--directory=${this.#root}/root`,
+        `--machine=${this.#groupName}`,
+      ],
       `--hostname=${this.name}`,
       ...['--register=no', ...own, '--console=pipe', `--network-namespace-path=${this.machine.space}`],
-      ...['--bind=/dev/fuse', '--bind=/dev/autofs', ...binds, '--resolv-conf=off', '--timezone=off', '--link-journal=no'],
+      ...[
+        '--bind=/dev/fuse',
+        '--bind=/dev/autofs',
+        ...binds,
+        '--resolv-conf=off',
+        '--timezone=off',
+        '--link-journal=no',
+      ],
     ]
     const log = openSync(this.#log, 'a')
     const args = ['-c', enter, 'enter', this.#base, this.#root, String(groups.length), ...groups, ...nspawn]
@@ -81,8 +94,12 @@ export class Container {
     closeSync(log)
     this.#nspawn = child
     this.#ended = new Promise(resolve => {
-      child.on('exit', () => resolve())
-      child.on('error', () => resolve())
+      const over = (): void => {
+        this.#nspawn = undefined
+        resolve()
+      }
+      child.on('exit', over)
+      child.on('error', over)
     })
     await this.#up(undefined)
   }
@@ -91,8 +108,27 @@ export class Container {
   async try(script: string, timeoutMs = 3 * minuteMs): Promise<Outcome> {
     const leader = this.#leader()
     if (leader === undefined) return { code: 255, output: `${this.name} is off` }
-    const spaces = ['--target', String(leader), '--mount', '--uts', '--ipc', '--net', '--pid', '--cgroup', '--root', '--wd']
-    const command = ['nsenter', ...spaces, '--', ...environment, 'bash', '-c', `cd /root; exec 2>&1; ${script}`]
+    const spaces = [
+      '--target',
+      String(leader),
+      '--mount',
+      '--uts',
+      '--ipc',
+      '--net',
+      '--pid',
+      '--cgroup',
+      '--root',
+      '--wd',
+    ]
+    const command = [
+      'nsenter',
+      ...spaces,
+      '--',
+      ...environment,
+      'bash',
+      '-c',
+      `cd /root; exec 2>&1; ${script}`,
+    ]
     return new Promise(resolve => {
       const options = { timeout: timeoutMs, killSignal: 'SIGKILL', maxBuffer: 64 << 20 } as const
       execFile(command[0] ?? '', command.slice(1), options, (error, output) => {
@@ -113,13 +149,15 @@ export class Container {
   async reboot(): Promise<void> {
     const before = this.#leader()
     await this.run('systemctl reboot')
-    await this.#up(before)
+    // It starts anew by itself only where it has no service manager to do that.
+    const ended = await Promise.race([this.#ended.then(() => true), this.#another(before).then(() => false)])
+    if (ended) await this.boot()
+    else await this.#up(before)
   }
 
   async powerOff(): Promise<void> {
     await this.run('systemctl poweroff')
     await Promise.race([this.#ended, this.#late('does not go off', 4 * minuteMs)])
-    this.#nspawn = undefined
   }
 
   /** Pulls the plug: every process ends at once. */
@@ -128,7 +166,6 @@ export class Container {
     if (leader !== undefined) kill9(leader)
     if (this.#nspawn?.pid !== undefined) kill9(this.#nspawn.pid)
     await this.#ended
-    this.#nspawn = undefined
   }
 
   async dispose(): Promise<void> {
@@ -152,6 +189,14 @@ export class Container {
     }
   }
 
+  async #another(before: number | undefined): Promise<void> {
+    const deadline = Date.now() + 4 * minuteMs
+    while (this.#leader() === before || this.#leader() === undefined) {
+      if (Date.now() > deadline) throw new Error(`${this.name} does not go down`)
+      await sleep(200)
+    }
+  }
+
   async #up(before: number | undefined): Promise<void> {
     let last = ''
     const deadline = Date.now() + 3 * minuteMs
@@ -162,7 +207,9 @@ export class Container {
       last = output.trim()
       if (last === 'running') return
       if (last === 'degraded')
-        throw new Error(`${this.name} is up, but: ${await this.run('systemctl list-units --failed --plain --no-legend')}`)
+        throw new Error(
+          `${this.name} is up, but: ${await this.run('systemctl list-units --failed --plain --no-legend')}`,
+        )
     }
     throw new Error(`${this.name} does not come up: ${last}; ${readFileSync(this.#log, 'utf8').slice(-2000)}`)
   }

@@ -64,7 +64,9 @@ export class Load {
 
   private constructor(client: Container) {
     this.#client = client
-    this.#over = client.try(program, 10 * 60_000).then(({ code, output }) => `${output}exit code ${String(code)}`)
+    this.#over = client
+      .try(program, 10 * 60_000)
+      .then(({ code, output }) => `${output}exit code ${String(code)}`)
     this.#over.catch(() => undefined)
   }
 

@@ -73,7 +73,8 @@ process.exit(failed === 0 ? 0 : 1)
 
 async function tellWhatMachinesSay(from: Site): Promise<void> {
   for (const machine of from.all) {
-    const script = "systemctl --failed --no-legend --plain; journalctl --no-pager -q -n 40 -o short-precise -u 'cairn-*' -u 'mnt-*' -p info"
+    const script =
+      "systemctl --failed --no-legend --plain; journalctl --no-pager -q -n 40 -o short-precise -u 'cairn-*' -u 'mnt-*' -p info"
     const { output } = await machine.try(`${script}; tail -n 20 /var/log/cairn/*.log`, 20_000)
     console.log(`---- ${machine.name}\n${output}`)
   }

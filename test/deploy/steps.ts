@@ -42,7 +42,9 @@ async function follow(machine: Container, prompt: string, only = /^/): Promise<v
   const commands = page.filter(command => command.prompt === prompt && only.test(command.script))
   ok(commands.length > 0, `the page has no commands for ${prompt}`)
   for (const { script } of commands)
-    await machine.run(script.replaceAll('10.77.0.2:', `${machine.machine.address}:`).replace('_amd64.deb', '_*.deb'))
+    await machine.run(
+      script.replaceAll('10.77.0.2:', `${machine.machine.address}:`).replace('_amd64.deb', '_*.deb'),
+    )
 }
 
 async function install(site: Site, { first, say }: Packages): Promise<void> {
@@ -87,7 +89,7 @@ async function startStores(site: Site): Promise<void> {
 async function startClient(site: Site): Promise<void> {
   const client = site.get('client')
   await follow(client, 'client', /^(?!systemctl restart)/)
-  equal(await client.run("awk '$2 == \"/mnt/files\" { print $3 }' /proc/mounts"), 'autofs\nfuse.cairn')
+  equal(await client.run('awk \'$2 == "/mnt/files" { print $3 }\' /proc/mounts'), 'autofs\nfuse.cairn')
   await site.healthy(6)
 }
 
@@ -170,7 +172,9 @@ async function reboots(site: Site, { say }: Packages): Promise<void> {
   for (const machine of site.all) {
     // Not synced: a machine that goes down in order writes it back.
     const there = `/mnt/files/truth/before-${machine.name}-went`
-    await client.run(`head -c 3000000 /dev/urandom > /root/late; cp /root/late ${there}; cp -a ${there} /root/truth`)
+    await client.run(
+      `head -c 3000000 /dev/urandom > /root/late; cp /root/late ${there}; cp -a ${there} /root/truth`,
+    )
     await machine.reboot()
     say(`    ${machine.name} is up again`)
     await site.healthy(6)
@@ -206,7 +210,8 @@ async function killStore(site: Site, { say }: Packages): Promise<void> {
     const { nodes, blocks } = await site.status()
     const down = nodes.filter(({ state }) => state === 'down').length
     const { idle } = (await site.ask('repair status')) as { idle: boolean }
-    if (down === 2 && idle && Number(blocks.underReplicated) === 0 && Number(blocks.missing) === 0) return undefined
+    if (down === 2 && idle && Number(blocks.underReplicated) === 0 && Number(blocks.missing) === 0)
+      return undefined
     return `${down} down, ${blocks.underReplicated} blocks with too few copies, ${blocks.missing} with none`
   })
   say('    every block has its copies again')
@@ -253,7 +258,9 @@ async function restoreMaster(site: Site, { second, say }: Packages): Promise<voi
   await follow(fresh, 'newmaster')
   say('    the new master is up')
   // On top of what is there, too, which is the user cairn's and not root's.
-  await fresh.run('systemctl stop cairn-master && cairn restore /root/cairn.db --data /var/lib/cairn/master && systemctl start cairn-master')
+  await fresh.run(
+    'systemctl stop cairn-master && cairn restore /root/cairn.db --data /var/lib/cairn/master && systemctl start cairn-master',
+  )
   await until('all chunkservers to have said what they have', async () => {
     const { output, code } = await client.try(`cairn restore confirm ${atMaster}`)
     return code === 0 ? undefined : output
@@ -271,13 +278,16 @@ async function restoreMaster(site: Site, { second, say }: Packages): Promise<voi
 async function stopsInTime(site: Site): Promise<void> {
   const machines = site.all.filter(machine => machine !== site.get('master'))
   const client = site.get('client')
-  await client.run('head -c 3000000 /dev/urandom > /root/truth/last; cp --archive /root/truth/last /mnt/files/truth')
+  await client.run(
+    'head -c 3000000 /dev/urandom > /root/truth/last; cp --archive /root/truth/last /mnt/files/truth',
+  )
   for (const name of ['client', 'store1', 'store2', 'store3', 'newmaster']) await site.get(name).powerOff()
   await Promise.all(machines.map(machine => machine.boot()))
   await site.healthy(5)
   await verify(client)
   for (const machine of machines) {
-    const late = "journalctl -q --no-pager -o cat -t systemd -g 'stop-.*timed out|Killing process|left-over process|status=9/KILL'"
+    const late =
+      "journalctl -q --no-pager -o cat -t systemd -g 'stop-.*timed out|Killing process|left-over process|status=9/KILL'"
     equal((await machine.try(late)).output, '', machine.name)
   }
 }
@@ -296,7 +306,9 @@ async function remove(site: Site): Promise<void> {
   await store.run('apt-get remove -y cairn')
   equal(await store.run(`systemctl is-active ${storeUnits.join(' ')} || true`), 'inactive\ninactive')
   equal(await store.run('find /srv/disk1/cairn -type f | wc -l'), before)
-  await store.run('apt-get install -y ./cairn_*.1_*.deb && systemctl start cairn-chunkserver@disk1 cairn-chunkserver@disk2')
+  await store.run(
+    'apt-get install -y ./cairn_*.1_*.deb && systemctl start cairn-chunkserver@disk1 cairn-chunkserver@disk2',
+  )
   await store.run('systemctl is-active cairn-chunkserver@disk1 cairn-chunkserver@disk2')
 
   const master = site.get('newmaster')
