@@ -11,6 +11,7 @@ export function ownLikeFolder(folder: string): void {
   for (const name of readdirSync(folder)) {
     const file = path.join(folder, name)
     const there = lstatSync(file)
-    if (there.isFile() && (there.uid !== uid || there.gid !== gid)) chownSync(file, uid, gid)
+    // What has another name elsewhere is not the folder's alone.
+    if (there.isFile() && there.nlink === 1 && (there.uid !== uid || there.gid !== gid)) chownSync(file, uid, gid)
   }
 }
