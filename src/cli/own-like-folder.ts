@@ -12,6 +12,7 @@ export function ownLikeFolder(folder: string): void {
     const file = path.join(folder, name)
     const there = lstatSync(file)
     // What has another name elsewhere is not the folder's alone.
-    if (there.isFile() && there.nlink === 1 && (there.uid !== uid || there.gid !== gid)) chownSync(file, uid, gid)
+    if (there.isFile() && there.nlink === 1 && (there.uid !== uid || there.gid !== gid))
+      chownSync(file, uid, gid)
   }
 }
