@@ -84,6 +84,10 @@ bench: build ## measure a cluster on this machine against a local folder: BENCH=
 deb: build ## make a Debian package in build/deb
 	bash tools/make-deb.sh
 
+.PHONY: test-deploy
+test-deploy: build ## install, upgrade, break and restore a cluster in containers with systemd (root, /dev/fuse, the network at first)
+	bash tools/test-deploy.sh
+
 .PHONY: clean
 clean: ## remove what was built, keep node_modules and the cluster of `make run`
 	rm -rf dist build

@@ -17,6 +17,16 @@ export function mountAt(target: string): MountLine | undefined {
   return cairnMounts().findLast(mount => mount.path === absolute)
 }
 
+/**
+ * Whether something waits at exactly this path to mount there on demand, as systemd does for x-systemd.automount. Then
+ * only its own process group may touch the path before the mount is there; all others wait for it.
+ */
+export function isAutomountPoint(target: string): boolean {
+  const absolute = path.resolve(target)
+  const table = parseMountTable(readFileSync('/proc/self/mountinfo', 'utf8'))
+  return table.findLast(mount => mount.path === absolute)?.type === 'autofs'
+}
+
 /** The Cairn mount that a path lies on. */
 export function mountOf(target: string): MountLine {
   const device = deviceNumber(stat(target).dev)

@@ -8,6 +8,8 @@ const run = promisify(execFile)
 export interface Machine {
   readonly name: string
   readonly address: string
+  /** The file of its namespace. */
+  readonly space: string
   /** In front of a command line: runs it there, as the same process. */
   readonly enter: readonly string[]
 }
@@ -70,8 +72,8 @@ export class Machines {
 
   async #add(name: string): Promise<void> {
     const address = `10.77.0.${String(this.#all.size + 1)}`
-    const enter = ['nsenter', `--net=/var/run/netns/${this.#space(name)}`]
-    this.#all.set(name, { name, address, enter })
+    const space = `/var/run/netns/${this.#space(name)}`
+    this.#all.set(name, { name, address, space, enter: ['nsenter', `--net=${space}`] })
     await run('ip', ['netns', 'add', this.#space(name)])
     const link = ['link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', `to-${name}`]
     await this.#ip(name, ...link, 'netns', this.#space('switch'))

@@ -7,6 +7,7 @@ import { ask, longCallMs } from '../admin-client.ts'
 import { checkBlocks, type DataReport } from '../check-blocks.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
 import { bytes, print, printJson } from '../output.ts'
+import { ownLikeFolder } from '../own-like-folder.ts'
 
 interface Options extends ClusterOptions {
   readonly data?: boolean
@@ -82,6 +83,7 @@ async function repairDatabase(dir: string, { yes, json }: Options): Promise<void
     }
     if (left.length > 0 || (actions.length > 0 && aside === undefined)) process.exitCode = 1
   } finally {
+    ownLikeFolder(folder)
     lock.release()
   }
 }

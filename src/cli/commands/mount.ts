@@ -12,6 +12,7 @@ import { type MountSettings, mountDaemon } from '../config/daemons.ts'
 import { argumentOf, flagsOf } from '../config/flags.ts'
 import { type DaemonFlags, settingsOf, withDaemonOptions } from '../daemon-options.ts'
 import { daemonNodeOptions } from '../local/daemon-node.ts'
+import { isAutomountPoint } from '../mounts.ts'
 import { awaitReadiness, readyEnvironment } from '../local/ready.ts'
 import { print, printJson } from '../output.ts'
 import { registerMountAdmin } from './mount-admin.ts'
@@ -67,7 +68,7 @@ async function foreground(mountpoint: string, settings: MountSettings, flags: Fl
   )
 }
 
-/** Runs the foreground form in a session of its own, and waits for its word. */
+/** Runs the foreground form in a session of its own where it can, and waits for its word. */
 async function background(mountpoint: string, settings: MountSettings, flags: Flags): Promise<void> {
   needRoot()
   const { master } = settings
@@ -75,7 +76,8 @@ async function background(mountpoint: string, settings: MountSettings, flags: Fl
   const log = openLog(logFile)
   const args = ['mount', master, mountpoint, '--foreground', '--no-config', ...flagsOf(mountDaemon, settings)]
   const child = spawn(process.execPath, [...process.execArgv, ...daemonNodeOptions, programFile, ...args], {
-    detached: true,
+    // A process group of its own, safe from Ctrl-C, would wait there for the mount that it is to make.
+    detached: !isAutomountPoint(mountpoint),
     stdio: ['ignore', log, log, 'pipe'],
     env: { ...process.env, ...readyEnvironment },
   })

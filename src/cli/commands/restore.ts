@@ -7,6 +7,7 @@ import { adminConfirmRestore, adminRestoreStatus } from '../../wire/services.ts'
 import { ask, longCallMs } from '../admin-client.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
 import { bytes, print, printJson, timeOf } from '../output.ts'
+import { ownLikeFolder } from '../own-like-folder.ts'
 import type { Restored } from '../restore-folder.ts'
 
 interface Options {
@@ -51,6 +52,7 @@ export function registerRestore(program: Command, network: () => Promise<Network
         else show(file, folder, restored)
         if (restored.problems.length > 0) process.exitCode = 1
       } finally {
+        ownLikeFolder(folder)
         lock.release()
       }
     })

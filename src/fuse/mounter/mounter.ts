@@ -57,7 +57,8 @@ export async function prepareMountPoint(path: string, options: MountOptions, log
   const target = await canonical(path)
   for (;;) {
     const mounted = await mountedAt(target)
-    if (mounted === undefined) break
+    // An automount point has asked for this mount, and is covered by it.
+    if (mounted === undefined || mounted.type === 'autofs') break
     if (mounted.type !== fileSystemType || !(await isDead(target))) {
       throw new UsageError(`${path} is a mount point already (${mounted.type} ${mounted.source})`)
     }

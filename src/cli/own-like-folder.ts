@@ -1,0 +1,18 @@
+import { chownSync, lstatSync, readdirSync, statSync } from 'node:fs'
+import path from 'node:path'
+
+/**
+ * Gives what lies in a daemon's folder to the folder's owner. Root repairs and restores, and the daemon, which is not
+ * root, could not open what root has made there.
+ */
+export function ownLikeFolder(folder: string): void {
+  if (process.getuid?.() !== 0) return
+  const { uid, gid } = statSync(folder)
+  for (const name of readdirSync(folder)) {
+    const file = path.join(folder, name)
+    const there = lstatSync(file)
+    // What has another name elsewhere is not the folder's alone.
+    if (there.isFile() && there.nlink === 1 && (there.uid !== uid || there.gid !== gid))
+      chownSync(file, uid, gid)
+  }
+}

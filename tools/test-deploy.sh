@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Makes what the deployment test needs, and runs it: a bare Debian 12, the package, and one with a higher version.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+bash tools/deploy-base.sh
+version=$(node -p 'require("./package.json").version')
+newer=${version%.*}.$((${version##*.} + 1))
+first=$(bash tools/make-deb.sh | tail -n 1)
+second=$(bash tools/make-deb.sh "$newer" | tail -n 1)
+exec node build/test/deploy/run.js "$first" "$second"
