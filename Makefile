@@ -28,7 +28,8 @@ $(setup_done): package-lock.json tools/debian-packages.sh tools/npm-ci.sh
 
 .PHONY: build
 build: $(setup_done) ## compile src/ to dist/, test/ and bench/ to build/
-	tsc --build tsconfig.json test $(wildcard bench/tsconfig.json)
+	tsc --build tsconfig.json src/console/page test $(wildcard bench/tsconfig.json)
+	node tools/console-files.js
 
 .PHONY: gen
 gen: $(setup_done) ## write the wire types of proto/ into src/wire/gen

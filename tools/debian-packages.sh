@@ -7,7 +7,7 @@ set -euo pipefail
 build=(python3:python3 make:make g++:g++)
 tests=(gcc:gcc git:git fio:fio stress-ng:stress-ng rsync:rsync setfacl:acl setfattr:attr killall:psmisc
   sqlite3:sqlite3 ip:iproute2 nft:nftables faketime:faketime flock:util-linux nsenter:util-linux mount:mount diff:diffutils find:findutils
-  man:man-db dpkg-deb:dpkg)
+  man:man-db dpkg-deb:dpkg chromium:chromium)
 # library:package
 libraries=(libfuse.so.2:libfuse2)
 

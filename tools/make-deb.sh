@@ -15,7 +15,7 @@ mkdir -p "$root/DEBIAN" "$lib/app" "$lib/bin"
 
 # The program, and the modules that it runs with: those of the lockfile that are not for development or optional.
 cp -r dist proto package.json LICENSE "$lib/app/"
-rm -f "$lib/app/dist/.tsbuildinfo"
+rm -f "$lib/app/dist/.tsbuildinfo" "$lib/app/dist/console/.page.tsbuildinfo"
 # What every part of it says its version is.
 sed -i "s/^  \"version\": \".*\"/  \"version\": \"$version\"/" "$lib/app/package.json"
 npm ls --omit=dev --omit=optional --all --parseable | tail -n +2 | sort -u | while read -r module; do

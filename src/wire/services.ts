@@ -79,6 +79,12 @@ export const adminDamaged = unary(
   messageCodec(admin.DamagedReply, 'DamagedReply'),
 )
 
+export const adminBrowse = unary(
+  '/cairn.v1.Admin/Browse',
+  messageCodec(admin.BrowseRequest, 'BrowseRequest'),
+  messageCodec(admin.BrowseReply, 'BrowseReply'),
+)
+
 export const adminListBlocks = unary(
   '/cairn.v1.Admin/ListBlocks',
   messageCodec(admin.ListBlocksRequest, 'ListBlocksRequest'),

@@ -18,7 +18,10 @@ test('info tells extents, copies and a path of any inode', async t => {
   const info = (of: bigint): admin.InfoReply =>
     admin.InfoReply.decode(
       must(
-        fixture.admin('info', admin.InfoRequest.encode({ ino: of, offset: 0n, limit: 10 }).finish()).bytes,
+        fixture.admin(
+          'info',
+          admin.InfoRequest.encode({ ino: of, offset: 0n, limit: 10, withoutPath: false }).finish(),
+        ).bytes,
       ),
     )
   const found = info(ino)
@@ -32,7 +35,10 @@ test('info tells extents, copies and a path of any inode', async t => {
   mount.call(unlink('file é', { parent: directory, open: true }), 'remove')
   t.is(info(ino).path.length, 0, 'an orphan has none')
   t.is(
-    fixture.admin('info', admin.InfoRequest.encode({ ino: 99n, offset: 0n, limit: 1 }).finish()).code,
+    fixture.admin(
+      'info',
+      admin.InfoRequest.encode({ ino: 99n, offset: 0n, limit: 1, withoutPath: false }).finish(),
+    ).code,
     'ENOENT',
   )
   t.is(fixture.admin('info', Buffer.from('ffff', 'hex')).code, 'EPROTO')
@@ -104,4 +110,45 @@ test('status names nodes, mounts and what is wrong', async t => {
   // Silent without a lost connection.
   fixture.pass(16_000, mount, ...nodes.slice(0, 1))
   t.like(status(), { health: 'down', nodes: { 1: { state: 'down' } } })
+})
+
+test('a path is browsed in pages of bytes, symlinks are shown and not followed', async t => {
+  const fixture = await EngineFixture.make()
+  const mount = new Mount(fixture)
+  const folder = mount.call(create('dir', { mode: 0o40755 }), 'entry').attr?.ino ?? 0n
+  const inos = ['b', 'a', 'é'].map(
+    file => mount.call(create(file, { parent: folder }), 'entry').attr?.ino ?? 0n,
+  )
+  const browse = (path: Uint8Array | string, after = 0n, limit = 2): admin.BrowseReply =>
+    admin.BrowseReply.decode(
+      must(
+        fixture.admin(
+          'browse',
+          admin.BrowseRequest.encode({ path: Buffer.from(path), after, limit }).finish(),
+        ).bytes,
+      ),
+    )
+  const code = (path: string) =>
+    fixture.admin(
+      'browse',
+      admin.BrowseRequest.encode({ path: Buffer.from(path), after: 0n, limit: 1 }).finish(),
+    ).code
+  const names = ({ entries }: admin.BrowseReply) => entries.map(entry => Buffer.from(entry.name).toString())
+  t.deepEqual(names(browse('')), ['dir'])
+  t.deepEqual(names(browse('/')), ['dir'])
+  const first = browse('/dir//')
+  t.like(first, { more: true, copies: 3 })
+  t.deepEqual(names(first), ['b', 'a'])
+  const rest = browse('dir', first.entries.at(-1)?.cookie)
+  t.is(rest.more, false)
+  t.deepEqual(names(rest), ['é'])
+  t.is(rest.entries[0]?.attr?.ino, inos[2])
+  t.like(browse('/dir/é'), { entries: [], more: false })
+  t.is(browse('/dir/é').attr?.ino, inos[2])
+  t.deepEqual(browse('/dir', 0n, 0).entries, [])
+  t.is(code('/nothing'), 'ENOENT')
+  t.is(code('/dir/a/b'), 'ENOTDIR')
+  t.is(code('/dir/../dir'), 'EINVAL')
+  t.is(code(`/${'x'.repeat(256)}`), 'ENAMETOOLONG')
+  t.truthy(code('/x'.repeat(2049)))
 })

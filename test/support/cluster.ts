@@ -37,6 +37,8 @@ export interface ClusterOptions {
   readonly mount?: boolean
   /** Mounts beside the first one. */
   readonly moreMounts?: number
+  /** Where it serves its console. */
+  readonly console?: string
 }
 
 /** A real cluster of real processes in a temporary folder, with a real mount. Dispose of it in teardown. */
@@ -76,6 +78,7 @@ export class Cluster {
     if (this.#options.mount !== false) args.push('--mount', this.mount)
     if (this.#options.chunkservers !== undefined)
       args.push('--chunkservers', String(this.#options.chunkservers))
+    if (this.#options.console !== undefined) args.push('--console', this.#options.console)
     await cairn(args)
     for (const mount of this.mounts.slice(1)) await this.#mountAt(mount)
   }

@@ -29,6 +29,7 @@ export function registerCopies(
         ino: inodeOf(target),
         offset: 0n,
         limit: 1,
+        withoutPath: false,
       })
       const wanted = info.extents[0]?.copiesWanted
       if (options.json === true)

@@ -33,6 +33,7 @@ export function registerInfo(
         ino: inodeOf(target),
         offset: 0n,
         limit: options.limit,
+        withoutPath: false,
       })
       if (options.json === true) printJson(asJson(target, info))
       else show(target, info)

@@ -86,6 +86,7 @@ async function look(
       ino,
       offset: from,
       limit: extentsAtOnce,
+      withoutPath: false,
     })
     for (const extent of reply.extents)
       if (wanted === undefined || (extent.offset <= wanted && wanted < extent.offset + extent.length))

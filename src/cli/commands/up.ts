@@ -4,6 +4,7 @@ import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
+import { parseAddress } from '../../core/address.ts'
 import { messageOf, UsageError } from '../../core/errors.ts'
 import { makeFolder } from '../../service/make-folder.ts'
 import { LocalLayout } from '../local/layout.ts'
@@ -18,9 +19,14 @@ interface Options {
   readonly mount?: string
   readonly options?: string
   readonly shortCircuit: boolean
+  /** HOST:PORT; true: on the usual port of this machine. */
+  readonly console?: string | true
   readonly detach?: boolean
   readonly json?: boolean
 }
+
+/** What the example of the configuration shows, too. */
+const consoleAddress = '127.0.0.1:9480'
 
 export const programFile = fileURLToPath(new URL('../cairn.js', import.meta.url))
 
@@ -40,10 +46,15 @@ export function registerUp(
     .option('--mount <path>', 'mount the file system here')
     .option('-o, --options <list>', 'mount options, as of cairn mount')
     .option('--no-short-circuit', 'have the mount read all data over the network, as from other machines')
+    .option(
+      '--console [host:port]',
+      `serve a page for browsers about the cluster (default address: ${consoleAddress})`,
+    )
     .option('--detach', 'return when it is usable, and leave it running')
     .option('--json', 'print the result as JSON (with --detach)')
     .action(async (options: Options) => {
       if (options.mount !== undefined) needRoot(', or leave out --mount')
+      consoleOf(options)
       await (options.detach === true ? detach(options) : foreground(options))
     })
 }
@@ -63,13 +74,14 @@ async function foreground(options: Options): Promise<void> {
       mount: options.mount,
       mountOptions: options.options,
       shortCircuit: options.shortCircuit,
+      console: consoleOf(options),
     })
   } catch (error) {
     reportReadiness({ ready: false, error: messageOf(error) })
     throw error
   }
   reportReadiness({ ready: true, pid: process.pid, address: cluster.master })
-  greet(layout, cluster)
+  greet(layout, cluster, consoleOf(options))
   const reason = await Promise.race([stopping.then(() => undefined), cluster.failed])
   if (reason !== undefined) {
     // The rest of the cluster goes on: a file system with a node missing is degraded, not gone.
@@ -86,10 +98,18 @@ async function foreground(options: Options): Promise<void> {
   process.exit(0)
 }
 
-function greet(layout: LocalLayout, cluster: LocalCluster): void {
+function consoleOf({ console }: Options): string | undefined {
+  const address = console === true ? consoleAddress : console
+  if (address !== undefined && parseAddress(address) === undefined)
+    throw new UsageError(`--console must be HOST:PORT, such as ${consoleAddress}`)
+  return address
+}
+
+function greet(layout: LocalLayout, cluster: LocalCluster, console: string | undefined): void {
   print(
     `Cairn is running. Master ${cluster.master}, data in ${layout.dir}, logs in ${path.join(layout.dir, 'logs')}`,
   )
+  if (console !== undefined) print(`The console is on  http://${console}/`)
   if (cluster.mount !== undefined) {
     print(`Files are in  ${cluster.mount}`)
     print('Try, in another terminal:')
@@ -116,6 +136,8 @@ async function detach(options: Options): Promise<void> {
   if (options.mount !== undefined) args.push('--mount', path.resolve(options.mount))
   if (options.options !== undefined) args.push('-o', options.options)
   if (!options.shortCircuit) args.push('--no-short-circuit')
+  const console = consoleOf(options)
+  if (console !== undefined) args.push('--console', console)
   const child = spawn(process.execPath, [...process.execArgv, programFile, ...args], {
     detached: true,
     stdio: ['ignore', log, log, 'pipe'],
@@ -127,10 +149,11 @@ async function detach(options: Options): Promise<void> {
   child.unref()
   const master = readiness.address ?? ''
   const mount = options.mount === undefined ? undefined : path.resolve(options.mount)
-  if (options.json === true) printJson({ pid: child.pid, dir: layout.dir, master, mount })
+  if (options.json === true) printJson({ pid: child.pid, dir: layout.dir, master, mount, console })
   else {
     print(`Cairn is running (process ${String(child.pid)}). Master ${master}`)
     if (mount !== undefined) print(`Files are in  ${mount}`)
+    if (console !== undefined) print(`The console is on  http://${console}/`)
     print(`Stop it with  cairn down --dir ${layout.dir}`)
   }
   process.exit(0)

@@ -120,6 +120,14 @@ const master = {
   }),
   ...common,
   metrics: metrics('127.0.0.1:9430', true),
+  console: sure({
+    kind: kind.addressOrOff,
+    meaning:
+      'Where the console, a page for browsers, is served over HTTP: everybody who reaches it sees the state of the ' +
+      'cluster and the names of all files, and can change nothing',
+    default: 'off',
+    example: '127.0.0.1:9480',
+  }),
 } as const
 
 const chunkserver = {

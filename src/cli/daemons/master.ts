@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs'
 import path from 'node:path'
+import { ConsoleServer } from '../../console/console-server.ts'
 import { must } from '../../core/assert.ts'
 import type { Clock } from '../../core/env.ts'
 import { messageOf } from '../../core/errors.ts'
@@ -17,6 +18,7 @@ import { version } from '../../service/version.ts'
 import { DiskRoom } from '../../service/disk-room.ts'
 import { MasterFolder } from '../master-folder.ts'
 import { measureMaster } from '../metrics/master-metrics.ts'
+import { consoleView } from './console-view.ts'
 import { type Started, takeFolder, type World } from './daemon.ts'
 
 /** How old what is shown of the process may be. */
@@ -37,6 +39,8 @@ export interface MasterOptions {
   readonly repairDelay: number
   readonly maintenanceDelay: number
   readonly repairLimit: number
+  /** HOST:PORT, or off. */
+  readonly console: string
 }
 
 /** A master over its data folder, which is formatted as a new cluster if it is empty. */
@@ -90,6 +94,7 @@ export async function startMaster({ env, network }: World, options: MasterOption
       diskFull: () => room.full,
       changed: state => server?.noteBackups(state),
     })
+    let page: ConsoleServer | undefined
     const reading = oneAfterTheOther((kind: Reading) => readDatabase(data.database, kind))
     try {
       const serving = await MasterServer.start(env, network, lane, {
@@ -108,6 +113,10 @@ export async function startMaster({ env, network }: World, options: MasterOption
       server = serving
       serving.noteBackups(backups.state)
       env.log.info('Serving', { address: serving.address, data: folder })
+      if (options.console !== 'off') {
+        page = await ConsoleServer.listen(env, options.console, consoleView(serving))
+        env.log.info('Serving the console', { address: page.address })
+      }
       // A large one was only looked into when it was opened.
       if (bytesOf(data.database) > quickCheckBytesMax)
         reading('pages').then(
@@ -120,6 +129,7 @@ export async function startMaster({ env, network }: World, options: MasterOption
       // A copy or check that is under way ends with the process: it changes nothing but an unfinished file.
       const stop = async () => {
         backups.close()
+        await page?.close()
         await serving.close()
         room.close()
         lock.release()
@@ -137,7 +147,8 @@ export async function startMaster({ env, network }: World, options: MasterOption
     } catch (error) {
       backups.close()
       room.close()
-      await lane.close()
+      if (server === undefined) await lane.close()
+      else await server.close()
       throw error
     }
   } catch (error) {

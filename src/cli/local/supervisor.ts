@@ -26,6 +26,8 @@ export interface UpOptions {
   readonly mount: string | undefined
   readonly mountOptions: string | undefined
   readonly shortCircuit: boolean
+  /** Where the master serves the console; undefined: nowhere. */
+  readonly console: string | undefined
 }
 
 /** Starts, or starts again, every part of a cluster on this machine. What fails stops what was started. */
@@ -70,7 +72,7 @@ export async function startLocalCluster(
     return loss
   }
   try {
-    const master = await startMaster(layout, program, before, chunkservers)
+    const master = await startMaster(layout, program, before, chunkservers, options.console)
     children.push(master)
     const starts = Array.from({ length: chunkservers }, async (_, index) => {
       // A little apart, so that on a first start the nodes' numbers follow the folders'.
@@ -107,12 +109,17 @@ async function startMaster(
   program: string,
   before: LocalState | undefined,
   chunkservers: number,
+  console: string | undefined,
 ): Promise<Child> {
+  const extra = console === undefined ? [] : ['--console', console]
   const start = (listen: string) =>
     Child.start(
       'master',
       program,
-      ['master', '--data', layout.master, '--listen', listen, '--copies', String(Math.min(3, chunkservers))],
+      [
+        ...['master', '--data', layout.master, '--listen', listen],
+        ...['--copies', String(Math.min(3, chunkservers)), ...extra],
+      ],
       layout.log('master'),
     )
   const last = before?.master
@@ -121,7 +128,8 @@ async function startMaster(
     return await start(last)
   } catch (error) {
     // The port of last time may have been taken meanwhile; everything here is told the new one.
-    if (error instanceof UsageError && /in use/.test(error.message)) return start('127.0.0.1:0')
+    if (error instanceof UsageError && /in use/.test(error.message) && !/console/.test(error.message))
+      return start('127.0.0.1:0')
     throw error
   }
 }

@@ -12,6 +12,7 @@ import type { Planner } from '../placement/planner.ts'
 import type { Session } from '../sessions/session-registry.ts'
 import { wireAttr } from '../store/inodes.ts'
 import { activityOf } from './activity.ts'
+import { browse } from './browse.ts'
 import type { Damaged } from './damaged.ts'
 import { type HoldingParts, leasesOf, locksOf } from './holdings.ts'
 import { evicted, labelled } from './members.ts'
@@ -115,6 +116,10 @@ export class Admin {
         decodeWhole(wire.DamagedRequest, 'DamagedRequest', bytes)
         this.#parts.damaged.begin(call)
         return undefined
+      case 'browse': {
+        const request = decodeWhole(wire.BrowseRequest, 'BrowseRequest', bytes)
+        return wire.BrowseReply.encode(browse(this.#turn.store, request)).finish()
+      }
       case 'repairStatus': {
         decodeWhole(wire.RepairStatusRequest, 'RepairStatusRequest', bytes)
         const reply = repairStatusOf(this.#turn, this.#parts.repair, this.#parts.safeMode)
@@ -193,7 +198,7 @@ export class Admin {
       }),
       more: rows.length > limit,
       extentsTotal: BigInt(store.extents.count(ino)),
-      path: pathOf(store, ino),
+      path: request.withoutPath ? new Uint8Array(0) : pathOf(store, ino),
     }
   }
 

@@ -31,6 +31,7 @@ export type AdminMethod =
   | 'leases'
   | 'removalStatus'
   | 'activity'
+  | 'browse'
 
 export type EngineInput =
   /** The time of what follows; first in every batch. `random`: 32 fresh unpredictable bytes. */

@@ -6,6 +6,7 @@ import type { CallDef, Codec, StreamDef } from '../../core/network.ts'
 import {
   adminActivity,
   adminBackup,
+  adminBrowse,
   adminConfirmRestore,
   adminDamaged,
   adminEvictMount,
@@ -63,4 +64,5 @@ export const rawAdminCalls: Readonly<Record<AdminMethod, RawCall>> = {
   leases: call(adminLeases),
   removalStatus: call(adminRemovalStatus),
   activity: call(adminActivity),
+  browse: call(adminBrowse),
 }

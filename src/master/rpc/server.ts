@@ -146,6 +146,11 @@ export class MasterServer {
     await this.#lane.close()
   }
 
+  /** An administration call from within this process: encoded request to encoded reply. */
+  ask(method: AdminMethod, request: Uint8Array): Promise<Uint8Array> {
+    return this.#call(method, request)
+  }
+
   /** What the master did and holds. Answered by the engine: that it answers shows that it is alive. */
   async measure(): Promise<MasterMeasures> {
     const call = this.#nextNumber++

@@ -160,6 +160,8 @@ export interface InfoRequest {
   /** At most so many extents from this offset on. */
   offset: bigint;
   limit: number;
+  /** Finding a path to a file reads all names. */
+  withoutPath: boolean;
 }
 
 export interface InfoReply {
@@ -580,6 +582,34 @@ export interface OperationCounts {
   counts: bigint[];
   sumUs: bigint;
   failures: bigint;
+}
+
+export interface BrowseRequest {
+  /** From the root, names between slashes; symlinks are not followed. */
+  path: Uint8Array;
+  /** Of a folder: at most so many entries, those after this cookie. */
+  after: bigint;
+  limit: number;
+}
+
+export interface BrowseReply {
+  attr:
+    | Attr
+    | undefined;
+  /** Copies wanted of its blocks, or of those of what is made in it. */
+  copies: number;
+  /** Of a symlink. */
+  target: Uint8Array;
+  /** In the order in which the names were made. */
+  entries: BrowsedEntry[];
+  more: boolean;
+}
+
+export interface BrowsedEntry {
+  name: Uint8Array;
+  cookie: bigint;
+  attr: Attr | undefined;
+  copies: number;
 }
 
 function createBaseStatusRequest(): StatusRequest {
@@ -2193,7 +2223,7 @@ export const MountStatus: MessageFns<MountStatus> = {
 };
 
 function createBaseInfoRequest(): InfoRequest {
-  return { ino: 0n, offset: 0n, limit: 0 };
+  return { ino: 0n, offset: 0n, limit: 0, withoutPath: false };
 }
 
 export const InfoRequest: MessageFns<InfoRequest> = {
@@ -2212,6 +2242,9 @@ export const InfoRequest: MessageFns<InfoRequest> = {
     }
     if (message.limit !== 0) {
       writer.uint32(24).uint32(message.limit);
+    }
+    if (message.withoutPath !== false) {
+      writer.uint32(32).bool(message.withoutPath);
     }
     return writer;
   },
@@ -2253,6 +2286,14 @@ export const InfoRequest: MessageFns<InfoRequest> = {
             message.limit = reader.uint32();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.withoutPath = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2273,6 +2314,7 @@ export const InfoRequest: MessageFns<InfoRequest> = {
     message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
     message.offset = (object.offset !== undefined && object.offset !== null) ? BigInt(object.offset) : 0n;
     message.limit = object.limit ?? 0;
+    message.withoutPath = object.withoutPath ?? false;
     return message;
   },
 };
@@ -7101,6 +7143,285 @@ export const OperationCounts: MessageFns<OperationCounts> = {
     message.counts = object.counts?.map((e) => BigInt(e)) || [];
     message.sumUs = (object.sumUs !== undefined && object.sumUs !== null) ? BigInt(object.sumUs) : 0n;
     message.failures = (object.failures !== undefined && object.failures !== null) ? BigInt(object.failures) : 0n;
+    return message;
+  },
+};
+
+function createBaseBrowseRequest(): BrowseRequest {
+  return { path: new Uint8Array(0), after: 0n, limit: 0 };
+}
+
+export const BrowseRequest: MessageFns<BrowseRequest> = {
+  encode(message: BrowseRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.path.length !== 0) {
+      writer.uint32(10).bytes(message.path);
+    }
+    if (message.after !== 0n) {
+      if (BigInt.asUintN(64, message.after) !== message.after) {
+        throw new globalThis.Error("value provided for field message.after of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.after);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(24).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BrowseRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBrowseRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = reader.bytes();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.after = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<BrowseRequest>, I>>(base?: I): BrowseRequest {
+    return BrowseRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BrowseRequest>, I>>(object: I): BrowseRequest {
+    const message = createBaseBrowseRequest();
+    message.path = object.path ?? new Uint8Array(0);
+    message.after = (object.after !== undefined && object.after !== null) ? BigInt(object.after) : 0n;
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseBrowseReply(): BrowseReply {
+  return { attr: undefined, copies: 0, target: new Uint8Array(0), entries: [], more: false };
+}
+
+export const BrowseReply: MessageFns<BrowseReply> = {
+  encode(message: BrowseReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.attr !== undefined) {
+      Attr.encode(message.attr, writer.uint32(10).fork()).join();
+    }
+    if (message.copies !== 0) {
+      writer.uint32(16).uint32(message.copies);
+    }
+    if (message.target.length !== 0) {
+      writer.uint32(26).bytes(message.target);
+    }
+    for (const v of message.entries) {
+      BrowsedEntry.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.more !== false) {
+      writer.uint32(40).bool(message.more);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BrowseReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBrowseReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.attr = Attr.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.copies = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.target = reader.bytes();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.entries.push(BrowsedEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.more = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<BrowseReply>, I>>(base?: I): BrowseReply {
+    return BrowseReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BrowseReply>, I>>(object: I): BrowseReply {
+    const message = createBaseBrowseReply();
+    message.attr = (object.attr !== undefined && object.attr !== null) ? Attr.fromPartial(object.attr) : undefined;
+    message.copies = object.copies ?? 0;
+    message.target = object.target ?? new Uint8Array(0);
+    message.entries = object.entries?.map((e) => BrowsedEntry.fromPartial(e)) || [];
+    message.more = object.more ?? false;
+    return message;
+  },
+};
+
+function createBaseBrowsedEntry(): BrowsedEntry {
+  return { name: new Uint8Array(0), cookie: 0n, attr: undefined, copies: 0 };
+}
+
+export const BrowsedEntry: MessageFns<BrowsedEntry> = {
+  encode(message: BrowsedEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name.length !== 0) {
+      writer.uint32(10).bytes(message.name);
+    }
+    if (message.cookie !== 0n) {
+      if (BigInt.asUintN(64, message.cookie) !== message.cookie) {
+        throw new globalThis.Error("value provided for field message.cookie of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.cookie);
+    }
+    if (message.attr !== undefined) {
+      Attr.encode(message.attr, writer.uint32(26).fork()).join();
+    }
+    if (message.copies !== 0) {
+      writer.uint32(32).uint32(message.copies);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BrowsedEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBrowsedEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.bytes();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.cookie = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.attr = Attr.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.copies = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<BrowsedEntry>, I>>(base?: I): BrowsedEntry {
+    return BrowsedEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BrowsedEntry>, I>>(object: I): BrowsedEntry {
+    const message = createBaseBrowsedEntry();
+    message.name = object.name ?? new Uint8Array(0);
+    message.cookie = (object.cookie !== undefined && object.cookie !== null) ? BigInt(object.cookie) : 0n;
+    message.attr = (object.attr !== undefined && object.attr !== null) ? Attr.fromPartial(object.attr) : undefined;
+    message.copies = object.copies ?? 0;
     return message;
   },
 };
