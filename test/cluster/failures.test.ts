@@ -15,6 +15,8 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import test, { type ExecutionContext } from 'ava'
+import { formatVersion } from '#src/chunkserver/blocks/block-tables.ts'
+import { schemaVersion } from '#src/master/store/format.ts'
 import { cairn, cairnFails, cairnProgram, Cluster } from '../support/cluster.js'
 import { descendants, kill9 } from '../support/processes.js'
 
@@ -280,8 +282,8 @@ test.serial('formats of a newer version are refused with one line', async t => {
     await run('sqlite3', [path.join(dir, name ?? 'none'), sql])
   }
   for (const [folder, set, known] of [
-    ['master', 'update format set version =', 4],
-    ['chunkserver-1', 'pragma user_version =', 1],
+    ['master', 'update format set version =', schemaVersion],
+    ['chunkserver-1', 'pragma user_version =', formatVersion],
   ] as const) {
     await change(folder, /\.(db|sqlite)$/, `${set} 99`)
     const refused = await cairnFails(['up', '--dir', cluster.dir, '--detach'])
