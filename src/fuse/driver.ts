@@ -69,6 +69,7 @@ export class FuseDriver implements MountDriver {
     const guardian = new Guardian(path)
     let mount: MountLine | undefined
     try {
+      await guardian.ready
       mount = await attach(device.fd, options.source, path, mountOptions)
       guardian.watch(mount)
       device.read(bytes => session.receive(bytes), options.reader ?? 'epoll')

@@ -34,6 +34,8 @@ clear() {
   exit 0
 }
 trap clear USR1
+echo ready
+exec > /dev/null
 while read -r word rest; do
   [ "$word" = done ] && exit 0
   id=$word device=$rest
@@ -53,6 +55,8 @@ const escape = (path: string): string =>
 
 /** A tiny process that outlives this one and clears its mount away. To be made on the main thread. */
 export class Guardian {
+  /** It is ready to be left alone: before, the signal of a death would end it instead. */
+  readonly ready: Promise<unknown>
   readonly #child: ChildProcess
   readonly #exited: Promise<void>
 
@@ -62,12 +66,16 @@ export class Guardian {
       detached: true,
       env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
       // Node opens everything close-on-exec: neither the device nor another guardian's pipe gets in.
-      stdio: ['pipe', 'ignore', 'ignore'],
+      stdio: ['pipe', 'pipe', 'ignore'],
     })
     this.#exited = new Promise(resolve => {
       this.#child.on('exit', () => resolve())
       this.#child.on('error', () => resolve())
     })
+    this.ready = Promise.race([
+      this.#exited,
+      new Promise(resolve => this.#child.stdout?.once('data', resolve).once('error', resolve)),
+    ]).finally(() => this.#child.stdout?.destroy())
     // It may have been killed; then there is nobody to tell.
     this.#child.stdin?.on('error', () => undefined)
     this.#child.unref()

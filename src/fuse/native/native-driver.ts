@@ -84,6 +84,7 @@ export class NativeDriver implements MountDriver {
       signal: new AbortController().signal,
     }
     try {
+      await guardian.ready
       const fs = await factory(deaf)
       const served = new NativeFileSystem(fs, caller, log)
       const native = new Native(path, served.operations, {
