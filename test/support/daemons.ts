@@ -105,7 +105,9 @@ export class Daemons {
   }
 
   async dispose(): Promise<void> {
-    await cairnFails(['umount', this.mount])
+    const { code } = await cairnFails(['umount', this.mount])
+    // A program of a test that failed may still be at work there.
+    if (code !== 0) await cairnFails(['umount', '--lazy', this.mount])
     for (const { child } of this.#all) child.kill('SIGKILL')
     await Promise.all(this.#all.map(({ ended }) => ended))
     rmSync(this.dir, { recursive: true, force: true })
