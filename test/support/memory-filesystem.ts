@@ -276,7 +276,12 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   statfs(): StatFs {
-    return { totalBytes: 1 << 30, availableBytes: 1 << 29, files: 1000, filesFree: Math.max(0, 1000 - this.nodes.size) }
+    return {
+      totalBytes: 1 << 30,
+      availableBytes: 1 << 29,
+      files: 1000,
+      filesFree: Math.max(0, 1000 - this.nodes.size),
+    }
   }
 
   getxattr(number: Ino, name: Name): Uint8Array {
