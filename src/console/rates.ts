@@ -1,4 +1,4 @@
-import { type OperationTime, timeBoundsMs } from '../core/operation-times.ts'
+import { type OperationTime, percentile, timeBoundsMs } from '../core/operation-times.ts'
 
 /** How often something was done between two looks, and how long it took. */
 export interface Interval {
@@ -17,8 +17,8 @@ export function between(
   if (counts.some(count => count < 0)) return undefined
   return {
     count: counts.reduce((sum, count) => sum + count, 0),
-    p50Ms: percentile(counts, 0.5),
-    p99Ms: percentile(counts, 0.99),
+    p50Ms: percentile(counts, timeBoundsMs, 0.5) ?? null,
+    p99Ms: percentile(counts, timeBoundsMs, 0.99) ?? null,
   }
 }
 
@@ -27,20 +27,6 @@ function totals(times: readonly OperationTime[]): number[] {
   for (const { counts } of times)
     for (const [at, count] of counts.entries()) sums[at] = (sums[at] ?? 0) + count
   return sums
-}
-
-/** As if times were spread evenly between two bounds; beyond the last bound, that bound. */
-function percentile(counts: readonly number[], part: number): number | null {
-  const all = counts.reduce((sum, count) => sum + count, 0)
-  if (all === 0) return null
-  let left = all * part
-  for (const [at, count] of counts.entries()) {
-    const low = timeBoundsMs[at - 1] ?? 0
-    const high = timeBoundsMs[at] ?? low
-    if (left <= count) return low + (high - low) * (left / count)
-    left -= count
-  }
-  return timeBoundsMs.at(-1) ?? 0
 }
 
 /** The day, by its pace so far, on which something will be full. */

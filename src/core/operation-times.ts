@@ -1,6 +1,27 @@
 /** Upper bounds, milliseconds: from an answer out of memory to a disk that hangs. */
 export const timeBoundsMs = [0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000] as const
 
+/**
+ * Of a histogram: within a bucket they are taken to lie evenly. In the last one, which has no upper bound, it is the
+ * lower one.
+ */
+export function percentile(
+  counts: readonly number[],
+  bounds: readonly number[],
+  part: number,
+): number | undefined {
+  const count = counts.reduce((sum, each) => sum + each, 0)
+  if (count === 0) return undefined
+  let left = count * part
+  for (const [at, here] of counts.entries()) {
+    const from = bounds[at - 1] ?? 0
+    const to = bounds[at] ?? from
+    if (left <= here) return from + (to - from) * (left / here)
+    left -= here
+  }
+  return bounds.at(-1)
+}
+
 /** One operation, as plain values: they cross threads. */
 export interface OperationTime {
   readonly operation: string

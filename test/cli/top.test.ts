@@ -1,6 +1,7 @@
 import test from 'ava'
 import { CopySurvey } from '#src/cli/copy-survey.ts'
-import { percentile, ratesBetween, type Reading } from '#src/cli/top/rates.ts'
+import { ratesBetween, type Reading } from '#src/cli/top/rates.ts'
+import { percentile } from '#src/core/operation-times.ts'
 import { Flow } from '#src/master/nodes/flow.ts'
 import { ActivityReply, InfoExtent, NodeStatus, StatusReply } from '#src/wire/gen/cairn/v1/admin.ts'
 

@@ -1,4 +1,5 @@
 /** What happened between two readings of a master's counters. */
+import { percentile } from '../../core/operation-times.ts'
 import type { ActivityReply, OperationCounts, StatusReply } from '../../wire/gen/cairn/v1/admin.ts'
 
 export interface Reading {
@@ -94,25 +95,4 @@ function rateOf(
     p95Ms: percentile(counts, bounds, 0.95),
     p99Ms: percentile(counts, bounds, 0.99),
   }
-}
-
-/**
- * Of a histogram: within a bucket they are taken to lie evenly. In the last one, which has no upper bound, it is the
- * lower one.
- */
-export function percentile(
-  counts: readonly number[],
-  bounds: readonly number[],
-  part: number,
-): number | undefined {
-  const count = counts.reduce((sum, each) => sum + each, 0)
-  if (count === 0) return undefined
-  let left = count * part
-  for (const [at, here] of counts.entries()) {
-    const from = bounds[at - 1] ?? 0
-    const to = bounds[at] ?? from
-    if (left <= here) return from + (to - from) * (left / here)
-    left -= here
-  }
-  return bounds.at(-1)
 }

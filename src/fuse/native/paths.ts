@@ -66,7 +66,7 @@ export class Paths {
   }
 }
 
-/** fuse-native hands over text: of a name that is no UTF-8 it has lost what it was. EILSEQ is what Linux calls that. */
+/** fuse-native hands over text: of a name that is no UTF-8 it has lost what it was. */
 function stepsOf(path: string): Name[] {
   if (path.includes('\u{FFFD}'))
     throw new FsError('EINVAL', `${path}: names that are not UTF-8 have no way through`)
