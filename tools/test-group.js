@@ -2,7 +2,8 @@
 //
 // With CAIRN_TEST_RESULTS=<folder> it leaves the counts in <folder>/<group>.json, which `.ci/run` adds up. The
 // file is written last: a group that was killed leaves none. The counts are read from ava's report for people:
-// its TAP report dies of a timeout and of a test that calls process.exit().
+// its TAP report dies of a timeout and of a test that calls process.exit(). What it says of failures is left, too,
+// so that the end of a long log tells what to look at.
 import { spawn } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -59,9 +60,14 @@ const totalOfFailures = new RegExp(
 )
 
 const counts = { passed: 0, failed: 0, skipped: 0 }
+/** What ava says of the failures: a line each as they come, and after the first line of one dash all about them. */
+const failures = []
+let details
 for await (const line of createInterface({ input: ava.stdout })) {
   console.log(line)
-  count(stripVTControlCharacters(line))
+  const plain = stripVTControlCharacters(line)
+  count(plain)
+  keep(plain)
 }
 
 const { code, signal } = await exited
@@ -79,6 +85,12 @@ function count(line) {
   counts.failed += Number(totalOfFailures.exec(line)?.[1] ?? 0)
 }
 
+function keep(line) {
+  if (/^\s*[✘×] \[fail\]|exited due to|Timed out/.test(line)) failures.push(line.trim())
+  if (/^\s*─$/.test(line)) details ??= ''
+  else if (details !== undefined) details += `${line}\n`
+}
+
 function report(outcome) {
-  if (results) writeFileSync(join(results, `${name}.json`), JSON.stringify(outcome))
+  if (results) writeFileSync(join(results, `${name}.json`), JSON.stringify({ ...outcome, failures, details }))
 }

@@ -48,6 +48,13 @@ test.serial(
   },
 )
 
+test.serial(
+  'what does not ask for the size of a file that another mount made longer (README.md)',
+  async t => {
+    t.deepEqual(await runPython('coherence_sizes.py', cluster.mounts.slice(0, 2)), ['[[0, 7], [8192, 0]]'])
+  },
+)
+
 test.serial('one SQLite database on two mounts loses no commit', async t => {
   t.deepEqual(await runPython('coherence_sqlite.py', ['2', '40', ...cluster.mounts.slice(0, 2)]), ['80'])
 })

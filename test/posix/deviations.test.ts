@@ -41,6 +41,7 @@ const elsewhere = [
   'a lock that waits',
   'a mount process that is stopped (`SIGSTOP`)',
   '`inotify`, `fanotify`',
+  'the size of a file that another mount made longer',
   '`rename` of one name to one other by two mounts at once',
 ]
 

@@ -6,6 +6,7 @@ the mounts. Prints the seed; ends with code 1 and the last calls where a mount s
 
 import ctypes
 import ctypes.util
+import faulthandler
 import mmap
 import os
 import random
@@ -40,12 +41,13 @@ class Handle:
     def mapped(self, size):
         """The file as memory, once it has content. A mapping stays when the file changes."""
         length = max(PAGE, (size + PAGE - 1) // PAGE * PAGE)
+        # The kernel goes by the size that it has: a deviation (README.md, coherence_sizes.py).
+        os_size = os.fstat(self.fd).st_size
         if self.map is None or len(self.map) < size:
             if self.map is not None:
                 self.map.close()
             protection = mmap.PROT_READ | (mmap.PROT_WRITE if self.writes else 0)
             # Longer than the file, as mmap(2) allows.
-            os_size = os.fstat(self.fd).st_size
             if os_size == 0:
                 return None
             self.map = mmap.mmap(self.fd, min(length, os_size), mmap.MAP_SHARED, protection)
@@ -63,7 +65,7 @@ class Run:
         self.mounts = mounts
         self.models = [bytearray() for _ in range(FILES)]
         for file in range(FILES):
-            os.close(os.open(f"{mounts[0]}/fsx-{file}", os.O_CREAT | os.O_RDWR | os.O_EXCL, 0o644))
+            os.close(os.open(f"{mounts[0]}/fsx-{file}", os.O_CREAT | os.O_RDWR | os.O_TRUNC, 0o644))
         self.handles = [Handle(self.rng, mounts) for _ in range(HANDLES)]
         self.log = []
         self.times = [0] * FILES
@@ -158,7 +160,7 @@ class Run:
             offset, length = self.range(taken, 0)
             to = rng.randrange(min(LENGTH_MAX - length, len(model)) + 1)
             self.note(f"{where} copy from file {source.file} {offset}+{length} to {to}")
-            # The kernel looks at the size that it has: a deviation (README.md).
+            # As in mapped().
             os.fstat(source.fd)
             count = os.copy_file_range(source.fd, handle.fd, length, offset, to)
             data = taken[offset : offset + length]
@@ -236,5 +238,7 @@ def hangs(_signal, _frame):
     raise AssertionError("a call hangs")
 
 
+# What a SIGBUS leaves is no exception.
+faulthandler.enable()
 signal.signal(signal.SIGALRM, hangs)
 main()
