@@ -20,12 +20,27 @@ async function writeUntilDeath(
   dice: Dice,
   acked: Map<string, string>,
 ): Promise<void> {
+  const root = await fs.open(mount, 'r')
+  try {
+    // By way of the open root: the path leads to the folder below once the dead mount has been cleared.
+    await writeFiles(`/proc/self/fd/${String(root.fd)}`, round, dice, acked)
+  } finally {
+    await root.close()
+  }
+}
+
+async function writeFiles(
+  root: string,
+  round: number,
+  dice: Dice,
+  acked: Map<string, string>,
+): Promise<void> {
   for (let n = 0; ; n++) {
     const size = dice.pick([10, 4096, 70_000, 1_000_000, 5_000_000])
     const data = Buffer.alloc(size, `round ${String(round)} file ${String(n)} ${String(dice.below(1e9))} `)
     const name = `r${String(round)}-${String(n)}`
     try {
-      const file = await fs.open(path.join(mount, `${name}.tmp`), 'w')
+      const file = await fs.open(path.join(root, `${name}.tmp`), 'w')
       try {
         await file.write(data)
         await file.sync()
@@ -33,7 +48,7 @@ async function writeUntilDeath(
         await file.close()
       }
       acked.set(`${name}.tmp`, sha(data))
-      await fs.rename(path.join(mount, `${name}.tmp`), path.join(mount, name))
+      await fs.rename(path.join(root, `${name}.tmp`), path.join(root, name))
       acked.delete(`${name}.tmp`)
       acked.set(name, sha(data))
     } catch {
@@ -67,11 +82,16 @@ test('kill -9 of every process during fsyncs loses nothing that was acknowledged
   const acked = new Map<string, string>()
   for (let round = 0; round < 3; round++) {
     const before = acked.size
-    const writing = writeUntilDeath(cluster.mount, round, dice, acked)
-    await sleep(1000 + dice.below(1000))
+    const writer = { over: false }
+    const writing = writeUntilDeath(cluster.mount, round, dice, acked).finally(() => {
+      writer.over = true
+    })
+    while (acked.size === before && !writer.over) await sleep(50)
+    await sleep(dice.below(2000))
     for (const each of descendants(supervisorOf(cluster))) kill9(each.pid)
     await writing
     t.true(acked.size > before, 'something was acknowledged before the kill')
+    t.log(`round ${String(round)}: ${String(acked.size - before)} files were acknowledged before the kill`)
     await cluster.up()
     t.deepEqual(await check(cluster.mount, acked), [])
   }
