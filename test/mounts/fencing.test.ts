@@ -90,7 +90,7 @@ test.serial(
 )
 
 test.serial('cuts of one way, or between a mount and the nodes only, lose nothing', async t => {
-  const cluster = await SpreadCluster.start({ mounts: ['a', 'b'], leaseTime, wait: 60 })
+  const cluster = await SpreadCluster.start({ mounts: ['a', 'b'], leaseTime: 20, wait: 60 })
   t.teardown(() => cluster.dispose())
   const { network } = cluster
   const text = (n: number): string => `${String(n)} `.repeat(20_000)
