@@ -85,6 +85,7 @@ function count(line) {
   counts.failed += Number(totalOfFailures.exec(line)?.[1] ?? 0)
 }
 
+/** What the end of a long log is to tell again: see tally.js. */
 function keep(line) {
   if (/^\s*[✘×] \[fail\]|exited due to|Timed out/.test(line)) failures.push(line.trim())
   if (/^\s*─$/.test(line)) details ??= ''

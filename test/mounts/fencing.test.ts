@@ -90,6 +90,7 @@ test.serial(
 )
 
 test.serial('cuts of one way, or between a mount and the nodes only, lose nothing', async t => {
+  // Nobody waits for this lease to end; the cuts are shorter than it on a slow machine, too.
   const cluster = await SpreadCluster.start({ mounts: ['a', 'b'], leaseTime: 20, wait: 60 })
   t.teardown(() => cluster.dispose())
   const { network } = cluster
