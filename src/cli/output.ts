@@ -1,5 +1,5 @@
 import Table from 'cli-table3'
-import colors from 'picocolors'
+import colors from './colors.ts'
 import { z } from 'zod'
 import type { DamagedRange } from '../wire/gen/cairn/v1/admin.ts'
 import { columns, widthOf, wrapped } from './terminal.ts'

@@ -1,7 +1,7 @@
 import { promises as fs } from 'node:fs'
 import path from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
-import colors from 'picocolors'
+import colors from '../colors.ts'
 import { messageOf, UsageError } from '../../core/errors.ts'
 import { MiB, second } from '../../core/units.ts'
 import { measureFolder } from '../bench/measure-folder.ts'

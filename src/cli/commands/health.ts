@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import colors from 'picocolors'
+import colors from '../colors.ts'
 import type { Network } from '../../core/network.ts'
 import type { Finding, StatusReply } from '../../wire/gen/cairn/v1/admin.ts'
 import { adminStatus } from '../../wire/services.ts'

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
-import colors from 'picocolors'
+import colors from '../colors.ts'
 import type { Network } from '../../core/network.ts'
 import { second } from '../../core/units.ts'
 import { adminActivity, adminStatus } from '../../wire/services.ts'

@@ -1,5 +1,6 @@
 import { BinaryWriter } from '@bufbuild/protobuf/wire'
 import type { ErrnoName, FsError } from '../../core/errors.ts'
+import { MiB } from '../../core/units.ts'
 import { NodeDown } from '../../wire/gen/cairn/v1/nodes.ts'
 import { SessionDownItem } from '../../wire/gen/cairn/v1/session.ts'
 import type { EngineMeasures, EngineOutput, LogLevel } from './io.ts'
@@ -8,11 +9,14 @@ import type { EngineMeasures, EngineOutput, LogLevel } from './io.ts'
 const itemsTag = (1 << 3) | 2
 const replyTag = (3 << 3) | 2
 
+/** A frame ends before the item with which it would be longer, so that many long answers are not one message. */
+const frameBytesMax = 1 * MiB
+
 type LogFields = Readonly<Record<string, string | number | bigint | boolean>>
 
 /**
  * What one step sends, released by its caller only after the commit. All that goes to one session
- * becomes one frame, since the encoding of a repeated field is that of its items one after another.
+ * becomes one frame, or few, since the encoding of a repeated field is that of its items one after another.
  */
 export class Outbox {
   #outputs: EngineOutput[] = []
@@ -79,8 +83,17 @@ export class Outbox {
     const items = this.#items.get(connection)
     if (items === undefined) return
     this.#items.delete(connection)
-    const writer = new BinaryWriter()
-    for (const item of items) writer.uint32(itemsTag).bytes(item)
+    let writer = new BinaryWriter()
+    let length = 0
+    for (const item of items) {
+      if (length > 0 && length + item.length > frameBytesMax) {
+        this.#outputs.push({ kind: 'frame', connection, bytes: writer.finish() })
+        writer = new BinaryWriter()
+        length = 0
+      }
+      writer.uint32(itemsTag).bytes(item)
+      length += item.length
+    }
     this.#outputs.push({ kind: 'frame', connection, bytes: writer.finish() })
   }
 }

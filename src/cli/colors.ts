@@ -1,0 +1,7 @@
+import picocolors from 'picocolors'
+
+/**
+ * Colours for a terminal that has them, and never in a pipe or a file: scripts read what is printed there, also
+ * where the environment asks for colours, as that of a CI service does.
+ */
+export default picocolors.createColors(process.stdout.isTTY && process.stdout.hasColors())
