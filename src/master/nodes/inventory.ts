@@ -200,7 +200,7 @@ export class Inventory {
     if (change.removed) this.#removed(node, Buffer.from(change.id), generation)
     else {
       const length = toBlockLength(change.length, 'changes.length')
-      this.#unconfirmed.confirmed(node.id, id, generation)
+      this.#unconfirmed.confirmed(node, id, generation)
       this.#present(node, Buffer.from(change.id), generation, length)
     }
   }
@@ -298,13 +298,13 @@ export class Inventory {
     for (const block of has.values()) {
       const generation = toGeneration(block.generation, 'listing.generation')
       const length = toBlockLength(block.length, 'listing.length')
-      this.#unconfirmed.confirmed(node.id, blockIdFromBytes(block.id), generation)
+      this.#unconfirmed.confirmed(node, blockIdFromBytes(block.id), generation)
       this.#present(node, Buffer.from(block.id), generation, length)
     }
   }
 
   #isNewer(node: Node, id: Buffer): boolean {
-    return this.#unconfirmed.has(node.id, blockIdFromBytes(id))
+    return this.#unconfirmed.has(node, blockIdFromBytes(id))
   }
 }
 

@@ -11,7 +11,7 @@
 import { FsError } from '../../core/errors.ts'
 import type { NodeId, SessionId } from '../../core/ids.ts'
 import { wireVersion, wireVersionMin } from '../../core/limits.ts'
-import { nsPerMs } from '../../core/units.ts'
+import { MiB, nsPerMs } from '../../core/units.ts'
 import { errorToWire } from '../../wire/attr.ts'
 import type { ScrubState } from '../../wire/gen/cairn/v1/common.ts'
 import type { NodeHeartbeat, Register } from '../../wire/gen/cairn/v1/nodes.ts'
@@ -23,8 +23,14 @@ import type { NodeRow } from '../store/nodes.ts'
 
 export type NodeState = 'up' | 'refusing' | 'failing' | 'down'
 
-/** A node keeps this part of its disk free, so that its database can still delete. */
+/**
+ * What is left out when space is granted: a part of the disk, at least so many bytes, of a small disk at most
+ * the second part. A node refuses blocks before it is full to the last byte, and has more than it said last: what
+ * was granted must be stored all the same.
+ */
 const reservePart = 50
+const reserveBytesMin = 8 * MiB
+const reservePartMax = 8
 /** An idle node's last word is written down this often: cluster time is found again by it. */
 const seenMs = 60_000
 
@@ -47,7 +53,9 @@ export class Node implements NodeView {
   scrub: ScrubState | undefined
   /** In: blocks that came. Out: blocks that others read. */
   readonly flow = new Flow()
-  /** Bytes of receipts since the last heartbeat, which does not count them yet. */
+  /** Bytes of receipts, while its own word for the blocks has not come: a heartbeat may have left before it had them. */
+  unconfirmedBytes = 0
+  /** Of those for which its word has come since the last heartbeat: the next one counts them. */
   recentBytes = 0
   /** Of copies that are on their way to it. */
   promisedBytes = 0
@@ -99,14 +107,24 @@ export class Node implements NodeView {
   /** The part of its disk that will be in use when all that is under way is done. */
   get usedShare(): number {
     const { totalBytes, usedBytes } = this.row
-    const coming = this.recentBytes + this.promisedBytes - this.leavingBytes - this.trimmedBytes
+    const coming = this.#coming - this.leavingBytes - this.trimmedBytes
     return totalBytes === 0 ? 1 : Math.min(1, Math.max(0, (usedBytes + coming) / totalBytes))
   }
 
+  /** What may be granted. Some of what is coming may be counted as used already: never too much. */
   get freeBytes(): number {
     const { totalBytes, usedBytes } = this.row
-    const coming = this.recentBytes + this.promisedBytes
-    return Math.max(0, Math.floor(totalBytes - totalBytes / reservePart - usedBytes - coming))
+    const reserve = Math.max(totalBytes / reservePart, Math.min(reserveBytesMin, totalBytes / reservePartMax))
+    return Math.max(0, Math.floor(totalBytes - reserve - usedBytes - this.#coming))
+  }
+
+  /** What it had left by its last word: it decides itself about the last of it. */
+  get leftBytes(): number {
+    return Math.max(0, this.row.totalBytes - this.row.usedBytes)
+  }
+
+  get #coming(): number {
+    return this.unconfirmedBytes + this.recentBytes + this.promisedBytes
   }
 }
 
@@ -148,6 +166,13 @@ export class NodeRegistry {
   /** Nodes that take new blocks. */
   accepting(): Node[] {
     return [...this.#byId.values()].filter(node => node.accepts)
+  }
+
+  /** Where blocks whose space was granted may still go when those run out. */
+  withRoomLeft(): { id: NodeId; host: string; zone: string; freeBytes: number; node: Node }[] {
+    return [...this.#byId.values()]
+      .filter(node => (node.state === 'up' || node.state === 'refusing') && !node.row.draining)
+      .map(node => ({ id: node.id, host: node.host, zone: node.zone, freeBytes: node.leftBytes, node }))
   }
 
   /** It is down, but not for so long that it is given up; after a start of the master that is all nodes. */
@@ -303,6 +328,8 @@ export class NodeRegistry {
     node.reason = ''
     node.compared = false
     node.leftInOrder = false
+    // What it tells now has everything that it ever gave a receipt for.
+    node.unconfirmedBytes = 0
     node.recentBytes = 0
     node.removalStopped = ''
     this.#byId.set(row.id, node)

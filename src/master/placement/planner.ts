@@ -184,8 +184,7 @@ export class Planner {
       const bytes = blockIdToBytes(id)
       for (const { node, generation } of replicas) {
         const known = this.#nodes.find(node)
-        if (known !== undefined) known.recentBytes += length
-        this.#unconfirmed.committed(node, id, bytes, generation)
+        if (known !== undefined) this.#unconfirmed.committed(known, id, bytes, generation, length)
       }
     }
   }
@@ -230,7 +229,7 @@ export class Planner {
     }
     const missing = Math.max(0, copies - nodes.present.length)
     const wish = { length, copies: missing, ...nodes, host: who.host }
-    const chosen = chooseNodes(this.#nodes.accepting(), wish, this.#turn.entropy.below)
+    const chosen = this.#choose(wish)
     const least = minCopies - nodes.present.length
     if (chosen.length < least) throw this.#tooFew(chosen, least, wish)
     const generation = store.counters.issue('generation') as Generation
@@ -242,6 +241,18 @@ export class Planner {
       }),
     )
     return { key: 0n, targets, copies, minCopies }
+  }
+
+  /**
+   * Nodes with room to spare; where they are too few, what was granted goes into the room that is spared for it: a
+   * node that reports between a store and its commit counts the block twice, and may look full that is not.
+   */
+  #choose(wish: PlacementWish): Node[] {
+    const { below } = this.#turn.entropy
+    const chosen = chooseNodes(this.#nodes.accepting(), wish, below)
+    if (chosen.length >= wish.copies) return chosen
+    const rest = { ...wish, copies: wish.copies - chosen.length, present: [...wish.present, ...chosen] }
+    return [...chosen, ...chooseNodes(this.#nodes.withRoomLeft(), rest, below).map(({ node }) => node)]
   }
 
   #isReadable(block: Block): boolean {

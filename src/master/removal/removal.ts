@@ -88,7 +88,8 @@ export class Removal {
   /** More space may be seen soon: blocks are on their way out, or nodes have yet to say what they have. */
   get isFreeing(): boolean {
     const { store } = this.#turn
-    for (const node of this.#nodes.all()) if (node.isUp && (node.freed || node.recentBytes > 0)) return true
+    for (const node of this.#nodes.all())
+      if (node.isUp && (node.freed || node.recentBytes + node.unconfirmedBytes > 0)) return true
     return this.#orders.size > 0 || store.blocks.condemned.count > 0n || store.doomed.first() !== undefined
   }
 

@@ -159,8 +159,7 @@ export class Repair {
       throw new FsError('EPROTO', `copied.receipt: not valid for order ${order.id}`)
     const generation = receipt.generation as Generation
     this.#turn.store.replicas.record(block.key, node.id, generation)
-    this.#parts.unconfirmed.committed(node.id, toBlockId(block.id), block.id, generation)
-    node.recentBytes += block.length
+    this.#parts.unconfirmed.committed(node, toBlockId(block.id), block.id, generation, block.length)
     this.orders.succeeded(block.key)
     this.totals.copied += 1
     if (order.purpose === 'balance') this.rebalance.moved(block.length)
