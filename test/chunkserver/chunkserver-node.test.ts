@@ -171,7 +171,7 @@ test('an order to delete removes exactly the instances it names', async t => {
     { id: Buffer.alloc(32, 1), generation: 9n },
   ]
   node.master.send({ $case: 'delete', value: { order: 77n, blocks: instances } })
-  t.deepEqual(await node.master.hears('deleted'), { order: 77n, errors: [] })
+  t.deepEqual(await node.master.hears('deleted'), { order: 77n, errors: [], sequence: 3n })
   t.is(node.store.totals.blocks, 1)
   const removed = await node.master.hears('changes', 0, ({ changes }) =>
     changes.some(change => change.removed),

@@ -1,6 +1,6 @@
 import test from 'ava'
 import { errno } from '#src/core/errors.ts'
-import { StatusReply, StatusRequest } from '#src/wire/gen/cairn/v1/admin.ts'
+import { SetCopiesRequest, StatusReply, StatusRequest } from '#src/wire/gen/cairn/v1/admin.ts'
 import { ChunkNode, EngineFixture, Mount, type Op, sha } from './engine-fixture.ts'
 import { commit, makeFile, plan, unlink, writeFile } from './engine-ops.ts'
 
@@ -289,6 +289,35 @@ test('an inventory older than a receipt does not undo it', async t => {
   node.tell()
   fixture.pass(3000, mount, ...nodes)
   t.is(fixture.store.blocks.owner(id)?.have, 3)
+})
+
+test('a listing older than the deletion of a surplus copy does not make it a copy again', async t => {
+  const fixture = await EngineFixture.make({ inventoryMs: 2000 }, { copies: 3, minCopies: 1 })
+  const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')
+  const mount = new Mount(fixture)
+  const ino = makeFile(mount, 'a')
+  const id = writeFile(mount, nodes, ino, 'content')
+  for (const node of nodes) {
+    node.tell()
+    node.hesitant = true
+  }
+  fixture.admin('setCopies', SetCopiesRequest.encode({ ino, copies: 2, recursive: false }).finish())
+  const have = (): number | undefined => fixture.store.blocks.owner(id)?.have
+  fixture.pass(1000, mount, ...nodes)
+  t.is(have(), 2)
+  t.is(copiesOf(nodes, id), 3, 'the order is not carried out')
+  // Digests and listings that still have it.
+  fixture.pass(5000, mount, ...nodes)
+  t.true(fixture.logs.includes('info inventory differs'))
+  t.is(have(), 2)
+  t.is(nodes.flatMap(node => node.deletes).length, 1, 'nothing is surplus by that')
+  for (const node of nodes) {
+    node.hesitant = false
+    node.carryOut()
+  }
+  fixture.pass(5000, mount, ...nodes)
+  t.is(copiesOf(nodes, id), 2)
+  t.is(have(), 2)
 })
 
 test('a damaged copy is replaced, the last one is kept', async t => {

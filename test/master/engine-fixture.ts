@@ -5,7 +5,7 @@ import type { AdminMethod, EngineInput, EngineOutput } from '#src/master/engine/
 import { MasterEngine } from '#src/master/engine/master-engine.ts'
 import type { EngineSettings } from '#src/master/engine/settings.ts'
 import { Store } from '#src/master/store/store.ts'
-import { NodeDown, NodeUp } from '#src/wire/gen/cairn/v1/nodes.ts'
+import { type Delete, NodeDown, NodeUp } from '#src/wire/gen/cairn/v1/nodes.ts'
 import type { Receipt, Target } from '#src/wire/gen/cairn/v1/common.ts'
 import { type Call, type Hello, type Reply, SessionDown, SessionUp } from '#src/wire/gen/cairn/v1/session.ts'
 import { isGrantMac, receiptMac } from '#src/wire/mac.ts'
@@ -324,6 +324,9 @@ export class ChunkNode implements Peer {
   /** Answers orders and questions by itself. */
   obedient = true
   failDeletes = false
+  /** Keeps orders to delete until it is told to carry them out. */
+  hesitant = false
+  readonly deletes: Delete[] = []
   failing = false
 
   constructor(fixture: EngineFixture, name: string, host = name) {
@@ -477,24 +480,10 @@ export class ChunkNode implements Peer {
         while (this.unacked[0] !== undefined && this.unacked[0].sequence <= sequence) this.unacked.shift()
         return
       }
-      case 'delete': {
-        if (this.failDeletes) {
-          this.up({
-            $case: 'deleted',
-            value: { order: item.value.order, errors: [{ errno: 5, message: 'bad disk' }] },
-          })
-          return
-        }
-        for (const { id, generation } of item.value.blocks) {
-          const name = Buffer.from(id).toString('hex')
-          if (this.blocks.get(name)?.generation !== generation) continue
-          this.blocks.delete(name)
-          this.#change({ id: Buffer.from(id), generation, length: 0, removed: true })
-        }
-        this.up({ $case: 'deleted', value: { order: item.value.order, errors: [] } })
-        this.#sendChanges()
+      case 'delete':
+        this.deletes.push(item.value)
+        if (!this.hesitant) this.carryOut()
         return
-      }
       case 'copy': {
         const results = item.value.orders.map(({ order, id, length, grant }) => {
           if (grant === undefined) throw new Error('copy without grant')
@@ -516,6 +505,21 @@ export class ChunkNode implements Peer {
       case 'heartbeat':
       case 'scrub':
         return
+    }
+  }
+
+  /** Deletes what it was told to. */
+  carryOut(): void {
+    for (const { order, blocks } of this.deletes.splice(0)) {
+      const errors = this.failDeletes ? [{ errno: 5, message: 'bad disk' }] : []
+      for (const { id, generation } of this.failDeletes ? [] : blocks) {
+        const name = Buffer.from(id).toString('hex')
+        if (this.blocks.get(name)?.generation !== generation) continue
+        this.blocks.delete(name)
+        this.#change({ id: Buffer.from(id), generation, length: 0, removed: true })
+      }
+      this.up({ $case: 'deleted', value: { order, errors, sequence: this.sequence } })
+      this.#sendChanges()
     }
   }
 

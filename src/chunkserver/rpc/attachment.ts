@@ -72,6 +72,8 @@ export class Attachment {
   readonly #parts: AttachmentParts
   readonly #link: Link<NodeUp, NodeDown>
   readonly #deletes = new Permits(deletesAtOnce)
+  /** Orders to delete that are not answered. */
+  readonly #deleting = new Set<Promise<void>>()
   #finish: (end: AttachmentEnd) => void = () => undefined
   #fatal: UsageError | undefined
   #accepted: Accepted | undefined
@@ -178,7 +180,8 @@ export class Attachment {
         return
       }
       case 'delete':
-        return void this.#delete(item.value)
+        this.#delete(item.value)
+        return
       case 'copy':
         for (const order of item.value.orders) void this.#copy(order)
         return
@@ -276,12 +279,21 @@ export class Attachment {
     })
   }
 
-  async #delete({ order, blocks }: Delete): Promise<void> {
+  #delete(wire: Delete): void {
+    const deleting = this.#carryOut(wire)
+    this.#deleting.add(deleting)
+    void deleting.then(() => this.#deleting.delete(deleting))
+  }
+
+  async #carryOut({ order, blocks }: Delete): Promise<void> {
     const results = await Promise.all(
       blocks.map(async ({ id, generation }) => {
         try {
           const block = toBlockId(id, 'delete.id')
-          await this.#deletes.run(() => this.#parts.store.remove(block, generation))
+          await this.#deletes.run(async () => {
+            if (this.#over) throw new FsError('ECANCELED', 'the master is gone')
+            await this.#parts.store.remove(block, generation)
+          })
           return []
         } catch (error) {
           const { errno, message } = FsError.from(error)
@@ -289,7 +301,8 @@ export class Attachment {
         }
       }),
     )
-    this.#send({ $case: 'deleted', value: { order, errors: results.flat() } })
+    const { sequence } = this.#parts.store.totals
+    this.#send({ $case: 'deleted', value: { order, errors: results.flat(), sequence } })
     // Writers may be waiting for the space.
     if (!this.#over) this.#report()
   }
@@ -316,11 +329,13 @@ export class Attachment {
     this.#over = true
     this.#heartbeat?.cancel()
     for (const release of this.#release) release()
-    this.#finish({
+    const end = {
       error: error ?? new FsError('ECONNRESET', 'the master closed the connection'),
       fatal: this.#fatal,
       accepted: this.#accepted !== undefined,
-    })
+    }
+    // What is being deleted is not to be reported as kept to the next connection.
+    void Promise.all(this.#deleting).then(() => this.#finish(end))
   }
 }
 

@@ -53,7 +53,11 @@ export function registerFsck(program: Command, network: () => Promise<Network>):
             `${meta.blocks.toString()} blocks, ${meta.replicas.toString()} copies`,
         )
         if (data !== undefined) print(describe(data))
-        print(problems.length === 0 ? 'Clean.' : `${String(problems.length)} problems.`)
+        print(
+          problems.length === 0
+            ? 'Clean.'
+            : `${String(problems.length)} ${problems.length === 1 ? 'problem' : 'problems'}.`,
+        )
       }
       if (problems.length > 0) process.exitCode = 1
     })

@@ -29,6 +29,7 @@ import { SafeMode } from '../nodes/safe-mode.ts'
 import { Unconfirmed } from '../nodes/unconfirmed.ts'
 import { Planner } from '../placement/planner.ts'
 import { Space } from '../placement/space.ts'
+import { DoomedInstances } from '../removal/doomed-instances.ts'
 import { Pins } from '../removal/pins.ts'
 import { Removal } from '../removal/removal.ts'
 import { Repair } from '../repair/repair.ts'
@@ -127,11 +128,13 @@ export class MasterEngine {
     const planner = new Planner(turn, this.#nodes, this.#pins, unconfirmed, suspects)
     const space = new Space(turn, this.#nodes, this.#sessions)
     this.#safeMode = new SafeMode(turn, this.#nodes)
+    const doomed = new DoomedInstances()
     this.#removal = new Removal(
       turn,
       this.#nodes,
       this.#pins,
       suspects,
+      doomed,
       () => this.#graceUntilMs !== undefined || store.restores.pending !== undefined || this.#safeMode.isOn,
       () => space.isShort,
     )
@@ -144,8 +147,14 @@ export class MasterEngine {
       suspects,
       safeMode: this.#safeMode,
     })
-    this.#inventory = new Inventory(turn, this.#nodes, unconfirmed, options.hash, this.#repair, node =>
-      this.#rolledBack(node),
+    this.#inventory = new Inventory(
+      turn,
+      this.#nodes,
+      unconfirmed,
+      doomed,
+      options.hash,
+      this.#repair,
+      node => this.#rolledBack(node),
     )
     this.#openedTime = newestTime(store)
     this.#locks = new LockCalls(turn, this.#leases, session => this.#reclaimed(session))

@@ -20,6 +20,7 @@ import type { Turn } from '../engine/turn.ts'
 import type { Store } from '../store/store.ts'
 import { bucketBounds, instanceBytes, prefixBitsFor, prefixBitsMax } from './inventory-digest.ts'
 import type { Node, NodeRegistry } from './node-registry.ts'
+import type { DoomedInstances } from '../removal/doomed-instances.ts'
 import type { Unconfirmed } from './unconfirmed.ts'
 
 const changesMax = 100_000
@@ -69,6 +70,7 @@ export class Inventory {
   readonly #turn: Turn
   readonly #nodes: NodeRegistry
   readonly #unconfirmed: Unconfirmed
+  readonly #doomed: DoomedInstances
   readonly #events: InventoryEvents
   readonly #hash: Hash
   /** The node was told once that changes are in the database, which are not. */
@@ -79,6 +81,7 @@ export class Inventory {
     turn: Turn,
     nodes: NodeRegistry,
     unconfirmed: Unconfirmed,
+    doomed: DoomedInstances,
     hash: Hash,
     events: InventoryEvents,
     rolledBack: (node: Node) => void,
@@ -86,6 +89,7 @@ export class Inventory {
     this.#turn = turn
     this.#nodes = nodes
     this.#unconfirmed = unconfirmed
+    this.#doomed = doomed
     this.#hash = hash
     this.#events = events
     this.#rolledBack = rolledBack
@@ -114,6 +118,7 @@ export class Inventory {
     for (const [index, change] of list.entries()) if (first + BigInt(index) > known) this.#apply(node, change)
     const last = first + BigInt(list.length) - 1n
     if (last > known) this.#nodes.changesKnown(node, last)
+    this.#doomed.changesKnown(node)
     if (node.connection !== undefined)
       this.#turn.out.node(node.connection, {
         $case: 'ackChanges',
@@ -208,6 +213,8 @@ export class Inventory {
   /** The node has the instance: a copy of the block of that id, or a stray until a commit names it. */
   #present(node: Node, id: Buffer, generation: Generation, length: number): void {
     const { store, time } = this.#turn
+    // It is on its way out, or gone already.
+    if (this.#doomed.has(node, id, generation)) return
     const owner = store.blocks.owner(id)
     if (owner === undefined || owner.length !== length) {
       store.strays.seen({ node: node.id, id, generation, length, since: time })

@@ -18,18 +18,21 @@
  *   superfluous a copy more than wanted           the replicas row goes first; then as an old stray
  *
  * Why a node never deletes what is needed: an order names a generation, the node deletes only that
- * one, and whatever is put later has a higher one. Why no commit names what was deleted: a receipt is
+ * one, and whatever is put later has a higher one. What an order names is no copy, whatever a node said before it
+ * carried it out (doomed-instances.ts). Why no commit names what was deleted: a receipt is
  * refused once its grant has expired, a stray is left alone until then, and a key in state deleting is
  * answered "put it again". A node that is away keeps its rows; it is told when it is back.
  */
 import type { BlockKey, Generation } from '../../core/ids.ts'
 import { minute } from '../../core/units.ts'
 import { errorFromWire } from '../../wire/attr.ts'
+import { u63 } from '../../wire/validate.ts'
 import type { Deleted } from '../../wire/gen/cairn/v1/nodes.ts'
 import type { Turn } from '../engine/turn.ts'
 import { type Node, type NodeRegistry, ns } from '../nodes/node-registry.ts'
 import { blockState } from '../store/blocks.ts'
 import type { Suspects } from '../repair/suspects.ts'
+import type { DoomedInstances } from './doomed-instances.ts'
 import type { Pins } from './pins.ts'
 
 /** Instances in one order, and orders under way at one node. */
@@ -58,6 +61,7 @@ export class Removal {
   readonly #nodes: NodeRegistry
   readonly #pins: Pins
   readonly #suspects: Suspects
+  readonly #doomed: DoomedInstances
   /** A session may hold references from before the restart that it could not tell yet. */
   readonly #inGrace: () => boolean
   readonly #orders = new Map<bigint, Order>()
@@ -74,6 +78,7 @@ export class Removal {
     nodes: NodeRegistry,
     pins: Pins,
     suspects: Suspects,
+    doomed: DoomedInstances,
     inGrace: () => boolean,
     isShort: () => boolean,
   ) {
@@ -81,6 +86,7 @@ export class Removal {
     this.#nodes = nodes
     this.#pins = pins
     this.#suspects = suspects
+    this.#doomed = doomed
     this.#inGrace = inGrace
     this.#isShort = isShort
   }
@@ -105,6 +111,7 @@ export class Removal {
     const list = this.#superfluous.get(node) ?? []
     this.#superfluous.set(node, list)
     list.push({ key: undefined, id, generation })
+    this.#doomed.add(node, { id, generation })
   }
 
   /** The answer to an order. */
@@ -112,6 +119,7 @@ export class Removal {
     const order = this.#orders.get(wire.order)
     if (order === undefined || order.node !== node) return
     this.#forgetOrder(order)
+    this.#doomed.answered(node, order.instances, u63(wire.sequence, 'deleted.sequence'))
     const [error] = wire.errors
     if (error !== undefined) {
       node.removalStopped = errorFromWire(error).message
@@ -133,6 +141,7 @@ export class Removal {
   detached(node: Node): void {
     for (const order of [...this.#orders.values()]) if (order.node === node) this.#forgetOrder(order)
     this.#superfluous.delete(node)
+    this.#doomed.detached(node)
   }
 
   /** One step of about `budget` rows. True if there is more to do now. */
@@ -202,6 +211,7 @@ export class Removal {
     const until = time - ns(settings.grantMs + strayMarginMs)
     const doomed: Doomed[] = []
     for (const { id, generation, length } of store.strays.olderThan(node.id, until, instancesPerOrder)) {
+      if (this.#doomed.has(node, id, generation)) continue
       const owner = store.blocks.owner(id)
       if (owner === undefined || owner.length !== length) doomed.push({ key: undefined, id, generation })
       else {
@@ -232,6 +242,7 @@ export class Removal {
     if (instances.length === 0 || node.connection === undefined) return
     const order: Order = { id: this.#turn.store.counters.issue('order'), node, instances }
     this.#orders.set(order.id, order)
+    for (const instance of instances) this.#doomed.add(node, instance)
     for (const { key } of instances) if (key !== undefined) this.#ordered.add(`${key}/${node.id}`)
     this.#turn.out.node(node.connection, {
       $case: 'delete',

@@ -169,6 +169,8 @@ export interface Delete {
 export interface Deleted {
   order: bigint;
   errors: Error[];
+  /** Its last change: those of this order are among them. */
+  sequence: bigint;
 }
 
 export interface CopyOrders {
@@ -2142,7 +2144,7 @@ export const Delete: MessageFns<Delete> = {
 };
 
 function createBaseDeleted(): Deleted {
-  return { order: 0n, errors: [] };
+  return { order: 0n, errors: [], sequence: 0n };
 }
 
 export const Deleted: MessageFns<Deleted> = {
@@ -2155,6 +2157,12 @@ export const Deleted: MessageFns<Deleted> = {
     }
     for (const v of message.errors) {
       Error.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.sequence !== 0n) {
+      if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
+        throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.sequence);
     }
     return writer;
   },
@@ -2188,6 +2196,14 @@ export const Deleted: MessageFns<Deleted> = {
             message.errors.push(Error.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sequence = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2207,6 +2223,7 @@ export const Deleted: MessageFns<Deleted> = {
     const message = createBaseDeleted();
     message.order = (object.order !== undefined && object.order !== null) ? BigInt(object.order) : 0n;
     message.errors = object.errors?.map((e) => Error.fromPartial(e)) || [];
+    message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
     return message;
   },
 };
