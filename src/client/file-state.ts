@@ -92,6 +92,10 @@ export class FileState implements FileData {
     return this.writer.discardFrom(size)
   }
 
+  truncationEnded(): void {
+    this.writer.truncationEnded()
+  }
+
   forgetExtents(): void {
     this.#extents.forget()
     this.writer.dropClean()
@@ -103,7 +107,7 @@ export class FileState implements FileData {
 
   overlay(committed: Attr): Attr {
     const { writer } = this
-    if (writer.dirtyBytes === 0) return committed
+    if (writer.dirtyBytes === 0 && writer.sizeOver(0) <= committed.size) return committed
     const mtime = writer.pendingMtime
     let allocated = committed.allocated
     // What is overwritten is counted already; whether it was a hole is not known before the commit.

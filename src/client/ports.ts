@@ -68,6 +68,8 @@ export interface FileData {
   discardFrom(size: number): Promise<void>
   /** Forgets cached extents and clean bytes kept for appends (and clean bytes are reached by block id, so they stay valid). After a command changed them, or a lease went. */
   forgetExtents(): void
+  /** The master has the size to which `discardFrom` cut the file, or will not have it. */
+  truncationEnded(): void
   /** Forgets clean bytes kept for appends: others may change them. Before each write that no write lease covers. */
   dropClean(): void
   /** SEEK_DATA or SEEK_HOLE over committed extents and accepted bytes; ENXIO. */

@@ -247,6 +247,11 @@ test('damage that a read or the scrubber finds is reported, also after a restart
     Buffer.from(damaged.id).toString('hex') === block.id
   await again.master.hears('damaged', 0, isOf(rotten))
   await again.master.hears('damaged', 0, isOf(lost))
+  // Who did not know the block then hears of it with the block.
+  again.master.send({ $case: 'askBuckets', value: { prefixBits: 0, buckets: [0] } })
+  await again.master.hears('listing')
+  const listedAt = again.master.heard.findIndex(({ $case }) => $case === 'listing')
+  for (const block of [rotten, lost]) await again.master.hears('damaged', listedAt, isOf(block))
 })
 
 test('a master that refuses for good ends the node with one line', async t => {

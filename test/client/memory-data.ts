@@ -206,6 +206,10 @@ export class MemoryFile implements FileData {
       this.#data.stored.set(this.#ino, stored.subarray(0, size))
   }
 
+  truncationEnded(): void {
+    // What it shows meanwhile is not looked at.
+  }
+
   forgetExtents(): void {
     // Nothing is cached.
   }

@@ -183,7 +183,7 @@ test.serial('on a terminal of 60 columns every line fits', async t => {
   for (const command of commands) {
     const line = `stty cols 60 rows 24; '${process.execPath}' '${cairnProgram}' ${command} --dir '${cluster.dir}'`
     const { stdout } = await run('script', ['-qec', line, '/dev/null'], {
-      env: { ...process.env, TERM: 'xterm', NO_COLOR: '1' },
+      env: { ...process.env, TERM: 'xterm', NO_COLOR: '1', FORCE_COLOR: undefined },
     }).catch((error: unknown) => error as { stdout: string })
     t.true(stdout.length > 0, command)
     const long = stdout.split(/\r?\n/).filter(each => Array.from(each).length > 60)

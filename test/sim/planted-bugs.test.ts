@@ -26,7 +26,7 @@ for (const [name, how, most] of [
   ['uncheckedReceipts', {}, 30],
   ['hastyStrays', {}, 60],
   ['lostReferences', {}, 30],
-  ['skippedDigests', {}, 100],
+  ['skippedDigests', {}, 200],
   ['idleScrubber', {}, 30],
   ['trustingReaders', {}, 30],
   ['keptReplies', {}, 30],

@@ -37,6 +37,10 @@ export class DamageList {
     for (const callback of this.#heard) callback(damage)
   }
 
+  of(id: BlockId): Damage | undefined {
+    return this.#damages.get(id)
+  }
+
   delete(id: BlockId): void {
     this.#damages.delete(id)
   }

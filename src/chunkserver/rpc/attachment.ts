@@ -3,7 +3,6 @@ import { FsError, UsageError } from '../../core/errors.ts'
 import { wireVersion, wireVersionMin } from '../../core/limits.ts'
 import { second } from '../../core/units.ts'
 import type { Link } from '../../core/network.ts'
-import { blockIdToBytes } from '../../core/ids.ts'
 import type {
   Accepted,
   CopyOrder,
@@ -15,10 +14,9 @@ import type {
 import type { ScrubState } from '../../wire/gen/cairn/v1/common.ts'
 import { bytesUpTo, oneofPresent, toBlockId, toBlockLength, toNodeId, u32, u63 } from '../../wire/validate.ts'
 import type { BlockStore } from '../blocks/block-store.ts'
-import type { Damage } from '../blocks/damage.ts'
 import type { Copier } from '../copy/copier.ts'
 import type { Authority } from './authority.ts'
-import { ChangeFeed } from './change-feed.ts'
+import { ChangeFeed, damagedItem } from './change-feed.ts'
 import { errorOf } from './peer-link.ts'
 import { Permits } from './permits.ts'
 import type { Traffic } from './traffic.ts'
@@ -238,10 +236,10 @@ export class Attachment {
       error => this.#link.close(error),
     )
     this.#feed = feed
-    for (const damage of store.damages) this.#damaged(damage)
+    for (const damage of store.damages) this.#send(damagedItem(damage))
     this.#release.push(
       store.onChange(() => feed.pump()),
-      store.damages.onDamage(damage => this.#damaged(damage)),
+      store.damages.onDamage(damage => this.#send(damagedItem(damage))),
       () => feed.close(),
     )
     env.log.info('attached to the master', { node, master: this.#link.peer })
@@ -315,10 +313,6 @@ export class Attachment {
     this.#parts.env.timers.soon(() =>
       this.#send({ $case: 'copied', value: { results: this.#copied.splice(0) } }),
     )
-  }
-
-  #damaged({ id, generation, what }: Damage): void {
-    this.#send({ $case: 'damaged', value: { id: blockIdToBytes(id), generation, what } })
   }
 
   #send(item: NonNullable<NodeUp['item']>): void {

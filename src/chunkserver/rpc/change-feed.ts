@@ -1,5 +1,6 @@
 import { bucketBits } from '../blocks/block-tables.ts'
 import type { BlockStore } from '../blocks/block-store.ts'
+import type { Damage } from '../blocks/damage.ts'
 import type { ChangeRow } from '../blocks/index-protocol.ts'
 import type { Timer, Timers } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
@@ -114,6 +115,7 @@ export class ChangeFeed {
       const last = at + listingAtOnce >= blocks.length
       this.#send({ $case: 'listing', value: { sequence, prefixBits, bucket, blocks: part, last } })
     }
+    this.#tellDamages(blocks)
   }
 
   /**
@@ -142,6 +144,15 @@ export class ChangeFeed {
       if (changes.length === 0) return
       this.#send({ $case: 'changes', value: { first, changes: changes.map(toWire) } })
       this.#sent = first + BigInt(changes.length) - 1n
+      this.#tellDamages(changes)
+    }
+  }
+
+  /** Damages were told before; of blocks that the master did not know then it knows only now. */
+  #tellDamages(rows: readonly ChangeRow[]): void {
+    for (const { id, generation, removed } of rows) {
+      const damage = this.#store.damages.of(id)
+      if (!removed && damage?.generation === generation) this.#send(damagedItem(damage))
     }
   }
 
@@ -154,6 +165,11 @@ export class ChangeFeed {
       })
   }
 }
+
+export const damagedItem = ({ id, generation, what }: Damage): NonNullable<NodeUp['item']> => ({
+  $case: 'damaged',
+  value: { id: blockIdToBytes(id), generation, what },
+})
 
 function toWire({ id, generation, length, removed }: ChangeRow): BlockChange {
   return { id: blockIdToBytes(id), generation, length, removed }

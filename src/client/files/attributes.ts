@@ -136,13 +136,19 @@ export class Attributes implements AttrPort {
     if (resized) await data.known(node.ino)?.discardFrom(change.size)
     if (resized || change.mtime !== undefined) data.known(node.ino)?.mtimeSet()
     const value = setAttrToWire(node.ino, change, session.time())
-    const reply = await session.call({ $case: 'setAttr', value }, 'attr')
+    const reply = await session.call({ $case: 'setAttr', value }, 'attr').catch((thrown: unknown) => {
+      data.known(node.ino)?.truncationEnded()
+      throw thrown
+    })
     // A mode changes the ACL; everything but times takes file capabilities.
     if (change.atime === undefined && change.mtime === undefined) cache.dropXattrs(node)
     if (change.atime !== undefined) node.atime = undefined
     const attr = attrFromWire(reply.attr)
     cache.noteCommand(attr)
-    if (resized) data.known(node.ino)?.forgetExtents()
+    if (resized) {
+      data.known(node.ino)?.truncationEnded()
+      data.known(node.ino)?.forgetExtents()
+    }
     return this.shown(attr)
   }
 

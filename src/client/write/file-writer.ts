@@ -51,6 +51,8 @@ export class FileWriter {
   /** What the schedule was told. */
   #countedBytes = 0
   #committing: { readonly unit: CommitUnit; readonly done: Deferred<undefined> } | undefined
+  /** While a truncation is under way: what the size does not fall below, though the bytes that made it are gone. */
+  #sizeMin = 0
   #lastEnd = 0
   #sequentialBytes = 0
   #lastWrite = 0n
@@ -169,6 +171,7 @@ export class FileWriter {
 
   async discardFrom(size: number): Promise<void> {
     const before = this.dirtyBytes
+    this.#sizeMin = Math.min(size, this.sizeOver(0))
     this.#buffer.discardFrom(size)
     const committing = this.#committing
     const sent = new Set(committing?.unit.ranges)
@@ -184,9 +187,13 @@ export class FileWriter {
     await committing.done.promise
   }
 
+  truncationEnded(): void {
+    this.#sizeMin = 0
+  }
+
   /** The file's size as programs see it, when `committed` is the master's. */
   sizeOver(committed: number): number {
-    let size = Math.max(committed, this.#buffer.dirtyEnd)
+    let size = Math.max(committed, this.#buffer.dirtyEnd, this.#sizeMin)
     for (const { ranges } of this.#batches) {
       const last = ranges.findLast(range => dirtyOf(range) > 0)
       if (last !== undefined) size = Math.max(size, last.end)

@@ -40,6 +40,7 @@ async function truncate(world: World): Promise<void> {
   const file = data.file(file1)
   await env.run(file.discardFrom(size))
   await env.run(master.truncate(file1, size))
+  file.truncationEnded()
   file.forgetExtents()
   setModel(world, size)
 }
