@@ -320,6 +320,45 @@ test('a listing older than the deletion of a surplus copy does not make it a cop
   t.is(have(), 2)
 })
 
+test('what a disk that was put back never told is lost, and copied anew', async t => {
+  const fixture = await EngineFixture.make({ inventoryMs: 2000 }, { copies: 2, minCopies: 1 })
+  const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')
+  const mount = new Mount(fixture)
+  const id = writeFile(mount, nodes, makeFile(mount, 'a'), 'content')
+  const back = nodes.find(node => node.blocks.has(id.toString('hex')))
+  if (back === undefined) return
+  back.forget(id)
+  back.unacked.length = 0
+  back.sequence = 0n
+  back.reattach()
+  t.is(fixture.store.blocks.owner(id)?.have, 2)
+  fixture.pass(5000, mount, ...nodes)
+  t.true(fixture.logs.includes('warn a copy is lost'))
+  t.is(copiesOf(nodes, id), 2)
+})
+
+test('a copy that is found bad while nobody wants its block is replaced when somebody does again', async t => {
+  const fixture = await EngineFixture.make({}, { copies: 2, minCopies: 1 })
+  const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')
+  const mount = new Mount(fixture)
+  const id = writeFile(mount, nodes, makeFile(mount, 'a'), 'content')
+  for (const node of nodes) node.tell()
+  mount.call(unlink('a'), 'remove')
+  const bad = nodes.find(node => node.blocks.has(id.toString('hex')))
+  const { generation = 0n } = bad?.blocks.get(id.toString('hex')) ?? {}
+  bad?.up({ $case: 'damaged', value: { id, generation, what: 'rotten' } })
+  fixture.pass(3000, mount, ...nodes)
+  t.is(fixture.store.badCopies.all().length, 1)
+  const again = makeFile(mount, 'b')
+  const key = mount.call(plan(again, id, 1000), 'plan').blocks[0]?.key ?? 0n
+  t.not(key, 0n, 'the good copy is there')
+  t.deepEqual(mount.call(commit(again, { key, id, length: 1000, receipts: [] }), 'commit').again, [])
+  fixture.pass(5000, mount, ...nodes)
+  t.deepEqual(fixture.store.badCopies.all(), [])
+  t.is(copiesOf(nodes, id), 2)
+  t.not(bad?.blocks.get(id.toString('hex'))?.generation, generation)
+})
+
 test('a damaged copy is replaced, the last one is kept', async t => {
   const fixture = await EngineFixture.make({}, { copies: 2, minCopies: 1 })
   const nodes = nodesOf(fixture, 'n1', 'n2')

@@ -16,6 +16,11 @@ export interface SpreadOptions {
   readonly leaseTime?: number
   /** How long system calls wait for the master, seconds. */
   readonly wait?: number
+  /** Each chunkserver on a machine of its own, `node-N`, not all on `nodes`. */
+  readonly nodesApart?: boolean
+  readonly nodes?: number
+  /** More flags of the master's. */
+  readonly masterFlags?: readonly string[]
 }
 
 export interface SpreadMount {
@@ -24,10 +29,8 @@ export interface SpreadMount {
   readonly log: string
 }
 
-const nodeCount = 3
-
 /**
- * A master, three chunkservers and mounts whose networks can be cut: machine `master`, machine `nodes`, and a machine
+ * A master, chunkservers and mounts whose networks can be cut: machine `master`, machine `nodes`, and a machine
  * for each mount. All see the same files, so a test reads and writes on every mount. Dispose of it in teardown.
  */
 export class SpreadCluster {
@@ -46,11 +49,13 @@ export class SpreadCluster {
   static async start(options: SpreadOptions): Promise<SpreadCluster> {
     const dir = mkdtempSync(path.join(os.tmpdir(), 'cairn-spread-'))
     chmodSync(dir, 0o755)
-    const network = await Machines.make('master', 'nodes', ...options.mounts)
+    const nodes = Array.from({ length: options.nodes ?? 3 }, (_, index) => index)
+    const machines = options.nodesApart === true ? nodes.map(nameOf) : ['nodes']
+    const network = await Machines.make('master', ...machines, ...options.mounts)
     const cluster = new SpreadCluster(dir, network, options)
     try {
       await cluster.startMaster()
-      await Promise.all(Array.from({ length: nodeCount }, (_, index) => cluster.startNode(index)))
+      await Promise.all(nodes.map(async index => cluster.startNode(index)))
       for (const name of options.mounts) await cluster.startMount(name)
     } catch (error) {
       await cluster.dispose()
@@ -79,18 +84,36 @@ export class SpreadCluster {
   }
 
   async startMaster(): Promise<void> {
-    const { leaseTime } = this.#options
+    const { leaseTime, masterFlags = [] } = this.#options
     await this.#startDaemon('master', 'master', [
       ...['master', '--data', path.join(this.dir, 'master'), '--listen', this.master],
       ...(leaseTime === undefined ? [] : ['--lease-time', String(leaseTime)]),
+      ...masterFlags,
     ])
   }
 
-  async startNode(index: number): Promise<void> {
-    const listen = `${this.network.get('nodes').address}:${String(9421 + index)}`
-    const data = path.join(this.dir, `node-${String(index)}`)
-    const args = ['chunkserver', '--data', data, '--master', this.master, '--listen', listen]
-    await this.#startDaemon(`node-${String(index)}`, 'nodes', args)
+  async startNode(index: number, ...flags: readonly string[]): Promise<void> {
+    const machine = this.#options.nodesApart === true ? nameOf(index) : 'nodes'
+    const args = ['--data', this.folderOf(index), '--master', this.master, '--listen', this.addressOf(index)]
+    await this.#startDaemon(nameOf(index), machine, ['chunkserver', ...args, ...flags])
+  }
+
+  /** Where a chunkserver keeps its blocks. */
+  folderOf(index: number): string {
+    return path.join(this.dir, nameOf(index))
+  }
+
+  /** Where a chunkserver listens. */
+  addressOf(index: number): string {
+    const machine = this.#options.nodesApart === true ? nameOf(index) : 'nodes'
+    return `${this.network.get(machine).address}:${String(9421 + index)}`
+  }
+
+  /** The process of `master` or `node-N`. */
+  pidOf(name: string): number {
+    const pid = this.#daemons.get(name)?.pid
+    if (pid === undefined) throw new Error(`${name} does not run`)
+    return pid
   }
 
   /** Ends `master` or `node-N`; resolves when it has ended. */
@@ -165,6 +188,8 @@ export class SpreadCluster {
     throw new Error(`${name} does not serve: ${readFileSync(logFile, 'utf8')}`)
   }
 }
+
+const nameOf = (index: number): string => `node-${String(index)}`
 
 /** So that it can end; one that has ended needs nothing. */
 function resume(pid: number): void {

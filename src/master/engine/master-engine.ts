@@ -385,7 +385,7 @@ export class MasterEngine {
       if (node !== undefined) throw new FsError('EPROTO', 'A second Register on a connection')
       const accepted = this.#nodes.register(connection, item.value)
       if (accepted === undefined) this.#connections.delete(connection)
-      else this.#nodeUp(accepted)
+      else this.#nodeUp(accepted, item.value.sequence)
       return
     }
     if (node === undefined) throw new FsError('EPROTO', `${item.$case} before Register`)
@@ -418,10 +418,10 @@ export class MasterEngine {
     }
   }
 
-  #nodeUp(node: Node): void {
+  #nodeUp(node: Node, sequence: bigint): void {
     // A connection that this one replaced may have had orders.
     this.#removal.detached(node)
-    this.#inventory.attached(node)
+    this.#inventory.attached(node, sequence)
     this.#repair.nodeChanged(node)
   }
 

@@ -95,7 +95,9 @@ export class Inventory {
     this.#rolledBack = rolledBack
   }
 
-  attached(node: Node): void {
+  /** `sequence`: its last change. */
+  attached(node: Node, sequence: bigint): void {
+    this.#unconfirmed.attached(node, sequence)
     this.#byNode.set(node, { askMs: this.#turn.now, comparison: undefined, agreed: undefined })
   }
 
@@ -119,6 +121,7 @@ export class Inventory {
     const last = first + BigInt(list.length) - 1n
     if (last > known) this.#nodes.changesKnown(node, last)
     this.#doomed.changesKnown(node)
+    this.#unconfirmed.changesKnown(node)
     if (node.connection !== undefined)
       this.#turn.out.node(node.connection, {
         $case: 'ackChanges',

@@ -15,6 +15,11 @@ interface Instance {
 export class Unconfirmed {
   readonly #store: Store
   readonly #byNode = new Map<Node, Map<BlockId, Instance>>()
+  /** Of nodes that registered since: all that was stored before is told by this change of theirs, or is lost. */
+  readonly #before = new Map<
+    Node,
+    { readonly sequence: bigint; readonly instances: Map<BlockId, Instance> }
+  >()
 
   constructor(store: Store) {
     this.#store = store
@@ -43,13 +48,28 @@ export class Unconfirmed {
     const waiting = instances?.get(id)
     if (instances === undefined || waiting === undefined || waiting.generation > generation) return
     instances.delete(id)
-    // None are left of what was committed before the node registered.
-    const counted = Math.min(waiting.length, node.unconfirmedBytes)
-    node.unconfirmedBytes -= counted
-    node.recentBytes += counted
+    node.unconfirmedBytes -= waiting.length
+    node.recentBytes += waiting.length
+  }
+
+  /** The node has attached, and its last change is `sequence`; its disk may have been put back to an older state. */
+  attached(node: Node, sequence: bigint): void {
+    const instances = new Map([
+      ...(this.#before.get(node)?.instances ?? []),
+      ...(this.#byNode.get(node) ?? []),
+    ])
+    this.#byNode.delete(node)
+    this.#before.set(node, { sequence, instances })
+    this.changesKnown(node)
+  }
+
+  /** The node's changes are known as far as its row says. */
+  changesKnown(node: Node): void {
+    const before = this.#before.get(node)
+    if (before !== undefined && node.row.knownSequence >= before.sequence) this.#before.delete(node)
   }
 
   has(node: Node, id: BlockId): boolean {
-    return this.#byNode.get(node)?.has(id) ?? false
+    return (this.#byNode.get(node)?.has(id) ?? false) || (this.#before.get(node)?.instances.has(id) ?? false)
   }
 }

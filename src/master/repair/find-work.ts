@@ -1,6 +1,7 @@
 /**
  * Where blocks that need something are found: in the rows of nodes that came, went or changed their part; among
- * those with too few or too many rows; and, when a new zone or machine has come, among all. Everything is looked
+ * those with too few or too many rows; among those with bad copies, since one that was removed may be wanted again;
+ * and, when a new zone or machine has come, among all. Everything is looked
  * at in steps; a block that is found goes to `look`.
  */
 import type { BlockKey } from '../../core/ids.ts'
@@ -16,6 +17,7 @@ export class FindWork {
   readonly #nodes: NodeRegistry
   readonly #look: (key: BlockKey) => void
   readonly #known: (key: BlockKey) => boolean
+  readonly #suspects: () => IterableIterator<BlockKey>
   /** Blocks to be looked at: copies came or went. */
   readonly #changed = new Set<BlockKey>()
   /** Nodes whose rows are to be looked at; from which key on. */
@@ -26,21 +28,25 @@ export class FindWork {
   readonly #places = new Set<string>()
   /** From which key on all blocks are looked at; undefined when they have been. */
   #all: bigint | undefined
+  /** Where among the blocks with bad copies it is. */
+  #suspectsLeft: IterableIterator<BlockKey> | undefined
   #nextPageMs = 0
   #surplusCursor = 0n
   #shortCursor: { readonly have: number; readonly key: bigint } = { have: -1, key: 0n }
 
-  /** `known`: needs no second look. */
+  /** `known`: needs no second look; `suspects`: blocks with bad copies. */
   constructor(
     turn: Turn,
     nodes: NodeRegistry,
     look: (key: BlockKey) => void,
     known: (key: BlockKey) => boolean,
+    suspects: () => IterableIterator<BlockKey>,
   ) {
     this.#turn = turn
     this.#nodes = nodes
     this.#look = look
     this.#known = known
+    this.#suspects = suspects
     for (const node of nodes.all()) this.nodeChanged(node)
   }
 
@@ -74,6 +80,7 @@ export class FindWork {
       this.#nextPageMs = this.#turn.now + pageMs
       this.#lookAtShort()
       this.#lookAtSurplus()
+      this.#lookAtSuspects()
       this.#lookAtAll()
     }
     return left <= 0
@@ -140,6 +147,18 @@ export class FindWork {
     const found = this.#turn.store.blocks.surplusAfter(this.#surplusCursor, pageBlocks)
     this.#surplusCursor = found.length < pageBlocks ? 0n : (found.at(-1)?.key ?? 0n)
     for (const { key } of found) if (!this.#known(key)) this.#look(key)
+  }
+
+  #lookAtSuspects(): void {
+    this.#suspectsLeft ??= this.#suspects()
+    for (let looks = 0; looks < pageBlocks; looks++) {
+      const next = this.#suspectsLeft.next()
+      if (next.done === true) {
+        this.#suspectsLeft = undefined
+        return
+      }
+      if (!this.#known(next.value)) this.#look(next.value)
+    }
   }
 
   #lookAtAll(): void {

@@ -76,6 +76,7 @@ export class Repair {
       nodes,
       key => this.#look(key),
       key => this.queue.has(key),
+      () => suspects.blocks(),
     )
     for (const key of suspects.blocks()) this.changed(key)
   }
