@@ -125,10 +125,10 @@ export class MasterEngine {
     this.#pins = new Pins(settings.pinMs)
     const unconfirmed = new Unconfirmed(store)
     const suspects = new Suspects(store)
-    const planner = new Planner(turn, this.#nodes, this.#pins, unconfirmed, suspects)
+    const doomed = new DoomedInstances(turn)
+    const planner = new Planner(turn, this.#nodes, this.#pins, unconfirmed, suspects, doomed)
     const space = new Space(turn, this.#nodes, this.#sessions)
     this.#safeMode = new SafeMode(turn, this.#nodes)
-    const doomed = new DoomedInstances()
     this.#removal = new Removal(
       turn,
       this.#nodes,

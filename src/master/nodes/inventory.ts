@@ -224,6 +224,8 @@ export class Inventory {
       return
     }
     const known = store.replicas.generationOn(owner.key, node.id)
+    // The same content was removed, and written again while this node was away.
+    if (known === undefined && store.blocks.isDeletingOn(id, node.id, generation)) return
     store.strays.settled(node.id, id, generation)
     store.replicas.record(owner.key, node.id, generation)
     if (known === undefined) this.#events.changed(owner.key)

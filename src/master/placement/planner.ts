@@ -20,6 +20,7 @@ import { listOf, toBlockId, toBlockLength, toInoOrNone, toNodeId } from '../../w
 import type { Turn } from '../engine/turn.ts'
 import type { VerifiedReplica } from '../namespace/context.ts'
 import { ns, type Node, type NodeRegistry } from '../nodes/node-registry.ts'
+import type { DoomedInstances } from '../removal/doomed-instances.ts'
 import type { Pins } from '../removal/pins.ts'
 import type { Suspects } from '../repair/suspects.ts'
 import type { Block } from '../store/blocks.ts'
@@ -51,13 +52,22 @@ export class Planner {
   readonly #pins: Pins
   readonly #unconfirmed: Unconfirmed
   readonly #suspects: Suspects
+  readonly #doomed: DoomedInstances
 
-  constructor(turn: Turn, nodes: NodeRegistry, pins: Pins, unconfirmed: Unconfirmed, suspects: Suspects) {
+  constructor(
+    turn: Turn,
+    nodes: NodeRegistry,
+    pins: Pins,
+    unconfirmed: Unconfirmed,
+    suspects: Suspects,
+    doomed: DoomedInstances,
+  ) {
     this.#turn = turn
     this.#nodes = nodes
     this.#pins = pins
     this.#unconfirmed = unconfirmed
     this.#suspects = suspects
+    this.#doomed = doomed
   }
 
   plan(who: Planning, wire: Plan): PlanReply {
@@ -197,6 +207,7 @@ export class Planner {
     // After it the instance may be deleted as a stray.
     if (receipt.expiry < this.#turn.time) return false
     if (receipt.generation >= this.#turn.store.counters.peek('generation')) return false
+    if (this.#doomed.refuses(node, Buffer.from(block), receipt.generation as Generation)) return false
     return isReceiptMac(node.row.key, { ...receipt, block, length }, receipt.mac)
   }
 

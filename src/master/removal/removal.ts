@@ -19,9 +19,9 @@
  *
  * Why a node never deletes what is needed: an order names a generation, the node deletes only that
  * one, and whatever is put later has a higher one. What an order names is no copy, whatever a node said before it
- * carried it out (doomed-instances.ts). Why no commit names what was deleted: a receipt is
- * refused once its grant has expired, a stray is left alone until then, and a key in state deleting is
- * answered "put it again". A node that is away keeps its rows; it is told when it is back.
+ * carried it out (doomed-instances.ts). Why no commit names what was deleted: a receipt is refused once its grant
+ * has expired, a stray is left alone until then, receipts for what went earlier are refused, and a key in state
+ * deleting is answered "put it again". A node that is away keeps its rows; it is told when it is back.
  */
 import type { BlockKey, Generation } from '../../core/ids.ts'
 import { minute } from '../../core/units.ts'
@@ -30,7 +30,7 @@ import { u63 } from '../../wire/validate.ts'
 import type { Deleted } from '../../wire/gen/cairn/v1/nodes.ts'
 import type { Turn } from '../engine/turn.ts'
 import { type Node, type NodeRegistry, ns } from '../nodes/node-registry.ts'
-import { blockState } from '../store/blocks.ts'
+import { type Block, blockState } from '../store/blocks.ts'
 import type { Suspects } from '../repair/suspects.ts'
 import type { DoomedInstances } from './doomed-instances.ts'
 import type { Pins } from './pins.ts'
@@ -148,6 +148,7 @@ export class Removal {
   step(budget: number): boolean {
     if (this.#inGrace()) return false
     for (const node of this.#nodes.all()) this.#resume(node)
+    this.#doomed.tidy()
     const more = this.#condemnedToDeleting(budget)
     this.#orderDeleting(budget)
     if (this.#turn.now >= this.#nextStrayMs) {
@@ -167,12 +168,21 @@ export class Removal {
     for (const block of old) {
       if (this.#pins.isPinned(block.key)) continue
       store.blocks.beginDeleting(block.key, time)
+      this.#doom(block)
       // It is never read again.
       this.#suspects.settled(block.key)
       if (block.have === 0) store.blocks.gone(block.key)
       moved += 1
     }
     return moved > 0 && old.length === budget
+  }
+
+  /** Whoever has a receipt for one of its copies is not to count on it any more, told to its node or not. */
+  #doom({ key, id }: Block): void {
+    for (const { node: number, generation } of this.#turn.store.replicas.of(key)) {
+      const node = this.#nodes.find(number)
+      if (node !== undefined) this.#doomed.add(node, { id, generation })
+    }
   }
 
   /** Whether blocks go early, and a log line when that begins and ends. */

@@ -92,6 +92,7 @@ export class Blocks {
   readonly #oldest
   readonly #countCondemned
   readonly #countDeleting
+  readonly #deletingOn
   readonly #countLost
   readonly #after
   readonly #delete
@@ -120,6 +121,12 @@ export class Blocks {
       .pluck()
     this.#countShort = db
       .prepare<[], number>('SELECT count(*) FROM blocks WHERE state = 0 AND have < wanted')
+      .pluck()
+    this.#deletingOn = db
+      .prepare<[Uint8Array, bigint, bigint], number>(
+        `SELECT 1 FROM blocks b JOIN replicas r ON r.block = b.key
+         WHERE b.state > 0 AND b.state = 2 AND b.id = ? AND r.node = ? AND r.generation = ?`,
+      )
       .pluck()
     this.#oldest = db
       .prepare<[number], bigint | null>('SELECT min(since) FROM blocks WHERE state > 0 AND state = ?')
@@ -234,6 +241,11 @@ export class Blocks {
   /** Condemned blocks that nobody has referred to since `after` or later. */
   countCondemned(after: bigint): bigint {
     return this.#countCondemned.get(after) ?? 0n
+  }
+
+  /** Whether the instance is a copy of an earlier block of that content, which is being deleted. Looks at all of those. */
+  isDeletingOn(id: Uint8Array, node: bigint, generation: bigint): boolean {
+    return this.#deletingOn.get(id, node, generation) !== undefined
   }
 
   /** Of the first `limit` blocks that are being deleted. */

@@ -49,6 +49,7 @@ export class Strays {
       PRIMARY KEY (node, id, generation)
     ) STRICT, WITHOUT ROWID;`
 
+  readonly #has
   readonly #older
   readonly #between
   readonly #byNode
@@ -57,6 +58,11 @@ export class Strays {
   readonly #deleteNode
 
   constructor(db: Database) {
+    this.#has = db
+      .prepare<[bigint, Uint8Array, bigint], number>(
+        'SELECT 1 FROM strays WHERE node = ? AND id = ? AND generation = ?',
+      )
+      .pluck()
     this.#older = db
       .prepare<[bigint, bigint, number], Row>('SELECT * FROM strays WHERE node = ? AND since <= ? LIMIT ?')
       .safeIntegers()
@@ -82,6 +88,10 @@ export class Strays {
 
   seen(stray: Omit<Stray, 'id'> & { readonly id: Uint8Array }): void {
     this.#insert.run(stray.node, stray.id, stray.generation, stray.length, stray.since)
+  }
+
+  has(node: NodeId, id: Uint8Array, generation: Generation): boolean {
+    return this.#has.get(node, id, generation) !== undefined
   }
 
   /** Those of a node that are known since `until` or longer. */
