@@ -39,6 +39,8 @@ export interface SharedFolder {
 /** How much is read at a time to verify a stored block. */
 const verifyBytes = 16 * pieceBytes
 const vacuumPages = 256
+/** After so many rounds of housekeeping without a change the disk is tried. */
+const quietRoundsMax = 5
 /** Who reads less than this at a time most likely comes again. */
 const keptReadBytes = 4 * pieceBytes
 
@@ -68,6 +70,7 @@ export class BlockStore {
   readonly #abandoned = new Set<string>()
   readonly #stuck = new Set<BlockId>()
   #vacuum = false
+  #quietRounds = 0
   #identity: StoreIdentity
   #totals: Totals
   #temporaries = 0
@@ -233,6 +236,7 @@ export class BlockStore {
     await this.#prove()
     await this.space.refresh()
     if (this.space.failure !== undefined && this.#gone === undefined) await this.#probe()
+    else if (this.#quietRounds++ >= quietRoundsMax) await this.#tryWriting()
     if (this.space.failure === undefined) await this.#clearAway()
     await this.#forgetUnlinked()
     if (this.#vacuum) this.#vacuum = (await this.#index.ask('vacuum', { pages: vacuumPages })) > 0
@@ -390,15 +394,27 @@ export class BlockStore {
 
   /** Whether the disk takes writes again. */
   async #probe(): Promise<void> {
+    try {
+      await this.#writeSome()
+      this.space.recovered()
+      this.#log.info('disk takes writes again')
+    } catch (error) {
+      this.#log.debug('disk still fails', { error: messageOf(error) })
+    }
+  }
+
+  /** A disk that nobody writes to may have turned read-only: the master is to know before it counts on it. */
+  async #tryWriting(): Promise<void> {
+    this.#quietRounds = 0
+    await this.#writeSome().catch((error: unknown) => this.noteFailure(error))
+  }
+
+  async #writeSome(): Promise<void> {
     const file = this.receive()
     try {
       await file.append(Buffer.alloc(4096))
       await file.finish()
       await this.setScrubbed(this.#scrubbed)
-      this.space.recovered()
-      this.#log.info('disk takes writes again')
-    } catch (error) {
-      this.#log.debug('disk still fails', { error: messageOf(error) })
     } finally {
       await file.discard()
     }
@@ -434,6 +450,7 @@ export class BlockStore {
   }
 
   #count(totals: Totals): void {
+    this.#quietRounds = 0
     // Answers come in the order of the commits.
     this.#totals = totals
     this.space.usedBytes = totals.bytes
