@@ -8,6 +8,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SEEDS ?= 100
 MOUNTS ?=
 SHARED ?=
+DISASTER ?=
 DIR ?= .cairn
 MOUNT ?= mnt
 
@@ -74,8 +75,8 @@ run: build ## start a cluster on this machine and mount it: DIR=.cairn MOUNT=mnt
 	node dist/cli/cairn.js up --dir '$(DIR)' --mount '$(MOUNT)'
 
 .PHONY: sim
-sim: build ## run the simulator on SEEDS=100 seeds: MOUNTS=2, SHARED=1 for programs that share files
-	node dist/sim/main.js --seeds '$(SEEDS)' $(if $(MOUNTS),--mounts '$(MOUNTS)') $(if $(SHARED),--shared)
+sim: build ## run the simulator on SEEDS=100 seeds: MOUNTS=2, SHARED=1 for programs that share files, DISASTER=1 for masters that lose their disk
+	node dist/sim/main.js --seeds '$(SEEDS)' $(if $(MOUNTS),--mounts '$(MOUNTS)') $(if $(SHARED),--shared) $(if $(DISASTER),--disaster)
 
 .PHONY: bench
 bench: build ## measure a cluster on this machine against a local folder: BENCH='--rounds 1'

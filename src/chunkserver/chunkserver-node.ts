@@ -5,10 +5,12 @@ import type { Network, Serving } from '../core/network.ts'
 import { MiB, second } from '../core/units.ts'
 import { nodesAttach } from '../wire/services.ts'
 import type { BlockStore } from './blocks/block-store.ts'
+import { MasterLog } from './log/master-log.ts'
 import { Copier } from './copy/copier.ts'
 import { Attachment, type AttachmentParts, type NodeDescription } from './rpc/attachment.ts'
 import { Authority } from './rpc/authority.ts'
 import { BlocksService } from './rpc/blocks-service.ts'
+import { LogService } from './rpc/log-service.ts'
 import { Peers } from './rpc/peers.ts'
 import type { Traffic } from './rpc/traffic.ts'
 import { Scrubber } from './scrub/scrubber.ts'
@@ -43,6 +45,7 @@ export class ChunkserverNode {
   readonly #authority: Authority
   readonly #peers: Peers
   readonly #service: BlocksService
+  readonly #logService: LogService
   readonly #copier: Copier
   readonly #scrubber: Scrubber
   #attachment: Attachment | undefined
@@ -64,6 +67,18 @@ export class ChunkserverNode {
     this.#peers = new Peers(env, network)
     const parts = { env, store, authority: this.#authority, peers: this.#peers, checksums, host: config.host }
     this.#service = new BlocksService({ ...parts, onMoved: config.onMoved })
+    this.#logService = new LogService({
+      open: () =>
+        MasterLog.open({
+          disk: store.disk,
+          checksums,
+          space: store.space,
+          failed: error => store.noteFailure(error),
+          log: env.log.child({ part: 'log' }),
+        }),
+      authority: this.#authority,
+      identity: () => store.identity,
+    })
     this.#copier = new Copier({ ...parts, log: env.log.child({ part: 'copy' }) })
     const bytesPerSecond = config.scrubBytesPerSecond ?? scrubBytesDefault
     this.#scrubber = new Scrubber(env, store, { bytesPerSecond })
@@ -72,6 +87,7 @@ export class ChunkserverNode {
   /** The services of this node. */
   register(serving: Serving): void {
     this.#service.register(serving)
+    this.#logService.register(serving)
   }
 
   /** What it did for others. */

@@ -64,6 +64,13 @@ export function nextSteps({ code, node, session }: Finding, status: StatusReply)
         'look at the disk of the master: df -h, journalctl -u cairn-master -n 50',
         'and take a copy to another machine now: cairn backup FILE',
       ]
+    case 'log-failing':
+      return ['look at the disk of the master: df -h, journalctl -u cairn-master -n 50']
+    case 'log-behind':
+      return [
+        'see which chunkservers are to keep it, and what keeps them from it: cairn status --json',
+        'and take a copy to another machine now: cairn backup FILE',
+      ]
     case 'backup-old':
       return [
         'take a copy now: cairn backup FILE',

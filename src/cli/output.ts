@@ -1,7 +1,7 @@
 import Table from 'cli-table3'
 import colors from './colors.ts'
 import { z } from 'zod'
-import type { DamagedRange } from '../wire/gen/cairn/v1/admin.ts'
+import type { LogStatus, DamagedRange } from '../wire/gen/cairn/v1/admin.ts'
 import { columns, widthOf, wrapped } from './terminal.ts'
 
 /** One JSON document. Integers beyond 2^53 are strings, bytes are hex. */
@@ -134,6 +134,10 @@ export function duration(ms: number): string {
   const hours = Math.floor(minutes / 60)
   return hours < 48 ? `${String(hours)} h` : `${String(Math.floor(hours / 24))} days`
 }
+
+/** How far the log on the chunkservers is behind, for people. */
+export const lagOf = ({ covered, lagMs }: LogStatus): string =>
+  covered === 0n ? 'not complete yet' : `${(Number(lagMs) / 1000).toFixed(1)} s behind`
 
 /** A part of a file, for people. */
 export const rangeText = (range: DamagedRange): string => {

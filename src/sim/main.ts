@@ -1,6 +1,6 @@
 /**
- * Runs seeds of the simulator: `node dist/sim/main.js --seeds N [--from S] [--jobs J] [--mounts M] [--shared] [--trace SEED]`. One
- * line for each seed that fails, with how to see it again; exit code 1 if one does.
+ * Runs seeds of the simulator: `node dist/sim/main.js --seeds N [--from S] [--jobs J] [--mounts M] [--shared|--disaster] [--trace SEED]`.
+ * One line for each seed that fails, with how to see it again; exit code 1 if one does.
  */
 import { fork } from 'node:child_process'
 import { availableParallelism } from 'node:os'
@@ -21,9 +21,10 @@ interface Orders {
   /** As the seed says, or one. */
   readonly mounts: number | undefined
   readonly shared: boolean
+  readonly disaster: boolean
 }
 
-const usage = `usage: node dist/sim/main.js [--seeds N] [--from S] [--jobs J] [--mounts M] [--shared] [--verbose] [--plant ${plantedBugs.join('|')}] | --trace SEED`
+const usage = `usage: node dist/sim/main.js [--seeds N] [--from S] [--jobs J] [--mounts M] [--shared|--disaster] [--verbose] [--plant ${plantedBugs.join('|')}] | --trace SEED`
 
 function ordersOf(args: string[]): Orders {
   const { values } = parseArgs({
@@ -37,6 +38,7 @@ function ordersOf(args: string[]): Orders {
       plant: { type: 'string' },
       mounts: { type: 'string' },
       shared: { type: 'boolean', default: false },
+      disaster: { type: 'boolean', default: false },
     },
   })
   const bug = plantedBugs.find(name => name === values.plant)
@@ -50,6 +52,7 @@ function ordersOf(args: string[]): Orders {
     bugs: bug === undefined ? {} : { [bug]: true },
     mounts: values.mounts === undefined ? undefined : numberOf(values.mounts, 'mounts'),
     shared: values.shared,
+    disaster: values.disaster,
   }
 }
 
@@ -59,11 +62,12 @@ function numberOf(text: string, name: string): number {
 }
 
 /** What says which runs they are, besides their seeds. */
-function argumentsOf({ bugs, mounts, shared }: Orders): string[] {
+function argumentsOf({ bugs, mounts, shared, disaster }: Orders): string[] {
   return [
     ...Object.keys(bugs).flatMap(name => ['--plant', name]),
     ...(mounts === undefined ? [] : ['--mounts', String(mounts)]),
     ...(shared ? ['--shared'] : []),
+    ...(disaster ? ['--disaster'] : []),
   ]
 }
 
@@ -71,11 +75,12 @@ function argumentsOf({ bugs, mounts, shared }: Orders): string[] {
 async function runHere(seed: number, checksums: Checksums, orders: Orders): Promise<boolean> {
   const began = process.hrtime.bigint()
   const options = orders.trace === undefined ? {} : { trace: (line: string) => console.log(line) }
-  const { bugs, mounts, shared } = orders
+  const { bugs, mounts, shared, disaster } = orders
   const outcome = await runSeed(seed, checksums, {
     ...options,
     bugs,
     shared,
+    disaster,
     ...(mounts === undefined ? {} : { mounts }),
   })
   const ms = (process.hrtime.bigint() - began) / 1_000_000n

@@ -46,6 +46,18 @@ function mac(key: Uint8Array, tag: string, claim: GrantClaim, incarnation: bigin
   return createHmac('sha256', key).update(text.subarray(0, at)).digest()
 }
 
+/** Shows a node that who wants to keep its log there is its master. */
+export const logMac = (key: Uint8Array, node: bigint, incarnation: bigint): Buffer => {
+  const text = Buffer.alloc(3 + 2 * 8)
+  let at = text.write('log', 'latin1')
+  at = text.writeBigUInt64BE(u64(node), at)
+  text.writeBigUInt64BE(u64(incarnation), at)
+  return createHmac('sha256', key).update(text).digest()
+}
+
+export const isLogMac = (key: Uint8Array, node: bigint, incarnation: bigint, given: Uint8Array): boolean =>
+  same(given, logMac(key, node, incarnation))
+
 const same = (given: Uint8Array, right: Buffer): boolean =>
   given.length === macBytes && timingSafeEqual(given, right)
 

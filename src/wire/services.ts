@@ -2,6 +2,7 @@
 import { blocksDownCodec, blocksUpCodec } from './blocks-codec.ts'
 import { messageCodec, stream, unary } from './codec.ts'
 import * as admin from './gen/cairn/v1/admin.ts'
+import * as log from './gen/cairn/v1/log.ts'
 import { NodeDown, NodeUp } from './gen/cairn/v1/nodes.ts'
 import { SessionDown, SessionUp } from './gen/cairn/v1/session.ts'
 
@@ -18,6 +19,24 @@ export const nodesAttach = stream(
 )
 
 export const blocksOpen = stream('/cairn.v1.Blocks/Open', blocksUpCodec, blocksDownCodec)
+
+export const logFollow = stream(
+  '/cairn.v1.MasterLog/Follow',
+  messageCodec(log.LogUp, 'LogUp'),
+  messageCodec(log.LogDown, 'LogDown'),
+)
+
+export const logList = unary(
+  '/cairn.v1.MasterLog/ListLog',
+  messageCodec(log.ListLogRequest, 'ListLogRequest'),
+  messageCodec(log.ListLogReply, 'ListLogReply'),
+)
+
+export const logRead = unary(
+  '/cairn.v1.MasterLog/ReadLog',
+  messageCodec(log.ReadLogRequest, 'ReadLogRequest'),
+  messageCodec(log.ReadLogReply, 'ReadLogReply'),
+)
 
 export const adminStatus = unary(
   '/cairn.v1.Admin/Status',

@@ -199,6 +199,96 @@ test.serial(
   },
 )
 
+interface LogStatus {
+  wanted: number
+  lagMs: number
+  covered: number
+  followers: { node: number; address: string; whole: boolean }[]
+}
+
+test.serial(
+  'a master whose disk is lost comes back from its chunkservers, up to its last second',
+  async t => {
+    const daemons = new Daemons(t)
+    const { mount } = daemons
+    const master = await daemons.startMaster('127.0.0.1:0')
+    const at = ['--master', master.address]
+    const nodes = new Map<string, { name: string; pid: number }>()
+    for (const name of ['a', 'b', 'c']) {
+      const folder = daemons.in(name)
+      const node = await daemons.start(
+        ...['chunkserver', '--data', folder, ...at, '--listen', '127.0.0.1:0', '--zone', name],
+      )
+      nodes.set(node.address, { name, pid: node.pid })
+    }
+    await fs.mkdir(mount)
+    await cairn(['mount', master.address, mount, '--log', daemons.in('mount.log')])
+    const log = async (): Promise<LogStatus> => (await jsonOf<{ log: LogStatus }>('status', ...at)).log
+    /** All that was committed up to now is on two nodes. */
+    const covered = async (): Promise<void> => {
+      const now = Date.now() * 1e6
+      await eventually(t, 'the log follows', async () => (await log()).covered > now)
+    }
+    const written = new Map<string, Buffer>()
+    const write = async (name: string, data: Buffer): Promise<void> => {
+      await writeSynced(path.join(mount, name), data)
+      written.set(name, data)
+    }
+    for (let n = 0; n < 30; n++) await write(`before-${String(n)}`, randomBytes(n % 10 === 0 ? 300_000 : 500))
+    await covered()
+    for (let n = 0; n < 30; n++) await write(`after-${String(n)}`, randomBytes(800))
+    await fs.rename(path.join(mount, 'before-1'), path.join(mount, 'renamed'))
+    written.set('renamed', written.get('before-1') ?? Buffer.alloc(0))
+    written.delete('before-1')
+    await covered()
+    const { wanted, followers } = await log()
+    t.is(wanted, 2)
+    t.is(followers.filter(({ whole }) => whole).length, 2)
+
+    // The disk of the master goes, and one of the two nodes that have its log does not answer.
+    kill9(master.pid)
+    rmSync(daemons.in('m'), { recursive: true })
+    const victim = followers[0]?.address ?? ''
+    kill9(nodes.get(victim)?.pid ?? -1)
+    const nowhere = await cairnFails(['restore', '--from-nodes', victim, '--data', daemons.in('m')])
+    t.is(nowhere.code, 2)
+    t.regex(nowhere.stderr, /None of these chunkservers has a copy of a master's database/)
+    const restored = await jsonOf<{ restored: boolean; problems: string[]; fromNodes: { records: number } }>(
+      ...['restore', '--from-nodes', ...nodes.keys(), '--data', daemons.in('m')],
+    )
+    t.like(restored, { restored: true, problems: [] })
+    t.true(restored.fromNodes.records > 0)
+    t.deepEqual(
+      readdirSync(daemons.in('m')).filter(name => name.includes('from-nodes')),
+      [],
+    )
+
+    const second = await daemons.startMaster(master.address)
+    t.is(second.address, master.address)
+    const folder = daemons.in(nodes.get(victim)?.name ?? '')
+    await daemons.start(...['chunkserver', '--data', folder, ...at, '--listen', victim])
+    const readable = async (name: string, data: Buffer): Promise<boolean> =>
+      fs.readFile(path.join(mount, name)).then(
+        found => found.equals(data),
+        () => false,
+      )
+    for (const [name, data] of written)
+      await eventually(t, `${name} is what it was`, () => readable(name, data))
+    t.deepEqual((await fs.readdir(mount)).sort(), [...written.keys()].sort())
+    await eventually(t, 'the restore can be confirmed', async () => {
+      const status = await jsonOf<RestoreStatus>('restore', 'status', ...at)
+      return status.pending && status.unverified.length === 0
+    })
+    t.deepEqual((await jsonOf<RestoreStatus>('restore', 'status', ...at)).missing.files, [])
+    await cairn(['restore', 'confirm', ...at])
+    await cairn(['fsck', '--data', ...at])
+    // And it is kept anew.
+    await write('again', randomBytes(1000))
+    await covered()
+    t.deepEqual((await jsonOf<{ reasons: string[] }>('status', ...at)).reasons, [])
+  },
+)
+
 test.serial('copies are taken by themselves, and are shown', async t => {
   const daemons = new Daemons(t)
   const { address } = await daemons.startMaster(

@@ -154,6 +154,7 @@ export class EngineFixture {
       case 'log':
         this.logs.push(`${output.level} ${output.message}`)
         return
+      case 'logged':
       case 'measured':
       case 'welcomed':
       case 'state':

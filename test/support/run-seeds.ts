@@ -3,8 +3,8 @@ import { createChecksums } from '#src/core/checksum.ts'
 import type { PlanOptions } from '#src/sim/run/plan.ts'
 import { runSeed } from '#src/sim/run/run-seed.ts'
 
-const argumentsOf = ({ mounts, shared }: PlanOptions): string =>
-  `${mounts === undefined ? '' : ` --mounts ${mounts}`}${shared === true ? ' --shared' : ''}`
+const argumentsOf = ({ mounts, shared, disaster }: PlanOptions): string =>
+  `${mounts === undefined ? '' : ` --mounts ${mounts}`}${shared === true ? ' --shared' : ''}${disaster === true ? ' --disaster' : ''}`
 
 /**
  * Shared seeds that show faults of the product which are not mended yet: none. `make sim SHARED=1` runs them, too.

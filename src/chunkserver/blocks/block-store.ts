@@ -104,6 +104,11 @@ export class BlockStore {
     this.space = new Space(options.disk, opened.totals.bytes, options)
   }
 
+  /** Where else something may be kept than blocks. */
+  get disk(): Disk {
+    return this.#disk
+  }
+
   get identity(): StoreIdentity {
     return this.#identity
   }

@@ -6,6 +6,8 @@
 export interface Disk {
   /** Creates a file for writing; EEXIST if the name is taken. */
   create(path: string): Promise<DiskWriter>
+  /** As `create`, of a file that grows bit by bit: after a `datasync` more may be appended, and synced again. */
+  createLog(path: string): Promise<DiskWriter>
   /** Opens a file for reading. `once`: it is not worth to keep its bytes in memory. */
   open(path: string, once?: boolean): Promise<DiskFile>
   /** Replaces `to` if it exists. */
@@ -23,7 +25,7 @@ export interface Disk {
 export interface DiskWriter {
   /**
    * Writes at the end. The buffer may be reused once this resolves; that the bytes could not be written
-   * may be told only by the next call. One append at a time, none after `datasync`.
+   * may be told only by the next call. One append at a time, none after `datasync` but of `createLog`.
    */
   append(data: Uint8Array): Promise<void>
   datasync(): Promise<void>

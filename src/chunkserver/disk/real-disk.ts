@@ -48,6 +48,10 @@ export class RealDisk implements Disk {
     })
   }
 
+  async createLog(path: string): Promise<DiskWriter> {
+    return new BufferedWriter(await answer(openFile(this.#at(path), creating, 0o600)))
+  }
+
   async open(path: string, once = false): Promise<DiskFile> {
     const at = this.#at(path)
     const fd = once && this.#direct ? await this.#tryDirect(at, reading) : undefined

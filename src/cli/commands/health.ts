@@ -6,7 +6,7 @@ import { adminStatus } from '../../wire/services.ts'
 import { ask } from '../admin-client.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
 import { nextSteps } from '../next-steps.ts'
-import { bytes, duration, healthColour, print, printJson, printPairs, say } from '../output.ts'
+import { bytes, duration, healthColour, lagOf, print, printJson, printPairs, say } from '../output.ts'
 import { visible } from '../terminal.ts'
 
 /** A script that wakes somebody needs to tell the two apart. */
@@ -54,6 +54,7 @@ function asJson(address: string, status: StatusReply): object {
     totalBytes: status.totalBytes,
     availableBytes: status.availableBytes,
     backupAgeMs: backupAge(status),
+    logLagMs: status.log?.lagMs,
   }
 }
 
@@ -81,6 +82,7 @@ function show(address: string, status: StatusReply): void {
       `${String(status.mounts.length)}, ${String(silentOf(status))} not connected, ` +
         `${bytes(dirtyOf(status))} not yet written back`,
     ],
+    ...(status.log === undefined ? [] : [['Log', lagOf(status.log)] as const]),
     ['Backup', age === undefined ? 'none yet' : `${duration(Number(age))} old`],
   ])
 }

@@ -8,10 +8,12 @@ import { ask, longCallMs } from '../admin-client.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
 import { bytes, print, printJson, timeOf } from '../output.ts'
 import { ownLikeFolder } from '../own-like-folder.ts'
+import type { Rebuilt } from '../../master/log/rebuild.ts'
 import type { Restored } from '../restore-folder.ts'
 
 interface Options {
   readonly data?: string
+  readonly fromNodes?: readonly string[]
   readonly force?: boolean
   readonly json?: boolean
 }
@@ -22,6 +24,10 @@ export function registerRestore(program: Command, network: () => Promise<Network
     .description("put a backup in the place of a master's database; status and confirm come after")
     .argument('[file]', 'made by cairn backup, or one of the copies in DIR/backups')
     .option('--data <dir>', "the master's folder; the master must not run")
+    .option(
+      '--from-nodes <addresses...>',
+      'HOST:PORT of chunkservers: from the copies of the database that some of them keep, up to its last second',
+    )
     .option('--force', 'also if the backup has problems (they are listed)')
     .option('--json', 'print the result as JSON')
     .addHelpText(
@@ -30,26 +36,36 @@ export function registerRestore(program: Command, network: () => Promise<Network
         '\nExit code 0 if restored, 1 if the backup has problems, 2 if it could not be restored.',
     )
     .action(async (file: string | undefined, options: Options) => {
-      if (file === undefined || options.data === undefined)
-        throw new UsageError('which backup, and where? give cairn restore FILE --data DIR')
-      const folder = path.resolve(options.data)
-      const [{ restoreFolder }, { takeFolder }, { realEnv }, { silentLog }] = await Promise.all([
-        import('../restore-folder.ts'),
-        import('../daemons/daemon.ts'),
-        import('../../env/real-env.ts'),
-        import('../../core/env.ts'),
-      ])
+      const { data, fromNodes } = options
+      if ((file === undefined) === (fromNodes === undefined) || data === undefined)
+        throw new UsageError(
+          'which backup, and where? give cairn restore FILE --data DIR, or cairn restore --from-nodes HOST:PORT… --data DIR',
+        )
+      const folder = path.resolve(data)
+      const [{ restoreFolder }, { restoreFromNodes }, { takeFolder }, { realEnv }, { silentLog }] =
+        await Promise.all([
+          import('../restore-folder.ts'),
+          import('../restore-from-nodes.ts'),
+          import('../daemons/daemon.ts'),
+          import('../../env/real-env.ts'),
+          import('../../core/env.ts'),
+        ])
       const lock = await takeFolder(folder)
       try {
         const now = realEnv(silentLog).clock.wall()
-        const restored = restoreFolder({
-          file: path.resolve(file),
-          folder,
-          now,
-          force: options.force === true,
-        })
-        if (options.json === true) printJson(asJson(file, folder, restored))
-        else show(file, folder, restored)
+        const force = options.force === true
+        const common = { folder, now, force }
+        const { rebuilt, restored } =
+          file === undefined
+            ? await restoreFromNodes(await network(), { addresses: fromNodes ?? [], ...common })
+            : { rebuilt: undefined, restored: restoreFolder({ file: path.resolve(file), ...common }) }
+        const what = file ?? 'what the chunkservers have'
+        if (options.json === true)
+          printJson({ ...asJson(file ?? null, folder, restored), ...nodesAsJson(rebuilt) })
+        else {
+          showRebuilt(rebuilt)
+          show(what, folder, restored)
+        }
         if (restored.problems.length > 0) process.exitCode = 1
       } finally {
         ownLikeFolder(folder)
@@ -85,7 +101,7 @@ export function registerRestore(program: Command, network: () => Promise<Network
     })
 }
 
-function asJson(file: string, folder: string, restored: Restored): object {
+function asJson(file: string | null, folder: string, restored: Restored): object {
   const { facts, done, problems, aside, inodes, blocks, nodes, sessionsEnded } = restored
   return {
     restored: done,
@@ -102,6 +118,22 @@ function asJson(file: string, folder: string, restored: Restored): object {
     oldDatabase: aside ?? null,
     problems,
   }
+}
+
+function nodesAsJson(rebuilt: Rebuilt | undefined): object {
+  if (rebuilt === undefined) return {}
+  const { baseFrom, baseBytes, records, recordBytes, remarks } = rebuilt
+  return { fromNodes: { baseFrom, baseBytes, records, recordBytes, remarks } }
+}
+
+function showRebuilt(rebuilt: Rebuilt | undefined): void {
+  if (rebuilt === undefined) return
+  const { baseFrom, baseBytes, records, recordBytes, remarks, time } = rebuilt
+  for (const remark of remarks) print(remark)
+  print(
+    `A copy of ${bytes(baseBytes)} from ${baseFrom} and ${String(records)} records (${bytes(recordBytes)}): ` +
+      `the database as of ${timeOf(time)}.`,
+  )
 }
 
 function show(file: string, folder: string, restored: Restored): void {

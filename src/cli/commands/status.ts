@@ -1,10 +1,16 @@
 import type { Command } from 'commander'
 import type { Network } from '../../core/network.ts'
-import type { BackupStatus, BlockCounts, NodeStatus, StatusReply } from '../../wire/gen/cairn/v1/admin.ts'
+import type {
+  BackupStatus,
+  BlockCounts,
+  LogStatus,
+  NodeStatus,
+  StatusReply,
+} from '../../wire/gen/cairn/v1/admin.ts'
 import { adminStatus } from '../../wire/services.ts'
 import { ask } from '../admin-client.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
-import { bytes, duration, healthColour, print, printJson, printPairs, printTable } from '../output.ts'
+import { bytes, duration, healthColour, lagOf, print, printJson, printPairs, printTable } from '../output.ts'
 import { visible } from '../terminal.ts'
 
 /** What `cairn status --json` prints; scripts rely on these names. */
@@ -44,6 +50,7 @@ function asJson(address: string, status: StatusReply): object {
     minCopies: status.minCopies,
     blockBytes: status.blockBytes,
     backups: status.backups,
+    log: status.log,
     restore: status.restore,
   }
 }
@@ -63,7 +70,7 @@ export function registerStatus(program: Command, network: () => Promise<Network>
 }
 
 function show(address: string, status: StatusReply): void {
-  const { blocks, backups } = status
+  const { blocks, backups, log } = status
   const more = [...status.reasons, ...status.notes].map(line => ['', visible(line)] as const)
   printPairs([
     ['Health', healthColour(status.health)],
@@ -76,6 +83,7 @@ function show(address: string, status: StatusReply): void {
     ...(blocks === undefined ? [] : [['Blocks', blocksLine(blocks)] as const]),
     ['Inodes', status.inodes.toString()],
     ...(backups === undefined ? [] : [['Backups', backupLine(backups)] as const]),
+    ...(log === undefined ? [] : [['Log', logLine(log)] as const]),
   ])
   print('')
   printTable(
@@ -113,6 +121,16 @@ function backupLine({ taken, ageMs, bytes: size, count, everyMs }: BackupStatus)
   const every = everyMs === 0n ? 'none taken by itself' : `one every ${duration(Number(everyMs))}`
   if (taken === 0n) return `none yet, ${every}`
   return `${String(count)}, the newest ${duration(Number(ageMs))} old (${bytes(size)}), ${every}`
+}
+
+function logLine(log: LogStatus): string {
+  const { wanted, followers, queuedBytes } = log
+  const on = followers.filter(({ whole }) => whole).map(({ node }) => node.toString())
+  const where =
+    on.length === 0 ? 'on no chunkserver yet' : `on chunkserver${on.length === 1 ? '' : 's'} ${on.join(', ')}`
+  const missing = on.length < wanted ? `, ${String(wanted)} wanted` : ''
+  const waiting = queuedBytes === 0n ? '' : `, ${bytes(queuedBytes)} under way`
+  return `${where}${missing}, ${lagOf(log)}${waiting}`
 }
 
 function stateOf({ state, reason, draining, blocksLeft }: NodeStatus): string {

@@ -97,6 +97,14 @@ const master = {
     default: 7,
     example: 7,
   }),
+  logCopies: sure({
+    kind: kind.wholeNumber(0, copiesMax),
+    meaning:
+      'On so many chunkservers a copy of its database and all changes since are kept, within a second, against the ' +
+      'loss of its disk; 0: on none',
+    default: 2,
+    example: 2,
+  }),
   repairDelay: sure({
     kind: kind.seconds,
     meaning:

@@ -12,12 +12,15 @@ import type { EngineInput, EngineOutput } from '../../master/engine/io.ts'
 import { type EngineSettings, leaseSettings } from '../../master/engine/settings.ts'
 import type { Reading } from '../../master/rpc/check-database.ts'
 import type { EngineData } from '../../master/rpc/open-engine.ts'
+import type { BaseJob, TakenBase } from '../../master/log/base-worker.ts'
+import { LogShipper } from '../../master/log/log-shipper.ts'
 import { MasterServer } from '../../master/rpc/server.ts'
 import { damaged, quickCheckBytesMax } from '../../master/store/store.ts'
 import { version } from '../../service/version.ts'
 import { DiskRoom } from '../../service/disk-room.ts'
 import { MasterFolder } from '../master-folder.ts'
 import { measureMaster } from '../metrics/master-metrics.ts'
+import { takeBase } from '../take-base.ts'
 import { consoleView } from './console-view.ts'
 import { type Started, takeFolder, type World } from './daemon.ts'
 
@@ -36,6 +39,8 @@ export interface MasterOptions {
   /** The newest copies of so many hours are kept, and of so many days. */
   readonly backupHourly: number
   readonly backupDaily: number
+  /** On so many chunkservers; 0: on none. */
+  readonly logCopies: number
   readonly repairDelay: number
   readonly maintenanceDelay: number
   readonly repairLimit: number
@@ -67,6 +72,7 @@ export async function startMaster({ env, network }: World, options: MasterOption
     },
     program: version,
     settings: settingsOf(options),
+    logged: options.logCopies > 0,
   }
   let fail: (error: Error) => void = () => undefined
   const ended = new Promise<void>((_resolve, reject) => {
@@ -94,6 +100,13 @@ export async function startMaster({ env, network }: World, options: MasterOption
       diskFull: () => room.full,
       changed: state => server?.noteBackups(state),
     })
+    const log =
+      options.logCopies === 0
+        ? undefined
+        : new LogShipper(env, network, {
+            copies: options.logCopies,
+            takeBase: () => takeBase(data.database, copyBase),
+          })
     let page: ConsoleServer | undefined
     const reading = oneAfterTheOther((kind: Reading) => readDatabase(data.database, kind))
     try {
@@ -108,6 +121,7 @@ export async function startMaster({ env, network }: World, options: MasterOption
           backup: request => backups.backup(request),
           readBackup: request => backups.read(request),
         },
+        log,
         failed: error => fail(error instanceof Error ? error : new Error(String(error))),
       })
       server = serving
@@ -131,6 +145,7 @@ export async function startMaster({ env, network }: World, options: MasterOption
         backups.close()
         await page?.close()
         await serving.close()
+        await log?.close()
         room.close()
         lock.release()
       }
@@ -146,6 +161,7 @@ export async function startMaster({ env, network }: World, options: MasterOption
       }
     } catch (error) {
       backups.close()
+      await log?.close()
       room.close()
       if (server === undefined) await lane.close()
       else await server.close()
@@ -205,6 +221,10 @@ function readDatabase(database: string, reading: Reading): Promise<Uint8Array> {
 
 function takeBackup(job: BackupJob): Promise<TakenBackup> {
   return inThread<TakenBackup>('../../master/backup/backup-worker.js', undefined, job)
+}
+
+function copyBase(job: BaseJob): Promise<TakenBase> {
+  return inThread<TakenBase>('../../master/log/base-worker.js', undefined, job)
 }
 
 /** A file that may not be there, its log included. */

@@ -39,7 +39,10 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'cairn fsck --repair /srv/cairn/master --yes',
   ],
   'cairn backup': ['cairn backup /backup/cairn.db'],
-  'cairn restore': ['cairn restore /backup/cairn.db --data /srv/cairn/master'],
+  'cairn restore': [
+    'cairn restore /backup/cairn.db --data /srv/cairn/master',
+    'cairn restore --from-nodes 10.0.0.2:9421 10.0.0.3:9421 --data /srv/master',
+  ],
   'cairn restore status': ['cairn restore status'],
   'cairn restore confirm': ['cairn restore confirm'],
   'cairn node ls': ['cairn node ls', 'cairn node ls --json'],

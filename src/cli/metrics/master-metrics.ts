@@ -39,6 +39,16 @@ export function measureMaster(metrics: Metrics, server: MasterServer): void {
       'What mounts have not yet written back.',
       () => sum(status().mounts.map(mount => mount.dirtyBytes)),
     ],
+    cairn_master_log_lag_seconds: [
+      'For so long changes of the database were not on the chunkservers that keep its log; 0 where none is kept.',
+      () => Number(status().log?.lagMs ?? 0n) / 1000,
+    ],
+    cairn_master_log_followers: [
+      'Chunkservers from which the database could be restored.',
+      () => status().log?.followers.filter(({ whole }) => whole).length,
+    ],
+    cairn_master_log_followers_wanted: ['Chunkservers that are to keep the log.', () => status().log?.wanted],
+    cairn_master_log_queued_bytes: ['What waits to be sent to them.', () => status().log?.queuedBytes],
     cairn_master_waiting_calls: ['Calls of mounts that wait for a lease.', () => measures().waiting],
     cairn_master_connections: ['Connections of mounts and nodes.', () => measures().connections],
   })
@@ -75,6 +85,10 @@ export function measureMaster(metrics: Metrics, server: MasterServer): void {
   metrics.counter(
     { name: 'cairn_master_inputs_total', help: 'Frames and other events that the engine was given.' },
     () => measures().inputs,
+  )
+  metrics.counter(
+    { name: 'cairn_master_log_bytes_total', help: 'Bytes of records that were made for the log.' },
+    () => Number(status().log?.loggedBytes ?? 0n),
   )
   metrics.operations(
     {

@@ -9,6 +9,8 @@ export type Severity = 'down' | 'degraded' | 'note'
 
 /** A copy of the database this many periods old is too old. */
 const patience = 2.5
+/** What would be lost with the master's disk is seconds; this is more. */
+const lagLimitMs = 30_000
 
 export function findingsOf(turn: Turn, parts: StatusParts): Finding[] {
   const { copies, minCopies } = turn.store.format.facts
@@ -71,8 +73,9 @@ function keeping({ nodes, repair, space, safeMode }: StatusParts, copies: number
 }
 
 /** What is the matter with the database itself and its copies. */
-function ofMetadata(turn: Turn, { startedMs }: StatusParts): Finding[] {
-  const found: Finding[] = []
+function ofMetadata(turn: Turn, parts: StatusParts): Finding[] {
+  const { startedMs } = parts
+  const found = ofLog(turn, parts)
   const add = (code: string, text: string): void => void found.push(finding('degraded', code, text))
   const { pending, unverified } = turn.store.restores
   if (pending !== undefined)
@@ -100,6 +103,22 @@ function ofMetadata(turn: Turn, { startedMs }: StatusParts): Finding[] {
         : `the newest copy of the metadata is of ${isoTime(backups.taken)}`,
     )
   if (backups.problems > 0) add('metadata-problems', 'the metadata has problems: see cairn fsck')
+  return found
+}
+
+/** Whether the loss of the master's disk would cost more than seconds. */
+function ofLog({ log, now }: Turn, { startedMs, nodes }: StatusParts): Finding[] {
+  const found: Finding[] = []
+  if (log === undefined) return found
+  const add = (code: string, text: string): void => void found.push(finding('degraded', code, text))
+  if (log.failing !== '') add('log-failing', `the metadata cannot be copied to chunkservers: ${log.failing}`)
+  // While there are too few chunkservers that is what is said.
+  const up = [...nodes.all()].filter(node => node.isUp).length
+  if (log.lagMs > lagLimitMs && now - startedMs > lagLimitMs && up >= log.wanted)
+    add(
+      'log-behind',
+      `changes of the last ${seconds(log.lagMs)} are not on ${count(log.wanted, 'chunkserver')}: they would be lost with the disk of the master`,
+    )
   return found
 }
 

@@ -1,4 +1,10 @@
-import type { BackupStatus, MountStatus, RestoreStatus, StatusReply } from '../../wire/gen/cairn/v1/admin.ts'
+import type {
+  BackupStatus,
+  LogStatus,
+  MountStatus,
+  RestoreStatus,
+  StatusReply,
+} from '../../wire/gen/cairn/v1/admin.ts'
 import { nsPerMs } from '../../core/units.ts'
 import type { Turn } from '../engine/turn.ts'
 import type { Node } from '../nodes/node-registry.ts'
@@ -67,6 +73,7 @@ export function statusOf(turn: Turn, parts: StatusParts): StatusReply {
     safeMode: parts.safeMode.reason,
     notes: texts('note'),
     findings,
+    log: logStatus(turn),
   }
 }
 
@@ -107,6 +114,23 @@ function backupStatus({ backups, time }: Turn): BackupStatus | undefined {
     allBytes: BigInt(allBytes),
     failing,
     problems,
+  }
+}
+
+function logStatus({ log }: Turn): LogStatus | undefined {
+  if (log === undefined) return undefined
+  const { wanted, lagMs, covered, queuedBytes, loggedBytes, followers, failing } = log
+  return {
+    wanted,
+    lagMs: ms(lagMs),
+    covered,
+    queuedBytes: BigInt(queuedBytes),
+    loggedBytes: BigInt(loggedBytes),
+    followers: followers.map(({ behindBytes, ...follower }) => ({
+      ...follower,
+      behindBytes: BigInt(behindBytes),
+    })),
+    failing,
   }
 }
 

@@ -80,13 +80,22 @@ export function restoreDatabase(file: string, now: bigint): RestoredDatabase {
     raw.close()
   }
   using store = Store.open(openDatabase(file))
+  const restored = restoreStore(store, facts.taken, now)
+  store.db.pragma('journal_mode = DELETE')
+  return { facts, ...restored }
+}
+
+/** The same for a database that is open and has no stamp. */
+export function restoreStore(
+  store: Store,
+  taken: bigint | undefined,
+  now: bigint,
+): Omit<RestoredDatabase, 'facts'> {
   const { problems, inodes, blocks } = fsck(store, true)
   const sessions = store.sessions.all()
   const damaged = problems.some(line => line.startsWith('The database is damaged'))
-  if (!damaged) beginAnew(store, facts, now)
-  store.db.pragma('journal_mode = DELETE')
+  if (!damaged) beginAnew(store, taken, now)
   return {
-    facts,
     problems,
     damaged,
     inodes,
@@ -96,7 +105,7 @@ export function restoreDatabase(file: string, now: bigint): RestoredDatabase {
   }
 }
 
-function beginAnew(store: Store, { taken }: BackupFacts, now: bigint): void {
+function beginAnew(store: Store, taken: bigint | undefined, now: bigint): void {
   const { sessions, replies, inoRanges, nodes, restores } = store
   const backupTime = maximum(taken ?? 0n, maximum(newestTime(store), newestChange(store)))
   // A clock that is behind: time goes on where the backup was.

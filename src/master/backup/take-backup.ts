@@ -27,15 +27,24 @@ export async function copyAndCheck(database: string, file: string, stamp: Backup
   } finally {
     source.close()
   }
+  stampDatabase(file, stamp)
+  return checkCopy(file)
+}
+
+/** Makes a backup of what is page for page a master's database. Throws UsageError for what is none. */
+export function stampDatabase(file: string, stamp: BackupStamp): void {
   const copy = openDatabase(file)
   try {
     copy.pragma('journal_mode = DELETE')
     copy.pragma('synchronous = OFF')
     writeStamp(copy, stamp)
+  } catch (thrown) {
+    if (isDamage(thrown))
+      throw new UsageError(`The database is damaged: ${thrown.message}`, { cause: thrown })
+    throw thrown
   } finally {
     copy.close()
   }
-  return checkCopy(file)
 }
 
 /** Checks a backup's pages and every invariant. */

@@ -5,6 +5,7 @@
  */
 import type { ErrnoName } from '../../core/errors.ts'
 import type { BackupState } from '../backup/backup-state.ts'
+import type { Logged, LogState } from '../log/log-state.ts'
 import type { OperationTime } from '../../core/operation-times.ts'
 
 export type ConnectionKind = 'session' | 'node'
@@ -46,6 +47,8 @@ export type EngineInput =
       readonly rssBytes: number
       /** The database's disk is nearly full: what is left is for removals. */
       readonly diskFull: boolean
+      /** What chunkservers have of the database; undefined where no log is kept. */
+      readonly log?: LogState | undefined
     }
   | {
       readonly kind: 'opened'
@@ -67,6 +70,8 @@ export type EngineInput =
   | { readonly kind: 'measure'; readonly call: number }
   /** Time for expiry and background work. */
   | { readonly kind: 'tick' }
+  /** Everything that was committed is to be told now. */
+  | { readonly kind: 'flush' }
 
 /** For metrics. */
 export interface EngineMeasures {
@@ -98,5 +103,7 @@ export type EngineOutput =
       readonly message: string
       readonly fields: Readonly<Record<string, string | number | bigint | boolean>>
     }
+  /** What was committed since the last time, for the log on the chunkservers. */
+  | { readonly kind: 'logged'; readonly logged: Logged }
   /** Cluster time never falls below this; the last of every step. `wakeMs`: when to tick next. */
   | { readonly kind: 'state'; readonly time: bigint; readonly wakeMs: number }

@@ -22,6 +22,7 @@ import { SetCopies } from '../admin/set-copies.ts'
 import { stepDoomed, stepGoals } from '../extents/steps.ts'
 import { LeaseTable } from '../leases/lease-table.ts'
 import { Recalls } from '../leases/recalls.ts'
+import type { LogNode } from '../log/log-state.ts'
 import { stepOrphansOf } from '../namespace/lifetime.ts'
 import { Inventory } from '../nodes/inventory.ts'
 import { type Node, NodeRegistry, ns } from '../nodes/node-registry.ts'
@@ -113,6 +114,7 @@ export class MasterEngine {
       time: maximum(clock.wall, newestTime(store)),
       rssBytes: clock.rssBytes,
       backups: undefined,
+      log: clock.log,
       diskFull: clock.diskFull,
     }
     this.#turn = turn
@@ -222,6 +224,18 @@ export class MasterEngine {
     }
   }
 
+  /** Where the log may be kept. */
+  get logNodes(): LogNode[] {
+    return [...this.#nodes.all()].map(({ id, row, isUp, accepts }) => {
+      const { address, zone, host, key } = row
+      return { node: id, address, zone, host, key, isUp, suits: accepts }
+    })
+  }
+
+  get time(): bigint {
+    return this.#turn.time
+  }
+
   /** Returns when to tick next. */
   #run(input: EngineInput): number {
     switch (input.kind) {
@@ -248,6 +262,8 @@ export class MasterEngine {
         return tickMs
       case 'tick':
         return this.#tick() ? busyTickMs : tickMs
+      case 'flush':
+        return tickMs
     }
   }
 
@@ -270,8 +286,9 @@ export class MasterEngine {
     }
   }
 
-  #setClock({ now, wall, random, rssBytes, diskFull }: Clock): void {
+  #setClock({ now, wall, random, rssBytes, diskFull, log }: Clock): void {
     const turn = this.#turn
+    turn.log = log
     turn.entropy.mix(random)
     turn.rssBytes = rssBytes
     if (turn.diskFull !== diskFull)

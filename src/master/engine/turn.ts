@@ -1,4 +1,5 @@
 import type { BackupState } from '../backup/backup-state.ts'
+import type { LogState } from '../log/log-state.ts'
 import type { Store } from '../store/store.ts'
 import type { Entropy } from './entropy.ts'
 import type { Outbox } from './outbox.ts'
@@ -17,6 +18,8 @@ export interface Turn {
   rssBytes: number
   /** Undefined where nobody takes copies. */
   backups: BackupState | undefined
+  /** Undefined where no log is kept on chunkservers. */
+  log: LogState | undefined
   /** Only what makes room is executed. */
   diskFull: boolean
 }

@@ -1,11 +1,29 @@
 /** The thread of the master's engine and database in a daemon: EngineData as its data. */
+import { openSync, readSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import { workerData } from 'node:worker_threads'
 import { createChecksums } from '../../core/checksum.ts'
 import { serveLane } from '../../env/serve-lane.ts'
 import type { EngineInput, EngineOutput } from '../engine/io.ts'
+import type { ReadWal } from '../log/wal-reader.ts'
 import { type EngineData, openEngine } from './open-engine.ts'
 
 serveLane<readonly EngineInput[], readonly EngineOutput[]>(async () =>
-  openEngine(workerData as EngineData, await createChecksums(), () => performance.now()),
+  openEngine(workerData as EngineData, await createChecksums(), {
+    stopwatch: () => performance.now(),
+    openWal,
+  }),
 )
+
+/** It is there as soon as the database was used, and stays one file as long as that is open. */
+function openWal(file: string): ReadWal {
+  let fd: number | undefined
+  return (offset, length) => {
+    fd ??= openSync(file, 'r')
+    const bytes = Buffer.allocUnsafeSlow(length)
+    let filled = 0
+    for (let count = 1; count > 0 && filled < length; filled += count)
+      count = readSync(fd, bytes, filled, length - filled, offset + filled)
+    return bytes.subarray(0, filled)
+  }
+}

@@ -5,6 +5,9 @@ import { MasterEngine } from '../engine/master-engine.ts'
 import type { EngineInput, EngineOutput } from '../engine/io.ts'
 import type { EngineSettings } from '../engine/settings.ts'
 import type { Format } from '../store/format.ts'
+import type { PageSource } from '../log/changed-pages.ts'
+import { CommitLog } from '../log/commit-log.ts'
+import { type ReadWal, WalReader } from '../log/wal-reader.ts'
 import { openDatabase } from '../store/open-database.ts'
 import { damaged, isDamage, Store } from '../store/store.ts'
 
@@ -19,6 +22,8 @@ export interface EngineData {
   readonly settings?: Partial<EngineSettings>
   /** How a damaged database is restored, for the operator. */
   readonly restoreWith?: string
+  /** Whether what is committed is told, for the log on chunkservers. */
+  readonly logged?: boolean
 }
 
 /** The engine over its database, as the handler of a lane: each item is a batch for one step. */
@@ -29,15 +34,20 @@ export interface EngineHandler {
 
 /** Throws UsageError when the database cannot be used. */
 export function openEngine(
-  { database, format, program, settings, restoreWith }: EngineData,
+  { database, format, program, settings, restoreWith, logged }: EngineData,
   checksums: Checksums,
-  stopwatch?: () => number,
+  {
+    stopwatch,
+    openWal,
+  }: { readonly stopwatch?: () => number; readonly openWal?: (file: string) => ReadWal } = {},
 ): EngineHandler {
   const db = openDatabase(database)
   const options = restoreWith === undefined ? {} : { restoreWith }
   const store = Store.isEmpty(db, options) ? Store.format(db, format) : Store.open(db, options)
   const reopen = () => Store.open(openDatabase(database), options)
-  return engineHandler(store, program, checksums, { settings, reopen, stopwatch, ...options })
+  const pages =
+    logged === true && openWal !== undefined ? () => new WalReader(openWal(`${database}-wal`)) : undefined
+  return engineHandler(store, program, checksums, { settings, reopen, stopwatch, pages, ...options })
 }
 
 export interface HandlerOptions {
@@ -46,6 +56,8 @@ export interface HandlerOptions {
   /** Milliseconds since any moment, for metrics alone. */
   readonly stopwatch?: (() => number) | undefined
   readonly restoreWith?: string
+  /** What a new engine's commits change; undefined where nobody keeps a log. */
+  readonly pages?: ((store: Store) => PageSource) | undefined
 }
 
 /**
@@ -57,27 +69,32 @@ export function engineHandler(
   store: Store,
   program: string,
   checksums: Checksums,
-  { settings = {}, reopen, stopwatch, ...options }: HandlerOptions = {},
+  { settings = {}, reopen, stopwatch, pages, ...options }: HandlerOptions = {},
 ): EngineHandler {
   let open: Store | undefined = store
   let engine: MasterEngine | undefined
+  let log: CommitLog | undefined
   const step = (inputs: readonly EngineInput[]): EngineOutput[] => {
     const [clock] = inputs
     assert(clock?.kind === 'clock', 'a batch begins with its time')
     try {
       open ??= must(reopen, 'a way to open the store')()
-      engine ??= new MasterEngine(open, clock, {
-        program,
-        settings,
-        stopwatch,
-        hash: bytes => checksums.xxh64(bytes),
-      })
-      return engine.step(inputs)
+      if (engine === undefined) {
+        log = pages === undefined ? undefined : new CommitLog(open, checksums, pages(open))
+        const hash = (bytes: Uint8Array) => checksums.xxh64(bytes)
+        engine = new MasterEngine(open, clock, { program, settings, stopwatch, hash })
+      }
+      const outputs = engine.step(inputs)
+      const flush = inputs.some(({ kind }) => kind === 'flush')
+      const logged = log?.take(clock.now, engine.time, flush)
+      if (logged === undefined) return outputs
+      return [{ kind: 'logged', logged: { ...logged, nodes: engine.logNodes } }, ...outputs]
     } catch (thrown) {
       // Nothing of the step has left, and nobody goes on with a database that contradicts itself.
       if (isDamage(thrown)) throw damaged(thrown.message, options, thrown)
       if (reopen === undefined || !isDiskFull(thrown)) throw thrown
       engine = undefined
+      log = undefined
       open?.close()
       open = undefined
       throw new FsError('ENOSPC', 'The disk of the master is full', { cause: thrown })

@@ -8,6 +8,7 @@ import { StatusReply } from '../../wire/gen/cairn/v1/admin.ts'
 import { NodeDown } from '../../wire/gen/cairn/v1/nodes.ts'
 import { SessionDown } from '../../wire/gen/cairn/v1/session.ts'
 import type { BackupState } from '../backup/backup-state.ts'
+import type { Logged, LogState } from '../log/log-state.ts'
 import type { AdminMethod, ConnectionKind, EngineInput, EngineMeasures, EngineOutput } from '../engine/io.ts'
 import { peekNodeHeartbeat, peekSessionHeartbeats } from './peek-heartbeats.ts'
 import { rawAdminCalls, rawNodesAttach, rawSessionAttach } from './raw.ts'
@@ -25,6 +26,8 @@ export interface MasterServerOptions {
   readonly diskExhausted?: () => void
   /** Calls that are answered beside the engine, which then is not asked: encoded request to encoded reply. */
   readonly beside?: Partial<Record<AdminMethod, (request: Uint8Array) => Promise<Uint8Array>>>
+  /** Keeps what is committed elsewhere, too. */
+  readonly log?: { note(logged: Logged): void; readonly state: LogState } | undefined
   /** The engine failed: its state is unknown, the process must end. Called at most once. */
   readonly failed: (error: unknown) => void
 }
@@ -140,6 +143,7 @@ export class MasterServer {
     this.#tick?.cancel()
     await this.#running
     const rest = this.#queue.splice(0)
+    if (this.#options.log !== undefined) rest.push({ kind: 'flush' })
     if (rest.length > 0 && !this.#failed) await this.#step(rest)
     for (const { link } of this.#connections.values()) link.close()
     await this.#listener?.close()
@@ -271,6 +275,7 @@ export class MasterServer {
       random: this.#env.random.bytes(32),
       rssBytes: this.#options.rssBytes(),
       diskFull: this.#options.diskFull?.() ?? false,
+      log: this.#options.log?.state,
     }
     try {
       const [outputs] = await this.#lane.run([[clock, ...inputs]])
@@ -339,6 +344,9 @@ export class MasterServer {
       case 'failure':
         this.#calls.get(output.call)?.reject(new FsError(output.code, output.message))
         this.#calls.delete(output.call)
+        return
+      case 'logged':
+        this.#options.log?.note(output.logged)
         return
       case 'log':
         this.#env.log[output.level](output.message, output.fields)

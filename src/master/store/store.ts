@@ -245,6 +245,16 @@ export class Store implements Disposable {
     }
   }
 
+  /** From now on only `moveLog` moves SQLite's log into the database, so that somebody can read it before. */
+  moveLogByHand(): void {
+    this.db.pragma('wal_autocheckpoint = 0')
+  }
+
+  /** As far as no reader is in the way, and there is room: what stays is moved the next time. */
+  moveLog(): void {
+    withoutRoom(() => this.db.pragma('wal_checkpoint(PASSIVE)'))
+  }
+
   /** One transaction for one piece of work. */
   transaction<T>(work: () => T): T {
     this.begin()
@@ -384,8 +394,13 @@ export function isDamage(thrown: unknown): thrown is Error {
  * can be written again, and the log be begun anew, but neither can grow. Where it is full already, it stays as it is.
  */
 function emptyLog(db: Database): void {
+  withoutRoom(() => db.pragma('wal_checkpoint(TRUNCATE)'))
+}
+
+/** What a full disk may keep from being done. */
+function withoutRoom(work: () => void): void {
   try {
-    db.pragma('wal_checkpoint(TRUNCATE)')
+    work()
   } catch (thrown) {
     if (!(thrown instanceof Error && 'code' in thrown && String(thrown.code).startsWith('SQLITE_FULL')))
       throw thrown

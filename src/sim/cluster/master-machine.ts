@@ -1,14 +1,21 @@
 import { must } from '../../core/assert.ts'
 import { blockIdOf } from '../../core/checksum.ts'
+import { KiB } from '../../core/units.ts'
 import type { EngineInput, EngineOutput } from '../../master/engine/io.ts'
 import type { EngineSettings } from '../../master/engine/settings.ts'
 import { engineHandler } from '../../master/rpc/open-engine.ts'
+import { restoreStore } from '../../master/backup/restore-database.ts'
+import type { BaseFile } from '../../master/log/base.ts'
+import { LogShipper } from '../../master/log/log-shipper.ts'
+import type { LogState } from '../../master/log/log-state.ts'
+import { rebuild, type Rebuilt } from '../../master/log/rebuild.ts'
 import { MasterServer } from '../../master/rpc/server.ts'
 import { Store } from '../../master/store/store.ts'
 import type { HostEnv, WallClock } from '../world/host.ts'
 import type { Prng } from '../world/prng.ts'
 import { SimDatabase } from '../world/sim-database.ts'
 import { SimLane } from '../world/sim-lane.ts'
+import { SimPages } from '../world/sim-pages.ts'
 import type { World } from '../world/world.ts'
 import { type PlantedBugs, simBlockBytes, simRowsPerCommand } from './options.ts'
 import { plantInMasterStore } from './plant-in-master.ts'
@@ -21,12 +28,18 @@ export interface MasterOptions {
   readonly minCopies: number
   readonly bugs: PlantedBugs
   readonly settings: Partial<EngineSettings>
+  /** It keeps its log on chunkservers. */
+  readonly log: boolean
 }
+
+/** So little that bases are made again and again, and that a node which was away for long has missed something. */
+const logBytes = { rotateBytes: 256 * KiB, queueBytes: 512 * KiB }
 
 interface Running {
   readonly env: HostEnv
   readonly lane: SimLane<readonly EngineInput[], readonly EngineOutput[]>
   readonly store: Store
+  readonly log: LogShipper | undefined
 }
 
 /** The master's machine: its database survives it. */
@@ -66,6 +79,7 @@ export class MasterMachine {
     const store = plantInMasterStore(bugs, this.#open())
     const handler = engineHandler(store, 'sim', plantedDigests(bugs, world.checksums), {
       settings: this.#options.settings,
+      ...(this.#options.log ? { pages: ({ db }) => new SimPages(db) } : {}),
     })
     const sessions =
       this.onSessionEnded === undefined
@@ -84,9 +98,61 @@ export class MasterMachine {
       },
       batch => `commit ${batch[0]?.[1]?.kind ?? 'nothing'}`,
     )
-    this.#running = { env, lane, store }
-    const options = { listen: masterAddress, rssBytes: () => 0, failed: (error: unknown) => world.bug(error) }
-    world.background(MasterServer.start(env, world.network.of(env), lane, options))
+    const network = world.network.of(env)
+    const log = this.#options.log
+      ? new LogShipper(env, network, { copies: 2, takeBase: () => this.#takeBase(env, store), ...logBytes })
+      : undefined
+    this.#running = { env, lane, store, log }
+    const failed = (error: unknown): void => world.bug(error)
+    world.background(
+      MasterServer.start(env, network, lane, { listen: masterAddress, rssBytes: () => 0, log, failed }),
+    )
+  }
+
+  /** What chunkservers have of its database. */
+  get log(): LogState | undefined {
+    return this.#running?.log?.state
+  }
+
+  /** Its disk is gone: what chunkservers have becomes its database. It is down before and after. */
+  async restoreFrom(addresses: readonly string[]): Promise<Rebuilt> {
+    const world = this.#world
+    const env = world.start('operator', this.wall)
+    let image = Buffer.alloc(0)
+    const rebuilt = await rebuild(world.network.of(env), world.checksums, addresses, {
+      begin: () => {
+        image = Buffer.alloc(0)
+      },
+      write: (offset, data) => {
+        const end = offset + data.length
+        if (end > image.length) image = Buffer.concat([image, Buffer.alloc(end - image.length)])
+        image.set(data, offset)
+      },
+      end: bytes => {
+        image = Buffer.concat([image, Buffer.alloc(Math.max(0, bytes - image.length))]).subarray(0, bytes)
+      },
+    })
+    this.#database.putBack(image)
+    const store = Store.open(this.#database.open(), { rowsPerCommand: simRowsPerCommand })
+    const { problems } = restoreStore(store, rebuilt.time, env.clock.wall())
+    for (const problem of problems) world.fail('what is restored is right', problem)
+    this.#database.crash()
+    return rebuilt
+  }
+
+  async #takeBase(env: HostEnv, store: Store): Promise<BaseFile> {
+    env.point('base of the log')
+    await env.delay(this.#prng.between(1, 300))
+    const image = store.db.serialize()
+    return {
+      bytes: image.length,
+      sha256: Buffer.from(blockIdOf(image), 'hex'),
+      read: async (offset, length) => {
+        await env.delay(1)
+        return image.subarray(offset, offset + length)
+      },
+      release: () => undefined,
+    }
   }
 
   crash(silently: boolean): void {

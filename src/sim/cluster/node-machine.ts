@@ -16,6 +16,7 @@ import {
   proofPathOf,
   temporaryFolder,
 } from '../../chunkserver/blocks/layout.ts'
+import { logFolder } from '../../chunkserver/log/log-files.ts'
 import { ChunkserverNode } from '../../chunkserver/chunkserver-node.ts'
 import { must } from '../../core/assert.ts'
 import { FsError, messageOf, UsageError } from '../../core/errors.ts'
@@ -173,6 +174,15 @@ export class NodeMachine {
     return files === rows ? undefined : `has ${files} files of blocks for ${rows} rows`
   }
 
+  get address(): string {
+    return `${this.name}:9001`
+  }
+
+  /** Names of what it keeps of the master's log. */
+  logFiles(): string[] {
+    return this.disk.hasFolder(logFolder) ? this.disk.names(logFolder) : []
+  }
+
   /** Whether this node has the block, whole and right. */
   async holds(id: BlockId): Promise<string | undefined> {
     if (this.#running === undefined) return 'is down'
@@ -227,7 +237,7 @@ export class NodeMachine {
       program: 'sim',
       scrubBytesPerSecond: this.#bugs.idleScrubber === true ? 0 : MiB,
     })
-    const listener = await network.listen(`${this.name}:9001`, serving => node.register(serving))
+    const listener = await network.listen(this.address, serving => node.register(serving))
     await node.run(listener.address, new AbortController().signal)
   }
 

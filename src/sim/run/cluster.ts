@@ -22,6 +22,7 @@ export class Cluster {
       copies,
       minCopies,
       bugs,
+      log: plan.disaster,
       settings: plan.shared ? sharedSettings : simSettings,
     })
     this.nodes = Array.from(

@@ -21,9 +21,12 @@ export interface Plan {
   readonly bugs: PlantedBugs
   /** Programs work on the same few files, and every history is checked; else each in a directory of its own. */
   readonly shared: boolean
+  /** The master keeps its log on chunkservers; at last its disk is lost. */
+  readonly disaster: boolean
 }
 
 export interface PlanOptions {
+  readonly disaster?: boolean
   readonly bugs?: PlantedBugs
   readonly mounts?: number
   readonly shared?: boolean
@@ -50,10 +53,11 @@ function sharedPlan(seed: number, { bugs = {}, mounts }: PlanOptions): Plan {
     frail: undefined,
     bugs,
     shared: true,
+    disaster: false,
   }
 }
 
-function ownPlan(seed: number, { bugs = {}, mounts = 1 }: PlanOptions): Plan {
+function ownPlan(seed: number, { bugs = {}, mounts = 1, disaster = false }: PlanOptions): Plan {
   const prng = new Prng(seed ^ 0x5eed)
   const nodes = prng.pick([3, 3, 3, 4, 5])
   const copies = prng.pick([2, 3, 3])
@@ -71,5 +75,6 @@ function ownPlan(seed: number, { bugs = {}, mounts = 1 }: PlanOptions): Plan {
     frail: prng.chance(0.5) ? prng.below(nodes) : undefined,
     bugs,
     shared: false,
+    disaster,
   }
 }

@@ -21,6 +21,7 @@ import {
   leftovers,
   unfinished,
 } from './final-checks.ts'
+import { loseMaster, wrongLogs } from './lose-master.ts'
 import type { Plan } from './plan.ts'
 
 export interface Outcome {
@@ -139,6 +140,8 @@ export class Run {
     if (kept !== undefined) this.#world.fail('nothing grows', kept)
     if (!(await this.#unmount())) return
     if (!(await this.#converge())) return
+    if (this.#plan.disaster && !(await loseMaster(this.#world, this.#course, this.#cluster))) return
+    if (this.#plan.disaster && !(await this.#converge())) return
     await this.#check()
   }
 
@@ -244,6 +247,7 @@ export class Run {
     let found: string | undefined
     await this.#course.whole('the disks can be looked at', async () => {
       found = await leftovers(this.#cluster)
+      if (this.#plan.disaster) found ??= await wrongLogs(this.#cluster)
       if (rots) found ??= await checkCopies(this.#cluster)
       return undefined
     })

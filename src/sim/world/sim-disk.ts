@@ -63,6 +63,10 @@ export class DiskPlatter {
     return folder
   }
 
+  hasFolder(path: string): boolean {
+    return this.#folders.has(path)
+  }
+
   makeFolder(path: string): void {
     this.folder(parentOf(path))
     // Folders are made once, when a store is; that one can lose them is not worth modelling.
@@ -119,7 +123,7 @@ export class DiskPlatter {
   /** Flips a bit of some file in the folders below `under`; tells which file, if there was one. */
   rot(under: string): string | undefined {
     const files = [...this.#folders]
-      .filter(([path]) => path.startsWith(`${under}/`))
+      .filter(([path]) => path === under || path.startsWith(`${under}/`))
       .flatMap(([path, folder]) =>
         [...folder.names].map(([name, node]) => ({ path: `${path}/${name}`, node })),
       )
@@ -194,6 +198,10 @@ export class SimDisk implements Disk {
     folder.names.set(name, node)
     await this.#work(0.01, 0.1)
     return new SimFile(this.#env, this.#platter, node)
+  }
+
+  createLog(path: string): Promise<DiskWriter> {
+    return this.create(path)
   }
 
   async open(path: string): Promise<DiskFile> {

@@ -72,6 +72,10 @@ export class MemoryDisk implements Disk {
     return new MemoryFile(inode, this.#weather, path, bytes => this.#room(bytes))
   }
 
+  createLog(path: string): Promise<DiskWriter> {
+    return this.create(path)
+  }
+
   async open(path: string): Promise<DiskFile> {
     await this.#weather.before(`open ${path}`)
     return new MemoryFile(this.#inode(path), this.#weather, path, bytes => this.#room(bytes))

@@ -42,6 +42,8 @@ export interface StatusReply {
   notes: string[];
   /** What reasons and notes are made of. */
   findings: Finding[];
+  /** Absent where no log is kept on chunkservers. */
+  log: LogStatus | undefined;
 }
 
 export interface Finding {
@@ -53,6 +55,35 @@ export interface Finding {
   /** The chunkserver or the session that it is about; 0: none. */
   node: bigint;
   session: bigint;
+}
+
+/** What chunkservers have of the database: a base and the log since then. */
+export interface LogStatus {
+  /** So many chunkservers are to have it. */
+  wanted: number;
+  /** For so long changes were not on so many. */
+  lagMs: bigint;
+  /** Cluster time up to which all changes are on so many, ns; 0: not since the master started. */
+  covered: bigint;
+  /** Waiting to be sent and stored. */
+  queuedBytes: bigint;
+  followers: LogFollower[];
+  /** Why no base could be made; empty if it could. */
+  failing: string;
+  /** Bytes of records since the master started. */
+  loggedBytes: bigint;
+}
+
+export interface LogFollower {
+  node: bigint;
+  address: string;
+  /** "away", "base" while it gets a base, "log". */
+  state: string;
+  /** What it has can be restored from. */
+  whole: boolean;
+  behindBytes: bigint;
+  /** Why it is away. */
+  reason: string;
 }
 
 /** Copies of the database beside it. */
@@ -677,6 +708,7 @@ function createBaseStatusReply(): StatusReply {
     safeMode: "",
     notes: [],
     findings: [],
+    log: undefined,
   };
 }
 
@@ -756,6 +788,9 @@ export const StatusReply: MessageFns<StatusReply> = {
     }
     for (const v of message.findings) {
       Finding.encode(v!, writer.uint32(194).fork()).join();
+    }
+    if (message.log !== undefined) {
+      LogStatus.encode(message.log, writer.uint32(202).fork()).join();
     }
     return writer;
   },
@@ -933,6 +968,14 @@ export const StatusReply: MessageFns<StatusReply> = {
             message.findings.push(Finding.decode(reader, reader.uint32()));
             continue;
           }
+          case 25: {
+            if (tag !== 202) {
+              break;
+            }
+
+            message.log = LogStatus.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -980,6 +1023,7 @@ export const StatusReply: MessageFns<StatusReply> = {
     message.safeMode = object.safeMode ?? "";
     message.notes = object.notes?.map((e) => e) || [];
     message.findings = object.findings?.map((e) => Finding.fromPartial(e)) || [];
+    message.log = (object.log !== undefined && object.log !== null) ? LogStatus.fromPartial(object.log) : undefined;
     return message;
   },
 };
@@ -1089,6 +1133,272 @@ export const Finding: MessageFns<Finding> = {
     message.text = object.text ?? "";
     message.node = (object.node !== undefined && object.node !== null) ? BigInt(object.node) : 0n;
     message.session = (object.session !== undefined && object.session !== null) ? BigInt(object.session) : 0n;
+    return message;
+  },
+};
+
+function createBaseLogStatus(): LogStatus {
+  return { wanted: 0, lagMs: 0n, covered: 0n, queuedBytes: 0n, followers: [], failing: "", loggedBytes: 0n };
+}
+
+export const LogStatus: MessageFns<LogStatus> = {
+  encode(message: LogStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.wanted !== 0) {
+      writer.uint32(8).uint32(message.wanted);
+    }
+    if (message.lagMs !== 0n) {
+      if (BigInt.asUintN(64, message.lagMs) !== message.lagMs) {
+        throw new globalThis.Error("value provided for field message.lagMs of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.lagMs);
+    }
+    if (message.covered !== 0n) {
+      if (BigInt.asUintN(64, message.covered) !== message.covered) {
+        throw new globalThis.Error("value provided for field message.covered of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.covered);
+    }
+    if (message.queuedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.queuedBytes) !== message.queuedBytes) {
+        throw new globalThis.Error("value provided for field message.queuedBytes of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.queuedBytes);
+    }
+    for (const v of message.followers) {
+      LogFollower.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.failing !== "") {
+      writer.uint32(50).string(message.failing);
+    }
+    if (message.loggedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.loggedBytes) !== message.loggedBytes) {
+        throw new globalThis.Error("value provided for field message.loggedBytes of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.loggedBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LogStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLogStatus();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.wanted = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.lagMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.covered = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.queuedBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.followers.push(LogFollower.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.failing = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.loggedBytes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LogStatus>, I>>(base?: I): LogStatus {
+    return LogStatus.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LogStatus>, I>>(object: I): LogStatus {
+    const message = createBaseLogStatus();
+    message.wanted = object.wanted ?? 0;
+    message.lagMs = (object.lagMs !== undefined && object.lagMs !== null) ? BigInt(object.lagMs) : 0n;
+    message.covered = (object.covered !== undefined && object.covered !== null) ? BigInt(object.covered) : 0n;
+    message.queuedBytes = (object.queuedBytes !== undefined && object.queuedBytes !== null)
+      ? BigInt(object.queuedBytes)
+      : 0n;
+    message.followers = object.followers?.map((e) => LogFollower.fromPartial(e)) || [];
+    message.failing = object.failing ?? "";
+    message.loggedBytes = (object.loggedBytes !== undefined && object.loggedBytes !== null)
+      ? BigInt(object.loggedBytes)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseLogFollower(): LogFollower {
+  return { node: 0n, address: "", state: "", whole: false, behindBytes: 0n, reason: "" };
+}
+
+export const LogFollower: MessageFns<LogFollower> = {
+  encode(message: LogFollower, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== 0n) {
+      if (BigInt.asUintN(64, message.node) !== message.node) {
+        throw new globalThis.Error("value provided for field message.node of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.node);
+    }
+    if (message.address !== "") {
+      writer.uint32(18).string(message.address);
+    }
+    if (message.state !== "") {
+      writer.uint32(26).string(message.state);
+    }
+    if (message.whole !== false) {
+      writer.uint32(32).bool(message.whole);
+    }
+    if (message.behindBytes !== 0n) {
+      if (BigInt.asUintN(64, message.behindBytes) !== message.behindBytes) {
+        throw new globalThis.Error("value provided for field message.behindBytes of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.behindBytes);
+    }
+    if (message.reason !== "") {
+      writer.uint32(50).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LogFollower {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLogFollower();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.node = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.whole = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.behindBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LogFollower>, I>>(base?: I): LogFollower {
+    return LogFollower.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LogFollower>, I>>(object: I): LogFollower {
+    const message = createBaseLogFollower();
+    message.node = (object.node !== undefined && object.node !== null) ? BigInt(object.node) : 0n;
+    message.address = object.address ?? "";
+    message.state = object.state ?? "";
+    message.whole = object.whole ?? false;
+    message.behindBytes = (object.behindBytes !== undefined && object.behindBytes !== null)
+      ? BigInt(object.behindBytes)
+      : 0n;
+    message.reason = object.reason ?? "";
     return message;
   },
 };
