@@ -1,4 +1,4 @@
 import { seedTests } from '../support/run-seeds.ts'
 
 /** The master's disk is lost at the end. */
-seedTests(1, 60, { disaster: true })
+seedTests(1, 40, { disaster: true })

@@ -31,6 +31,7 @@ for (const [name, how, most] of [
   ['trustingReaders', {}, 30],
   ['keptReplies', {}, 30],
   ['keptFiles', {}, 30],
+  ['lostPages', { disaster: true }, 30],
   ['hastyFsync', {}, 30],
   ['latePromises', {}, 30],
   ['deafKernel', { mounts: 2 }, 30],

@@ -18,7 +18,7 @@ import { SimLane } from '../world/sim-lane.ts'
 import { SimPages } from '../world/sim-pages.ts'
 import type { World } from '../world/world.ts'
 import { type PlantedBugs, simBlockBytes, simRowsPerCommand } from './options.ts'
-import { plantInMasterStore } from './plant-in-master.ts'
+import { plantInMasterStore, plantInPages } from './plant-in-master.ts'
 import { plantedDigests } from './plant-in-node.ts'
 
 export const masterAddress = 'master:9000'
@@ -79,7 +79,9 @@ export class MasterMachine {
     const store = plantInMasterStore(bugs, this.#open())
     const handler = engineHandler(store, 'sim', plantedDigests(bugs, world.checksums), {
       settings: this.#options.settings,
-      ...(this.#options.log ? { pages: ({ db }) => new SimPages(db) } : {}),
+      ...(this.#options.log
+        ? { pages: ({ db }) => plantInPages(bugs, new SimPages(db), world.aside('pages')) }
+        : {}),
     })
     const sessions =
       this.onSessionEnded === undefined

@@ -69,6 +69,8 @@ export const plantedBugs = [
   'keptReplies',
   /** Files of blocks are not removed. */
   'keptFiles',
+  /** Of the pages that commits change, the master's log now and then leaves one out. */
+  'lostPages',
   /** The client answers fsync at once. */
   'hastyFsync',
   /** The kernel does not forget what it is told to forget. */

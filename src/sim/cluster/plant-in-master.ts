@@ -1,9 +1,11 @@
 import type { Session } from '../../client/session/session.ts'
 import type { Op } from '../../wire/commands.ts'
+import type { PageSource } from '../../master/log/changed-pages.ts'
 import type { Store } from '../../master/store/store.ts'
 import type { Receipt } from '../../wire/gen/cairn/v1/common.ts'
 import type { StoredBlock } from '../../wire/gen/cairn/v1/session.ts'
 import { receiptMac } from '../../wire/mac.ts'
+import type { Prng } from '../world/prng.ts'
 import type { PlantedBugs } from './options.ts'
 
 /** Later than any time. */
@@ -53,4 +55,17 @@ function withOneMore(store: Store, block: StoredBlock): StoredBlock {
   const mac = receiptMac(other.key, { ...claim, block: block.id, length: block.length })
   const receipt: Receipt = { ...claim, mac }
   return { ...block, receipts: [...block.receipts, receipt] }
+}
+
+/** Leaves a page out now and then. */
+export function plantInPages(bugs: PlantedBugs, pages: PageSource, prng: Prng): PageSource {
+  if (bugs.lostPages !== true) return pages
+  return {
+    take() {
+      const changed = pages.take()
+      if (changed === undefined || prng.chance(0.5)) return changed
+      const lost = prng.below(changed.pages.length + 1)
+      return { ...changed, pages: changed.pages.filter((_, at) => at !== lost) }
+    },
+  }
 }
