@@ -153,6 +153,28 @@ test('ids go on where they were, after a crash between any two transactions', t 
   }
 })
 
+test('generations that nothing refers to are issued without writing, and none twice, after a crash either', t => {
+  using f = new Fixture()
+  const { store } = f
+  const written = () => store.db.prepare('SELECT total_changes()').pluck().get()
+  store.transaction(() => store.counters.issue('generation'))
+  const before = written()
+  const last = store.transaction(() => store.counters.issue('generation'))
+  t.is(written(), before)
+  using again = Store.open(new BetterSqlite3(store.db.serialize()))
+  t.true(again.counters.peek('generation') > last)
+  // What is ahead is used up at last.
+  let [issued, writes] = [last, 0]
+  for (let i = 0; i < 200; i += 1) {
+    const changes = written()
+    const next = store.transaction(() => store.counters.issue('generation', 1000))
+    t.true(next > issued)
+    issued = next
+    if (written() !== changes) writes += 1
+  }
+  t.true(writes > 0 && writes < 10)
+})
+
 test('fsck finds each kind of damage', t => {
   const damages: readonly (readonly [sql: string, says: RegExp])[] = [
     ['UPDATE inodes SET nlink = 7 WHERE ino = 2', /Inode 2 has 1 names but a link count of 7/],

@@ -25,18 +25,26 @@ const first: Readonly<Record<IdCounter, bigint>> = {
 }
 
 /**
+ * Generations are written ahead: a plan issues some and changes nothing else, so that it need not wait for the
+ * disk. A restart skips what was left of them.
+ */
+const aheadOf: Readonly<Partial<Record<IdCounter, bigint>>> = { generation: 65_536n }
+
+/**
  * Id counters and totals. Held in memory and written once per transaction, in that transaction: an
- * id that reached another table, a reply or a peer is on the disk together with it. What is rolled
- * back takes the totals back but not the ids, since an id may have been told to somebody already.
+ * id that reached another table, a reply or a peer is on the disk together with it, or below one that is.
+ * What is rolled back takes the totals back but not the ids, since an id may have been told to somebody already.
  */
 export class Counters {
   static readonly schema = `
     CREATE TABLE counters (
       name TEXT NOT NULL PRIMARY KEY,
-      value INTEGER NOT NULL -- of an id: the next one to be issued
+      value INTEGER NOT NULL -- of an id: none from here on has been issued
     ) STRICT, WITHOUT ROWID;`
 
   readonly #ids = new Map<IdCounter, bigint>()
+  /** As written, or about to be: none from here on is issued before more are. */
+  readonly #bounds = new Map<IdCounter, bigint>()
   #totals: Totals
   readonly #dirty = new Set<IdCounter | TotalCounter>()
   readonly #write
@@ -49,15 +57,23 @@ export class Counters {
       'INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
     )
     const stored = new Map(read.all().map(({ name, value }) => [name, value]))
-    for (const name of ids) this.#ids.set(name, stored.get(name) ?? first[name])
+    for (const name of ids) {
+      const next = stored.get(name) ?? first[name]
+      this.#ids.set(name, next)
+      this.#bounds.set(name, next)
+    }
     this.#totals = Object.fromEntries(totals.map(name => [name, stored.get(name) ?? 0n])) as Totals
   }
 
   /** Issues the next id of a kind, or the first of `count` in sequence. */
   issue(name: IdCounter, count = 1): bigint {
     const value = must(this.#ids.get(name), name)
-    this.#ids.set(name, value + BigInt(count))
-    this.#dirty.add(name)
+    const next = value + BigInt(count)
+    this.#ids.set(name, next)
+    if (next > must(this.#bounds.get(name), name)) {
+      this.#bounds.set(name, next + (aheadOf[name] ?? 0n))
+      this.#dirty.add(name)
+    }
     return value
   }
 
@@ -89,7 +105,9 @@ export class Counters {
     for (const name of this.#dirty) {
       this.#write.run(
         name,
-        name in this.#totals ? this.#totals[name as TotalCounter] : this.peek(name as IdCounter),
+        name in this.#totals
+          ? this.#totals[name as TotalCounter]
+          : must(this.#bounds.get(name as IdCounter), name),
       )
     }
   }
