@@ -10,6 +10,8 @@ import { Handles } from './files/handles.ts'
 import { Leases } from './files/leases.ts'
 import { Listings } from './files/listings.ts'
 import { Names } from './files/names.ts'
+import { PromisedNames } from './files/promised-names.ts'
+import { Promises } from './files/promises.ts'
 import { Removals } from './files/removals.ts'
 import { Xattrs } from './files/xattrs.ts'
 import { type CacheLimits, InodeCache } from './cache/inode-cache.ts'
@@ -46,7 +48,7 @@ export class Files {
   readonly #session: Session
   readonly #context: FilesContext
   readonly #atimes: AccessTimes
-  readonly #creations: Creations
+  readonly #promises: Promises
   #closing: Promise<void> | undefined
 
   private constructor(
@@ -61,14 +63,15 @@ export class Files {
     this.#atimes = parts.atimes
     this.removals = new Removals(context)
     this.listings = new Listings(context, this.attributes, this.#atimes)
-    this.#creations = new Creations(context)
+    this.#promises = new Promises(context)
     this.names = new Names(
       context,
       this.attributes,
       this.#atimes,
       this.removals,
       this.listings,
-      this.#creations,
+      new Creations(context, this.#promises),
+      new PromisedNames(context, this.#promises, this.removals),
     )
     this.handles = new Handles(
       context,
@@ -78,6 +81,7 @@ export class Files {
       this.removals,
       this.locks,
       this.listings.neighbours,
+      this.#promises,
     )
     this.contents = new Contents(context, this.attributes, this.#atimes)
     this.xattrs = new Xattrs(context)
@@ -128,13 +132,13 @@ export class Files {
 
   /** Everything of the mount is stored, access times included. */
   async flushAll(): Promise<void> {
-    await Promise.all([this.#creations.settled(), this.#context.data.flushAll(), this.#atimes.flush()])
+    await Promise.all([this.#promises.settled(), this.#context.data.flushAll(), this.#atimes.flush()])
   }
 
-  /** The directory's names are stored. ENOSPC or EIO if a file that was made in it is lost. */
+  /** The directory's names are stored. ENOSPC or EIO if a change of them is lost. */
   async syncDirectory(ino: Ino): Promise<void> {
     if ((this.#context.cache.get(ino)?.promised ?? 0) > 0)
-      await this.#creations.settled().catch(() => undefined)
+      await this.#promises.settled().catch(() => undefined)
     throwLoss(this.#context, ino)
   }
 
@@ -148,7 +152,7 @@ export class Files {
     const { data, env } = this.#context
     const bounded = (storing: Promise<void>, what: string) => within(env.timers, closeMs, storing, what)
     const results = await Promise.allSettled([
-      bounded(this.#creations.settled(), 'the last new files were not made'),
+      bounded(this.#promises.settled(), 'the last changes of names were not made'),
       bounded(this.#atimes.flush(), 'the last access times were not stored'),
       data.close(),
     ])

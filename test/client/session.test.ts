@@ -164,6 +164,26 @@ test('a dead session: sent commands are EIO, questions and unsent commands go on
   t.is(holder.events.filter(event => event === 'died').length, 1)
 })
 
+test('what was posted ends with its session, also if it was not sent', async t => {
+  const { env, network, session } = await attached()
+  const sent = session.post(mkdir, 'done')
+  session.hurry()
+  await settle()
+  t.deepEqual(network.last.calls.map(caseOf), ['closeOrphan'])
+  const unsent = session.post(mkdir, 'done')
+  network.last.break()
+  await env.advance(1000)
+  network.last.deliver({
+    $case: 'refused',
+    value: { error: { errno: 116, message: 'gone' }, sessionDead: true },
+  })
+  for (const lost of [sent, unsent]) t.is((await t.throwsAsync(lost, { instanceOf: FsError })).code, 'EIO')
+  await env.advance(1000)
+  network.last.welcome({ session: 6n })
+  await settle()
+  t.deepEqual(network.last.calls, [])
+})
+
 test('the lease counts from the sending of the last heartbeat that was answered', async t => {
   const { env, network, session, holder } = await attached()
   await env.advance(5500)
@@ -260,7 +280,7 @@ test('a lease that was given back is not taken from the reply to an older call',
   session.release([9n as never])
   const fresh = session.call(stat, 'attr')
   await settle()
-  const leases = [{ ino: 9n, kind: LeaseKind.LEASE_KIND_READ }]
+  const leases = [{ ino: 9n, kind: LeaseKind.LEASE_KIND_READ, alone: false }]
   network.last.reply(1n, attr, leases)
   await old
   t.deepEqual(holder.events, [])

@@ -29,6 +29,16 @@ async function writeUntilDeath(
   }
 }
 
+/** What was done to its names is stored. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await fs.open(folder, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
 async function writeFiles(
   root: string,
   round: number,
@@ -49,6 +59,7 @@ async function writeFiles(
       }
       acked.set(`${name}.tmp`, sha(data))
       await fs.rename(path.join(root, `${name}.tmp`), path.join(root, name))
+      await syncFolder(root)
       acked.delete(`${name}.tmp`)
       acked.set(name, sha(data))
     } catch {

@@ -42,6 +42,15 @@ async function write(
     await work()
     promise.answered = await disk.moment()
   }
+  const changeName = async (work: () => Promise<void>): Promise<void> => {
+    await work()
+    const folder = await fs.open(mount, 'r')
+    try {
+      await folder.sync()
+    } finally {
+      await folder.close()
+    }
+  }
   const store = async (file: string, data: Buffer): Promise<void> => {
     const handle = await fs.open(path.join(mount, file), 'w')
     try {
@@ -56,10 +65,13 @@ async function write(
     const data = Buffer.alloc(dice.pick([10, 900, 5000, 70_000, 300_000]), `${who} ${String(n)} `)
     const temporary = `${who}-new`
     const roll = dice.below(10)
-    if (roll < 2) await make(name, undefined, () => fs.rm(path.join(mount, name), { force: true }))
+    if (roll < 2)
+      await make(name, undefined, () => changeName(() => fs.rm(path.join(mount, name), { force: true })))
     else if (roll < 6) {
       await store(temporary, data)
-      await make(name, blockIdOf(data), () => fs.rename(path.join(mount, temporary), path.join(mount, name)))
+      await make(name, blockIdOf(data), () =>
+        changeName(() => fs.rename(path.join(mount, temporary), path.join(mount, name))),
+      )
     } else {
       const fresh = `${who}-${String(n)}`
       await make(fresh, blockIdOf(data), () => store(fresh, data))

@@ -22,7 +22,7 @@ test('a reader recalls the writer to read, waits for its answer and then gets it
   a.up({ $case: 'recallDone', value: { id: recall?.id ?? 0n, ino, kept: read, open: true, writing: false } })
   const reply = b.answer(id)
   t.like(reply?.result, { $case: 'attr', value: { attr: { mode: 0o100600 } } })
-  t.deepEqual(reply?.leases, [{ ino, kind: read }])
+  t.deepEqual(reply?.leases, [{ ino, kind: read, alone: false }])
   // Now both cache; a change by one recalls the other.
   const change = a.send(chmod(ino, 0o644))
   t.like(b.recalls()[0], { ino, to: none })

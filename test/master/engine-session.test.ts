@@ -10,8 +10,8 @@ test('a mount attaches, creates a file and gets leases with the answer', async t
   t.is(reply.result?.$case, 'entry')
   const ino = reply.result?.$case === 'entry' ? (reply.result.value.attr?.ino ?? 0n) : 0n
   t.deepEqual(reply.leases, [
-    { ino: 1n, kind: 2 },
-    { ino, kind: 2 },
+    { ino: 1n, kind: 2, alone: true },
+    { ino, kind: 2, alone: true },
   ])
   t.is(mount.call(lookup('a'), 'entry').attr?.ino, ino)
   t.is(mount.call(lookup('b'), 'entry').attr, undefined)

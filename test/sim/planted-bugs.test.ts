@@ -44,6 +44,7 @@ for (const [name, how, most] of [
   ['lateWrites', { shared: true }, 100],
   ['cachedAppend', { shared: true }, 30],
   ['localLocks', { shared: true }, 30],
+  ['lonelyMounts', { shared: true }, 60],
 ] as const)
   test.serial(`${name} is caught${'shared' in how ? ' where files are shared' : ''}`, async t => {
     const seed = await seedThatCatches({ ...how, bugs: { [name]: true } }, most)

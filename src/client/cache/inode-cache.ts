@@ -1,4 +1,4 @@
-import type { Attr } from '../../core/attr.ts'
+import { type Attr, isDirectory } from '../../core/attr.ts'
 import type { Ino } from '../../core/ids.ts'
 import type { Name } from '../../core/name.ts'
 import type { Lease } from '../../wire/attr.ts'
@@ -78,10 +78,12 @@ export class InodeCache {
     return this.#inodes.values()
   }
 
-  granted(ino: Ino, lease: Lease): void {
+  /** `alone`: there was no other mount at that time. */
+  granted(ino: Ino, lease: Lease, alone: boolean): void {
     if (lease === 'none') return
     const node = this.make(ino)
     if (rank[lease] > rank[node.lease]) node.lease = lease
+    node.alone = alone
   }
 
   /** Whether what is cached of it may be used. */
@@ -119,7 +121,7 @@ export class InodeCache {
     this.#setAttr(node, attr)
   }
 
-  /** Attributes that came with the word that a promised file is made: what was asked since the promise knows it. */
+  /** Attributes that came with the word that something promised is done: what was asked since the promise knows it. */
   noteMade(attr: Attr | undefined): void {
     const node = attr === undefined ? undefined : this.#inodes.get(attr.ino)
     if (attr !== undefined && node !== undefined) this.#setAttr(node, attr)
@@ -127,7 +129,9 @@ export class InodeCache {
 
   #setAttr(node: Inode, attr: Attr): void {
     if (node.lease === 'none' && !node.gone) return
-    node.attr = node.promised > 0 && node.attr !== undefined ? notBefore(attr, node.attr) : attr
+    const known = node.promised > 0 && node.attr !== undefined ? notBefore(attr, node.attr) : attr
+    // The last name went here before the master was told.
+    node.attr = node.removed && known.nlink > 0 && !node.isDirectory ? { ...known, nlink: 0 } : known
   }
 
   /** Whether the directory has no default ACL, as a command of ours was answered. */
@@ -339,8 +343,9 @@ export class InodeCache {
   }
 }
 
-/** A directory's attributes, with the times that programs were shown already. */
+/** Attributes with the times that programs were shown already; of a file, what is promised changes but its ctime. */
 function notBefore(attr: Attr, shown: Attr): Attr {
   const later = (a: bigint, b: bigint): bigint => (a > b ? a : b)
-  return { ...attr, mtime: later(attr.mtime, shown.mtime), ctime: later(attr.ctime, shown.ctime) }
+  const ctime = later(attr.ctime, shown.ctime)
+  return { ...attr, mtime: isDirectory(attr.mode) ? later(attr.mtime, shown.mtime) : attr.mtime, ctime }
 }

@@ -27,7 +27,18 @@ export interface AttrsAhead {
  */
 export class Inode {
   readonly ino: Ino
-  lease: Lease = 'none'
+  #lease: Lease = 'none'
+  /**
+   * Of a directory, the time for which its write lease has been held without a break: nobody else could look into it.
+   * An object of its own.
+   */
+  tenure: object | undefined
+  /** While the lease was held, there was a time without any other mount: `soleIn` says what that means. */
+  alone = false
+  /** The tenure of the directory under which nobody else can have had anything of this inode. */
+  within: object | undefined
+  /** It has, or had, several names, so that it may be known by another one. */
+  #severalNames = false
 
   // ---- cached under the lease
 
@@ -72,7 +83,7 @@ export class Inode {
   forfeited = false
   /** The master has yet to make it. Rejects, for ever, if that failed. */
   creation: Promise<void> | undefined
-  /** Files in this directory that the master has yet to make: `attr` is ahead of what it says. */
+  /** Changes of it, or of names in it, that the master has yet to make: `attr` is ahead of what it says. */
   promised = 0
   /** An access time that programs see and the master will be told of soon. */
   atime: bigint | undefined
@@ -117,7 +128,29 @@ export class Inode {
 
   set attr(attr: Attr | undefined) {
     this.#attr = attr
-    if (attr !== undefined) this.#isDirectory = isDirectory(attr.mode)
+    if (attr === undefined) return
+    this.#isDirectory = isDirectory(attr.mode)
+    if (attr.nlink > 1) this.#severalNames = true
+  }
+
+  get lease(): Lease {
+    return this.#lease
+  }
+
+  set lease(lease: Lease) {
+    if (lease !== 'write') this.tenure = undefined
+    else this.tenure ??= {}
+    if (lease === 'none' || (lease === 'read' && this.#lease === 'write')) this.alone = false
+    this.#lease = lease
+  }
+
+  /**
+   * Whether no other mount can have this inode, whose only name is in the directory: neither a lease, nor open. It
+   * was made here since others could last look into the directory; or nobody else was there when, or since, that was so.
+   */
+  soleIn(directory: Inode): boolean {
+    if (directory.tenure === undefined || this.#severalNames || this.attr?.nlink !== 1) return false
+    return this.within === directory.tenure || (directory.alone && this.alone && this.lease !== 'none')
   }
 
   /**

@@ -1,57 +1,43 @@
 import { type Attr, S_IFREG, S_ISGID } from '../../core/attr.ts'
 import { FsError, messageOf } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
-import { second } from '../../core/units.ts'
 import { type Name, nameToBytes } from '../../core/name.ts'
 import { attrFromWire, attrFromWireIfPresent } from '../../wire/attr.ts'
 import { toIno, u32 } from '../../wire/validate.ts'
 import type { Inode } from '../cache/inode.ts'
 import type { FilesContext } from './context.ts'
 import type { NewFile } from './new-file.ts'
+import type { Promises } from './promises.ts'
 
-/** More files that the master has not made yet: the next one waits. */
-const pendingMax = 1024
 /** Inode numbers asked for at once, and how many are left when more are asked for. */
 const inosPerCall = 1000
 const inosLeft = 400
-/** After the master had no room for a file: nothing is promised for so long. */
-const noRoomMs = 30 * second
 
 const noBytes = new Uint8Array(0)
 
 /**
- * Regular files that programs were told of before the master made them.
- *
- *   promised (attributes by our own rules, a reserved inode number, Create on its way) ──► made
- *                                                                                     └──► lost: ENOSPC, EIO
- *
- * Only under a write lease on the directory, where nobody else can see or take the name, and Create cannot
- * fail by what others do. All calls of a session are executed in their order, so what comes after it (a
- * commit, a rename, the answer to a recall) finds the file made. As with written data, who wants to know
- * that it is stored asks with fsync; without, a crash of this mount may take the last ones, as a crash takes
- * the last files of a local file system.
+ * Regular files that programs were told of before the master made them (see Promises): attributes by our own rules, a
+ * reserved inode number, Create on its way.
  */
 export class Creations {
   readonly #context: FilesContext
-  readonly #pending = new Set<Promise<void>>()
+  readonly #promises: Promises
   /** Reserved numbers, for the session of that incarnation. */
   #inos: { next: Ino; readonly end: bigint }[] = []
   #incarnation = -1
   #asking = false
-  /** Before that, on the clock, nothing is promised. */
-  #promisesFrom = 0
 
-  constructor(context: FilesContext) {
+  constructor(context: FilesContext, promises: Promises) {
     this.#context = context
+    this.#promises = promises
   }
 
   /** The new file, or undefined if that must be asked. */
   promise(parent: Ino, name: Name, how: NewFile): Attr | undefined {
-    const { cache, session, env } = this.#context
-    if (env.clock.now() < this.#promisesFrom) return undefined
+    const { cache, session } = this.#context
     const directory = cache.get(parent)
-    if (directory?.attr === undefined || !this.#rules(directory)) return undefined
-    if (cache.name(parent, name) !== null || this.#pending.size >= pendingMax) return undefined
+    if (!this.#promises.covers(directory) || !directory.plain) return undefined
+    if (cache.name(parent, name) !== null) return undefined
     const ino = this.#takeIno()
     if (ino === undefined) return undefined
     const time = session.time()
@@ -73,14 +59,13 @@ export class Creations {
       },
       'entry',
     )
-    cache.granted(ino, 'write')
     const node = cache.make(ino)
+    node.lease = 'write'
+    node.within = directory.tenure
     node.attr = attr
     cache.changeName(parent, name, ino)
     cache.noteNoCapability(ino)
-    const { ctime } = directory.attr
-    const changed = time >= ctime ? time : ctime + 1n
-    directory.attr = { ...directory.attr, mtime: changed, ctime: changed }
+    this.#promises.touch(directory, time)
     directory.promised += 1
     const made = post.then(
       reply => {
@@ -96,27 +81,13 @@ export class Creations {
       },
     )
     node.creation = made
-    this.#pending.add(made)
-    // Who asks for it hears of a failure; it is logged in any case.
-    made.catch(() => undefined).finally(() => this.#pending.delete(made))
+    this.#promises.add(made)
     return attr
   }
 
   /** Who makes one thing may make more. */
   prepare(): void {
     this.#refill()
-  }
-
-  /** Everything promised so far is made. Rejects with the first that is lost. */
-  async settled(): Promise<void> {
-    this.#context.session.hurry()
-    const results = await Promise.allSettled([...this.#pending])
-    for (const result of results) if (result.status === 'rejected') throw result.reason
-  }
-
-  #rules(directory: Inode): boolean {
-    const { lease, plain, recalling, removed } = directory
-    return lease === 'write' && plain && !recalling && !removed && this.#context.cache.trusted(directory)
   }
 
   /** What programs were told is not so. */
@@ -128,10 +99,7 @@ export class Creations {
       name,
       why: messageOf(why),
     })
-    const full = why.code === 'ENOSPC'
-    if (full) this.#promisesFrom = env.clock.now() + noRoomMs
-    const message = `inode ${node.ino} was not made: ${why.message}`
-    const error = new FsError(full ? 'ENOSPC' : 'EIO', message, { cause: why })
+    const error = this.#promises.lost(`inode ${node.ino} was not made`, why)
     node.lost ??= error
     directory.lost ??= error
     node.lease = 'none'

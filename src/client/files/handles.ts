@@ -9,6 +9,7 @@ import type { Attributes } from './attributes.ts'
 import { type FilesContext, mustBeWritable, throwLoss } from './context.ts'
 import { looksNew, type Names } from './names.ts'
 import type { Neighbours } from './neighbours.ts'
+import type { Promises } from './promises.ts'
 import type { NewFile } from './new-file.ts'
 import type { Removals } from './removals.ts'
 
@@ -51,6 +52,7 @@ export class Handles {
   readonly #removals: Removals
   readonly #locks: Locks
   readonly #neighbours: Neighbours
+  readonly #promises: Promises
   readonly #files = new Map<bigint, OpenFile>()
   #last = 0n
 
@@ -62,6 +64,7 @@ export class Handles {
     removals: Removals,
     locks: Locks,
     neighbours: Neighbours,
+    promises: Promises,
   ) {
     this.#context = context
     this.#attributes = attributes
@@ -70,6 +73,7 @@ export class Handles {
     this.#removals = removals
     this.#locks = locks
     this.#neighbours = neighbours
+    this.#promises = promises
   }
 
   get(handle: bigint): OpenFile {
@@ -163,13 +167,12 @@ export class Handles {
     await node.settling
   }
 
-  /** No RPC when nothing is dirty, since all but new files are durable when they are answered. */
+  /** No RPC when nothing is dirty or promised, since all else is durable when it is answered. */
   async fsync(handle: bigint): Promise<void> {
     const { node } = this.get(handle)
-    const creation = this.#attributes.creation(node.ino)
-    if (creation !== undefined) {
-      // If it failed, that is a loss.
-      await creation.catch(() => undefined)
+    if (this.#promises.pending) {
+      // Of names, too, since they may be this file's. What failed is a loss of this file or of a directory.
+      await this.#promises.settled().catch(() => undefined)
       throwLoss(this.#context, node.ino)
     }
     await this.#stored(node)

@@ -48,13 +48,13 @@ export class Leases implements LeaseHolder {
     return this.#context.data.dirtyBytes
   }
 
-  granted(ino: Ino, lease: Lease): void {
+  granted(ino: Ino, lease: Lease, alone: boolean): void {
     const node = this.#context.cache.get(ino)
     // The master grants nothing while it recalls; a late reply says what was true before.
     if (node?.recalling === true || node?.gone === true) return
     // What was learned without a lease may have changed since.
     if (node?.lease === 'none') this.#context.data.known(ino)?.forgetExtents()
-    this.#context.cache.granted(ino, lease)
+    this.#context.cache.granted(ino, lease, alone)
   }
 
   async recalled(

@@ -14,6 +14,7 @@ import { chain, type FilesContext, mustBeWritable, throwLoss } from './context.t
 import type { Creations } from './creations.ts'
 import type { Listings } from './listings.ts'
 import type { NewFile } from './new-file.ts'
+import type { PromisedNames } from './promised-names.ts'
 import type { Removals } from './removals.ts'
 
 export type RenameMode = 'replace' | 'noreplace' | 'exchange' | 'whiteout' | 'noreplace-whiteout'
@@ -39,6 +40,7 @@ export class Names {
   readonly #removals: Removals
   readonly #listings: Listings
   readonly #creations: Creations
+  readonly #promised: PromisedNames
 
   constructor(
     context: FilesContext,
@@ -47,10 +49,12 @@ export class Names {
     removals: Removals,
     listings: Listings,
     creations: Creations,
+    promised: PromisedNames,
   ) {
     this.#context = context
     this.#listings = listings
     this.#creations = creations
+    this.#promised = promised
     this.#attributes = attributes
     this.#atimes = atimes
     this.#removals = removals
@@ -164,6 +168,7 @@ export class Names {
   async remove(parent: Ino, name: Name, directory: boolean): Promise<void> {
     mustBeWritable(this.#context.options)
     checkName(name)
+    if (!directory && this.#promised.remove(parent, name)) return
     await this.#untilItHolds(parent, name, async () => {
       const ino = await this.#resolve(parent, name)
       if (ino === undefined) throw new FsError('ENOENT', 'No such name')
@@ -187,6 +192,8 @@ export class Names {
       const source = await this.#resolve(parent, name)
       if (source !== undefined) await this.#settle(source)
       const target = await this.#resolve(newParent, newName)
+      const simple = mode === 'replace' || (mode === 'noreplace' && target === undefined)
+      if (simple && this.#promised.rename(parent, name, newParent, newName)) return
       if (mode === 'noreplace-whiteout' && target !== undefined) throw new FsError('EEXIST')
       // An exchange gives both a new name.
       if (mode === 'exchange' && target !== undefined) await this.#settle(target)

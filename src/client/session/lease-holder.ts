@@ -29,7 +29,7 @@ export interface DataTraffic {
 
 export interface LeaseHolder {
   /** A lease came with a reply. Called before the caller has the reply. */
-  granted(ino: Ino, lease: Lease): void
+  granted(ino: Ino, lease: Lease, alone: boolean): void
   /**
    * Another session wants something: flush, drop and have the kernel forget, down to `to`. Resolves when
    * that is done, with what is kept. When the file is to be shared with another writer, and is open for writing

@@ -22,6 +22,8 @@ export interface PendingCall {
   readonly id: bigint
   readonly op: Op
   readonly command: boolean
+  /** It means nothing in another session, also if it was not sent. */
+  readonly bound: boolean
   /** When it was made, Env clock. */
   readonly since: number
   sent: boolean
@@ -75,13 +77,14 @@ export class PendingCalls {
     return this.#lastId
   }
 
-  add(op: Op, now: number, settle: (outcome: Result | FsError) => void): PendingCall {
+  add(op: Op, now: number, settle: (outcome: Result | FsError) => void, bound = false): PendingCall {
     this.#lastId += 1n
     const command = isCommand(op)
     const call = {
       id: this.#lastId,
       op,
       command,
+      bound,
       since: now,
       sent: false,
       abandoned: false,
@@ -135,7 +138,9 @@ export class PendingCalls {
    * in the next session. Returns what is lost.
    */
   sessionDied(): PendingCall[] {
-    const lost = [...this.#calls.values()].filter(call => call.sent && !timeless.has(call.op.$case))
+    const lost = [...this.#calls.values()].filter(
+      call => call.bound || (call.sent && !timeless.has(call.op.$case)),
+    )
     for (const call of lost) {
       this.#remove(call)
       if (!call.abandoned)

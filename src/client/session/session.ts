@@ -140,15 +140,19 @@ export class Session implements MasterPort {
   }
 
   call<Case extends Result['$case']>(op: Op, expect: Case, signal?: AbortSignal): Promise<ResultOf<Case>> {
-    return this.#call(op, expect, () => this.#flushSoon(), signal)
+    return this.#call(op, expect, () => this.#flushSoon(), { signal })
   }
 
-  /** As call, for what nobody waits for: it may be sent a little later, with others, but before any call after it. */
+  /**
+   * As call, for what nobody waits for: it may be sent a little later, with others, but before any call after it. It
+   * rests on leases, so it ends with the session, sent or not.
+   */
   post<Case extends Result['$case']>(op: Op, expect: Case): Promise<ResultOf<Case>> {
-    return this.#call(op, expect, () => {
+    const schedule = () => {
       if (this.#outbox.callCount >= postedMax) this.#flushSoon()
       else this.#posting ??= this.#env.timers.after(postedMs, () => this.#flush())
-    })
+    }
+    return this.#call(op, expect, schedule, { bound: true })
   }
 
   /** Somebody waits for what was posted. */
@@ -160,19 +164,20 @@ export class Session implements MasterPort {
     op: Op,
     expect: Case,
     schedule: () => void,
-    signal?: AbortSignal,
+    { signal, bound = false }: { readonly signal?: AbortSignal | undefined; readonly bound?: boolean },
   ): Promise<ResultOf<Case>> {
     if (this.#failed !== undefined) return Promise.reject(this.#failed)
     const answer = new Promise<Result['value']>((resolve, reject) => {
       const began = this.#env.clock.now()
-      const call = this.#pending.add(op, began, outcome => {
+      const settle = (outcome: Result | FsError) => {
         signal?.removeEventListener('abort', abort)
         const failure = outcome instanceof FsError ? outcome.code : undefined
         this.times.observe(op.$case, this.#env.clock.now() - began, failure)
         if (outcome instanceof FsError) reject(outcome)
         else if (outcome.$case === expect) resolve(outcome.value)
         else reject(new FsError('EPROTO', `${describe(op)}: answered ${outcome.$case}, not ${expect}`))
-      })
+      }
+      const call = this.#pending.add(op, began, settle, bound)
       const abort = () => this.#interrupt(call)
       if (signal?.aborted === true) abort()
       else signal?.addEventListener('abort', abort)
@@ -357,7 +362,8 @@ export class Session implements MasterPort {
     for (const grant of reply.leases) {
       const ino = toIno(grant.ino, 'lease.ino')
       const lease = leaseFromWire(grant.kind, 'lease.kind')
-      if (this.#released.mayGrant(ino, reply.id)) must(this.#holder, 'holder').granted(ino, lease)
+      if (this.#released.mayGrant(ino, reply.id))
+        must(this.#holder, 'holder').granted(ino, lease, grant.alone)
     }
     const call = this.#pending.answer(reply)
     if (call?.abandoned === true)

@@ -174,7 +174,7 @@ export class MasterEngine {
       isFreeing: () => this.#removal.isFreeing,
       died: (by, who) => {
         const dead = this.#sessions.proven(by, who)
-        if (dead !== undefined) this.#endSession(dead, 'Its process has died')
+        if (dead !== undefined) this.#endSession(dead, 'Its process has died', true)
       },
     })
     this.#admin = new Admin(turn, {
@@ -479,7 +479,7 @@ export class MasterEngine {
   }
 
   /** Ends a session: `why` is told to it, if it is connected; undefined when it said goodbye itself. */
-  #endSession(session: Session, why: string | undefined): void {
+  #endSession(session: Session, why: string | undefined, gone = why === undefined): void {
     const { out } = this.#turn
     out.log(why === undefined ? 'info' : 'warn', 'mount ended', {
       session: session.id,
@@ -492,6 +492,7 @@ export class MasterEngine {
       this.#connections.delete(session.connection)
     }
     this.#sessions.remove(session)
+    if (!gone) this.#sessions.noteStranger()
     this.#nodes.fence(session.id)
     this.#calls.forget(session)
     this.#recalls.releaseSession(session.id)

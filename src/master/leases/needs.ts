@@ -119,18 +119,16 @@ export function grantsOf(op: Op, result: Result): Grant[] {
       const writes =
         attr !== undefined && (isRegular(attr.mode) ? op.value.writeLease : isDirectory(attr.mode))
       const lease = writes ? 'write' : 'read'
-      // Who makes one file in a directory makes more, and need not wait for each (docs/design.md).
-      const parent: Grant = { ino: op.value.parent as Ino, lease: 'write' }
-      return [...(op.value.tmpfile ? [] : [parent]), ...ofAttr(attr, lease)]
+      return [...(op.value.tmpfile ? [] : [write(op.value.parent)]), ...ofAttr(attr, lease)]
     }
     case 'link':
       return [read(op.value.parent), read(op.value.ino)]
     case 'unlink':
-      return [read(op.value.parent)]
+      return [write(op.value.parent)]
     case 'rename':
       return [
-        read(op.value.parent),
-        read(op.value.newParent),
+        write(op.value.parent),
+        write(op.value.newParent),
         ...ofAttr(result.$case === 'rename' ? result.value.attr : undefined, 'read'),
       ]
     case 'cloneRange':
@@ -153,6 +151,8 @@ export function grantsOf(op: Op, result: Result): Grant[] {
 }
 
 const read = (ino: bigint): Grant => ({ ino: ino as Ino, lease: 'read' })
+/** Who changes one name in a directory changes more, and need not wait for each (docs/design.md). */
+const write = (ino: bigint): Grant => ({ ino: ino as Ino, lease: 'write' })
 
 const ofAttr = (attr: Attr | undefined, lease: Lease): Grant[] =>
   attr === undefined ? [] : [{ ino: attr.ino as Ino, lease }]

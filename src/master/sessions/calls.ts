@@ -463,8 +463,9 @@ export class Calls {
 
   /** The leases that come with an answer, encoded as the part of a Reply. */
   #granted(session: Session, op: Op, result: Result): Uint8Array {
-    const { leases, recalls } = this.#parts
-    const granted: { ino: Ino; kind: LeaseKind }[] = []
+    const { leases, recalls, sessions } = this.#parts
+    const granted: { ino: Ino; kind: LeaseKind; alone: boolean }[] = []
+    const alone = sessions.isAlone
     for (const { ino, lease } of grantsOf(op, result)) {
       if (recalls.isUnderWay(session.id, ino)) continue
       const keepsPages = op.$case === 'commit' && op.value.pages
@@ -472,7 +473,7 @@ export class Calls {
         this.#waiting.isAwaited(ino) && !keepsPages
           ? leases.held(ino, session.id)
           : leases.grant(ino, session.id, lease)
-      if (held !== 'none') granted.push({ ino, kind: leaseToWire(held) })
+      if (held !== 'none') granted.push({ ino, kind: leaseToWire(held), alone })
     }
     if (granted.length === 0) return noLeases
     return Reply.encode({ id: 0n, leases: granted, result: undefined }).finish()

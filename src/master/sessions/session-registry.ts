@@ -75,6 +75,7 @@ export class SessionRegistry {
   readonly #turn: Turn
   readonly #byId = new Map<SessionId, Session>()
   readonly #byConnection = new Map<number, Session>()
+  #strangers = false
 
   constructor(turn: Turn) {
     this.#turn = turn
@@ -88,6 +89,20 @@ export class SessionRegistry {
 
   get size(): number {
     return this.#byId.size
+  }
+
+  /**
+   * Nobody but this one session has anything of the file system: who comes later must begin at the root. A mount
+   * whose session was ended may still be there, and its programs have files open. Of those that were ended before a
+   * restart of the master it is supposed that they have given up.
+   */
+  get isAlone(): boolean {
+    return this.#byId.size < 2 && !this.#strangers
+  }
+
+  /** A session was ended that did not ask for it, and whose process may go on. */
+  noteStranger(): void {
+    this.#strangers = true
   }
 
   find(id: SessionId): Session | undefined {

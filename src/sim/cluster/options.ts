@@ -77,6 +77,8 @@ export const plantedBugs = [
   'deafKernel',
   /** What was promised is sent late, after what rests on it. */
   'latePromises',
+  /** A mount takes every file for one that no other mount has. */
+  'lonelyMounts',
   /** A recall is answered before what is dirty is stored and the kernel has forgotten. */
   'hastyRecall',
   /** On a recall the kernel keeps its names. */

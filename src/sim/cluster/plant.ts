@@ -24,7 +24,7 @@ export function plantInSession(
 
 function plantedHolder(bugs: PlantedBugs, holder: LeaseHolder): LeaseHolder {
   return {
-    granted: (ino, lease) => holder.granted(ino, lease),
+    granted: (ino, lease, alone) => holder.granted(ino, lease, alone || bugs.lonelyMounts === true),
     recalled: async (ino, to, how) => {
       const lowering = holder.recalled(ino, to, how)
       return bugs.hastyRecall === true ? { kept: to, open: false, writing: false } : lowering

@@ -71,7 +71,7 @@ export type NamesOp =
     }
   /** Everything that the session was answered is stored. */
   | { readonly kind: 'sync'; readonly session: string; readonly answer: Answer<object> }
-  /** The session ended: files made last and not stored may be gone. */
+  /** The session ended: what it changed last and did not store may be undone. */
   | { readonly kind: 'death'; readonly session: string }
 
 interface Dir {
@@ -80,19 +80,24 @@ interface Dir {
   readonly names: ReadonlyMap<string, Id>
 }
 
-/** A file that was promised to programs of a mount and may not be stored. */
-interface Soft {
-  readonly session: string
+/** What a name led to. */
+interface Entry {
   readonly dir: Id
   readonly name: string
-  readonly ino: Id
+  readonly ino: Id | undefined
+}
+
+/** A change of files' names that was promised to programs of a mount and may not be stored: what was before it. */
+interface Soft {
+  readonly session: string
+  readonly before: readonly Entry[]
 }
 
 export class NamesState {
   readonly dirs: ReadonlyMap<Id, Dir>
   /** Number of names. A file without any is not here. */
   readonly files: ReadonlyMap<Id, number>
-  /** In the order of their making. */
+  /** In the order in which they were made. */
   readonly soft: readonly Soft[]
   #key: string | undefined
 
@@ -117,7 +122,7 @@ export class NamesState {
         .map(([id, links]) => `${id}*${links}`)
         .sort()
         .join(),
-      this.soft.map(({ session, dir, name, ino }) => `${session}/${dir}/${name}/${ino}`).join(),
+      this.soft.map(({ session, before }) => `${session}/${before.map(leads).join()}`).join(),
     ].join('|')
     return this.#key
   }
@@ -162,11 +167,15 @@ export function namesModel(root: Id): Model<NamesState, NamesOp> {
             `${id}{${[...names].map(([name, to]) => `${name}→${to}${(files.get(to) ?? 1) > 1 ? `×${files.get(to)}` : ''}`).join(' ')}}`,
         )
         .join(' ') +
-      (soft.length === 0 ? '' : ` (promised: ${soft.map(({ name, ino }) => `${name}→${ino}`).join(' ')})`),
+      (soft.length === 0
+        ? ''
+        : ` (before promises: ${soft.map(({ before }) => before.map(leads)).join(' ')})`),
   }
 }
 
 const none: readonly NamesState[] = []
+
+const leads = ({ dir, name, ino }: Entry): string => `${dir}/${name}→${ino ?? ''}`
 
 /** What is right where a directory is gone: the kernel or the master notices. */
 const goneErrors = new Set(['ENOENT', 'ESTALE'])
@@ -262,14 +271,11 @@ function make(state: NamesState, op: Of<'create'> | Of<'mkdir'>): readonly Names
   // A number is never given twice.
   if (seen.knows(ino)) return none
   const edit = new Edit(seen)
+  if (kind === 'mkdir') edit.storedBy(session)
+  else edit.promise(session, [{ dir, name }])
   edit.setName(dir, name, ino)
-  if (kind === 'mkdir') {
-    edit.dirs.set(ino, { parent: dir, names: new Map() })
-    edit.storedBy(session)
-  } else {
-    edit.files.set(ino, 1)
-    edit.soft.push({ session, dir, name, ino })
-  }
+  if (kind === 'mkdir') edit.dirs.set(ino, { parent: dir, names: new Map() })
+  else edit.files.set(ino, 1)
   return [edit.done()]
 }
 
@@ -280,7 +286,7 @@ function remove(
   const error = errorOf(answer)
   if (!state.dirs.has(dir)) return error !== undefined && goneErrors.has(error) ? [state] : none
   const found = state.at(dir, name)
-  const seen = seenBy(state, session, [dir])
+  const seen = seenBy(state, session, found !== undefined && kind === 'rmdir' ? [dir, found] : [dir])
   const is = found === undefined ? undefined : state.kindOf(found)
   const full = found !== undefined && (state.dirs.get(found)?.names.size ?? 0) > 0
   const right =
@@ -298,8 +304,9 @@ function remove(
   if (error !== undefined) return error === right ? [seen] : none
   if (right !== undefined || found === undefined) return none
   const edit = new Edit(seen)
+  if (kind === 'rmdir') edit.storedBy(session)
+  else edit.promise(session, [{ dir, name }])
   edit.dropName(dir, name)
-  edit.storedBy(session)
   return [edit.done()]
 }
 
@@ -310,7 +317,7 @@ function rename(state: NamesState, op: Of<'rename'>): readonly NamesState[] {
     return error !== undefined && goneErrors.has(error) ? [state] : none
   const moved = state.at(dir, name)
   const target = state.at(toDir, toName)
-  const seen = seenBy(state, session, [dir, toDir])
+  const seen = seenBy(state, session, target === undefined ? [dir, toDir] : [dir, toDir, target])
   if (error !== undefined) return mayFail(state, op, moved, target, error) ? [seen] : none
   if (moved === undefined) return none
   if (how === 'noreplace' && target !== undefined) return none
@@ -319,6 +326,13 @@ function rename(state: NamesState, op: Of<'rename'>): readonly NamesState[] {
   if (target !== undefined && state.isBelow(dir, target)) return none
   if (moved === target) return [seen]
   const edit = new Edit(seen)
+  const files = !state.dirs.has(moved) && (target === undefined || !state.dirs.has(target))
+  if (how === 'exchange' || !files) edit.storedBy(session)
+  else
+    edit.promise(session, [
+      { dir, name },
+      { dir: toDir, name: toName },
+    ])
   if (how !== 'exchange' && target !== undefined) {
     if (state.kindOf(target) !== state.kindOf(moved)) return none
     if ((state.dirs.get(target)?.names.size ?? 0) > 0) return none
@@ -331,7 +345,6 @@ function rename(state: NamesState, op: Of<'rename'>): readonly NamesState[] {
     edit.setName(dir, name, target)
     edit.adopt(target, dir)
   }
-  edit.storedBy(session)
   return [edit.done()]
 }
 
@@ -387,20 +400,19 @@ function link(state: NamesState, { session, ino, dir, name, answer }: Of<'link'>
   return [edit.done()]
 }
 
-/** The last of the files that the session made may be gone, each with those after it. */
+/** The last of the session's promises may not have been kept, each with those after it. */
 function death(state: NamesState, session: string): readonly NamesState[] {
   const own = state.soft.filter(soft => soft.session === session)
   if (own.length === 0) return [state]
   return Array.from({ length: own.length + 1 }, (_, kept) => {
     const edit = new Edit(state)
-    for (const { dir, name, ino } of own.slice(kept))
-      if (state.at(dir, name) === ino) edit.dropName(dir, name)
+    for (const { before } of own.slice(kept).reverse()) for (const entry of before) edit.lead(entry)
     edit.storedBy(session)
     return edit.done()
   })
 }
 
-/** All that the session made is stored. */
+/** All that the session did is stored. */
 function stored(state: NamesState, session: string): NamesState {
   if (state.soft.every(soft => soft.session !== session)) return state
   const edit = new Edit(state)
@@ -411,7 +423,9 @@ function stored(state: NamesState, session: string): NamesState {
 /** Whoever looks into a directory has the promises of others kept first. */
 function seenBy(state: NamesState, session: string, dirs: readonly Id[]): NamesState {
   const others = new Set(
-    state.soft.filter(soft => soft.session !== session && dirs.includes(soft.dir)).map(soft => soft.session),
+    state.soft
+      .filter(soft => soft.session !== session && soft.before.some(({ dir }) => dirs.includes(dir)))
+      .map(soft => soft.session),
   )
   if (others.size === 0) return state
   const edit = new Edit(state)
@@ -442,7 +456,14 @@ function renumbered(state: NamesState, from: Id, to: Id): NamesState {
       ]),
     ),
     new Map([...state.files].map(([file, count]) => [id(file), count])),
-    state.soft.map(soft => ({ ...soft, dir: id(soft.dir), ino: id(soft.ino) })),
+    state.soft.map(({ session, before }) => ({
+      session,
+      before: before.map(({ dir, name, ino }) => ({
+        dir: id(dir),
+        name,
+        ino: ino === undefined ? undefined : id(ino),
+      })),
+    })),
   )
 }
 
@@ -475,6 +496,22 @@ class Edit {
     const count = (this.files.get(ino) ?? 1) - 1
     if (count === 0) this.files.delete(ino)
     else this.files.set(ino, count)
+  }
+
+  /** The name leads there, as it did before. */
+  lead({ dir, name, ino }: Entry): void {
+    const now = this.dirs.get(dir)?.names.get(name)
+    if (now === ino) return
+    if (now !== undefined) this.dropName(dir, name)
+    if (ino === undefined) return
+    this.setName(dir, name, ino)
+    this.files.set(ino, (this.files.get(ino) ?? 0) + 1)
+  }
+
+  /** What comes now may be undone: it changes these names. */
+  promise(session: string, names: readonly Pick<Entry, 'dir' | 'name'>[]): void {
+    const before = names.map(({ dir, name }) => ({ dir, name, ino: this.dirs.get(dir)?.names.get(name) }))
+    this.soft.push({ session, before })
   }
 
   adopt(ino: Id, parent: Id): void {

@@ -4,7 +4,7 @@ import { second } from '../../core/units.ts'
 import { MountMachine, type Mounted } from '../cluster/mount-machine.ts'
 import { Tree } from '../model/tree.ts'
 import { Inspector } from '../workload/inspector.ts'
-import type { Memory } from '../workload/memory.ts'
+import { filesOf, type Memory } from '../workload/memory.ts'
 import type { Neighbour } from '../workload/observer.ts'
 import { Program } from '../workload/program.ts'
 import type { Rules } from '../workload/program-state.ts'
@@ -172,7 +172,7 @@ export class Run {
       if (memory === undefined) continue
       const { unanswered } = memory
       if (unanswered?.data !== undefined) unanswered.data.file.maybe(unanswered.data.change)
-      for (const file of memory.tree.files()) file.lostUnsynced()
+      for (const file of filesOf(memory)) file.lostUnsynced()
     }
   }
 

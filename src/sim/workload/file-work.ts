@@ -69,9 +69,6 @@ export class FileWork {
     if (how.create !== true) return
     const file = new FileModel(this.#state.memory.files++)
     let opened: OpenedFile | undefined
-    const { memory, session } = this.#state
-    const promised = { session, file, before: memory.tree.clone() }
-    const earlier = [...memory.promised]
     const made = await this.#names.change(
       'create',
       path,
@@ -79,6 +76,7 @@ export class FileWork {
       async () => {
         opened = await this.#state.mount.io.open(this.#state.at(path), how, this.#state.pid)
       },
+      'promised',
     )
     if (opened === undefined) return
     if (!made) {
@@ -87,8 +85,6 @@ export class FileWork {
       return
     }
     file.ino = opened.inode.ino
-    // It may be a promise yet, like those before it.
-    memory.promised = [...earlier, promised]
     this.#state.open.push({ file, opened, how })
   }
 
@@ -184,7 +180,7 @@ export class FileWork {
 
   #synced(file: FileModel): void {
     file.synced()
-    keepPromises(this.#state.memory, file)
+    keepPromises(this.#state.memory)
   }
 
   async #truncate({ file, opened }: OpenFile): Promise<void> {

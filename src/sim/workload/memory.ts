@@ -9,10 +9,9 @@ export interface Unanswered {
   readonly data?: { readonly file: FileModel; readonly change: (content: Buffer) => Buffer }
 }
 
-/** A file that was made and not yet stored for sure: its session's death may take it, and those after it. */
+/** A change of files' names that is not stored for sure: its session's death may undo it, and those after it. */
 export interface Promised {
   readonly session: bigint
-  readonly file: FileModel
   readonly before: Tree
 }
 
@@ -52,11 +51,14 @@ export function* possibleTrees(memory: Memory, session: bigint): Generator<Tree>
   }
 }
 
-/** The file is stored, and so is all that was made before it. */
-export function keepPromises(memory: Memory, upTo?: FileModel): void {
-  const at =
-    upTo === undefined ? memory.promised.length : memory.promised.findIndex(({ file }) => file === upTo) + 1
-  memory.promised.splice(0, at)
+/** All that was promised is stored. */
+export function keepPromises(memory: Memory): void {
+  memory.promised = []
+}
+
+/** Every file that has a name, or will have one again if a promise is not kept. */
+export function* filesOf({ tree, promised }: Memory): Generator<FileModel> {
+  for (const known of [tree, ...promised.map(({ before }) => before)]) yield* known.files()
 }
 
 /** Whether names lead where a tree says; what inodes its files have is remembered then. */

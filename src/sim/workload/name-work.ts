@@ -27,7 +27,7 @@ export class NameWork {
       to,
       tree => tree.rename(from, to, mode),
       n => n.rename(this.#state.at(from), this.#state.at(to), mode, this.#state.pid),
-      !same,
+      same ? 'nothing' : mode !== 'exchange' && node?.kind !== 'dir' ? 'promised' : 'stored',
     )
     // A rename stores the data of what it names first; between two names of one file it is none.
     if (done && !same)
@@ -46,19 +46,33 @@ export class NameWork {
     if (done && node?.kind === 'file') node.file.synced()
   }
 
-  /** A change of names; true if it was made. `asks`: the kernel does not answer it by itself. */
+  async unlink(): Promise<void> {
+    await this.change(
+      'unlink',
+      this.#state.path(),
+      (tree, path) => tree.unlink(path),
+      (n, path) => n.unlink(path, this.#state.pid),
+      'promised',
+    )
+  }
+
+  /**
+   * A change of names; true if it was made. It is stored with all before it when it is answered, or may be promised
+   * only; or the kernel answered it by itself and nothing was done.
+   */
   async change(
     what: string,
     path: string,
     change: (tree: Parameters<TreeChange>[0], path: string) => void,
     call: (names: Mounted['names'], path: string) => Promise<unknown>,
-    asks = true,
+    how: 'stored' | 'promised' | 'nothing' = 'stored',
   ): Promise<boolean> {
     const memory = this.#state.memory
     const applied: TreeChange = tree => change(tree, path)
     const expected = errnoOf(memory.tree, applied)
     const before = this.#state.sessionNow
-    memory.unanswered = { session: this.#state.session, names: applied }
+    const { session } = this.#state
+    memory.unanswered = { session, names: applied }
     memory.changes += 1
     const error = await this.#state.call(`${what} ${path}`, () =>
       call(this.#state.mount.names, this.#state.at(path)),
@@ -73,8 +87,8 @@ export class NameWork {
       if (expected !== undefined)
         this.#state.wrong('answers are right', `${what} ${path} succeeded, expected ${expected}`)
       else {
-        // Whatever was made before it is stored, since all is done in order.
-        if (asks) keepPromises(memory)
+        if (how === 'stored') keepPromises(memory)
+        else if (how === 'promised') memory.promised.push({ session, before: memory.tree.clone() })
         applied(memory.tree)
       }
       return expected === undefined

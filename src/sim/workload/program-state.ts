@@ -5,7 +5,7 @@ import type { OpenedFile, OpenHow } from '../kernel/file-io.ts'
 import type { FileModel } from '../model/file-model.ts'
 import type { Prng } from '../world/prng.ts'
 import { Inspector } from './inspector.ts'
-import type { Memory } from './memory.ts'
+import { filesOf, type Memory } from './memory.ts'
 import type { Neighbour } from './observer.ts'
 
 /** What the world allows to go wrong at the moment. */
@@ -76,7 +76,7 @@ export class ProgramState {
     return identity.session === 0n ? incarnation + 0.5 : incarnation
   }
 
-  /** A session died with files that were promised under it: which names there are must be looked up. */
+  /** A session died under which changes of names were promised: which names there are must be looked up. */
   get namesUncertain(): boolean {
     return this.memory.promised.some(({ session }) => session !== this.session)
   }
@@ -94,7 +94,7 @@ export class ProgramState {
     const now = this.sessionNow
     if (now === this.#incarnation) return false
     this.#incarnation = now
-    for (const file of this.memory.tree.files()) file.lostUnsynced()
+    for (const file of filesOf(this.memory)) file.lostUnsynced()
     for (const { file } of this.open) file.lostUnsynced()
     return true
   }

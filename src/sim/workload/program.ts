@@ -96,13 +96,7 @@ export class Program {
         (tree, path) => tree.rmdir(path),
         (n, path) => n.rmdir(path, this.#state.pid),
       )
-    else if (roll < 0.12)
-      await this.#names.change(
-        'unlink',
-        this.#state.path(),
-        (tree, path) => tree.unlink(path),
-        (n, path) => n.unlink(path, this.#state.pid),
-      )
+    else if (roll < 0.12) await this.#names.unlink()
     else if (roll < 0.18) await this.#names.rename()
     else if (roll < 0.21) await this.#names.link()
     else if (roll < 0.22)

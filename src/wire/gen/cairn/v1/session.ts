@@ -208,6 +208,8 @@ export interface Release {
 export interface LeaseGrant {
   ino: bigint;
   kind: LeaseKind;
+  /** There was no other session when the call was executed. */
+  alone: boolean;
 }
 
 export interface Call {
@@ -2351,7 +2353,7 @@ export const Release: MessageFns<Release> = {
 };
 
 function createBaseLeaseGrant(): LeaseGrant {
-  return { ino: 0n, kind: 0 };
+  return { ino: 0n, kind: 0, alone: false };
 }
 
 export const LeaseGrant: MessageFns<LeaseGrant> = {
@@ -2364,6 +2366,9 @@ export const LeaseGrant: MessageFns<LeaseGrant> = {
     }
     if (message.kind !== 0) {
       writer.uint32(16).int32(message.kind);
+    }
+    if (message.alone !== false) {
+      writer.uint32(24).bool(message.alone);
     }
     return writer;
   },
@@ -2397,6 +2402,14 @@ export const LeaseGrant: MessageFns<LeaseGrant> = {
             message.kind = reader.int32() as any;
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.alone = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2416,6 +2429,7 @@ export const LeaseGrant: MessageFns<LeaseGrant> = {
     const message = createBaseLeaseGrant();
     message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
     message.kind = object.kind ?? 0;
+    message.alone = object.alone ?? false;
     return message;
   },
 };

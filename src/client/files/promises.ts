@@ -1,0 +1,74 @@
+import type { Attr } from '../../core/attr.ts'
+import { FsError } from '../../core/errors.ts'
+import { second } from '../../core/units.ts'
+import type { Inode } from '../cache/inode.ts'
+import type { FilesContext } from './context.ts'
+
+/** More that the master has not done yet: the next waits. */
+const pendingMax = 1024
+/** After the master had no room for something: nothing is promised for so long. */
+const noRoomMs = 30 * second
+
+/**
+ * Changes of names that programs were told of before the master made them.
+ *
+ *   promised (done here, and on its way) ──► made
+ *                                       └──► lost: ENOSPC, EIO
+ *
+ * Only under a write lease on the directory, where nobody else can see or take a name, and only what cannot fail by
+ * what others do. All calls of a session are executed in their order, so what comes after it (a commit, another name,
+ * the answer to a recall) finds it made. As with written data, who wants to know that it is stored asks with fsync, of
+ * any file or of the directory; without, a crash of this mount may take the last ones, as a crash takes the last
+ * changes of a local file system.
+ */
+export class Promises {
+  readonly #context: FilesContext
+  readonly #pending = new Set<Promise<void>>()
+  /** Before that, on the clock, nothing is promised. */
+  #from = 0
+
+  constructor(context: FilesContext) {
+    this.#context = context
+  }
+
+  /** Whether a name in the directory may be changed so. */
+  covers(directory: Inode | undefined): directory is Inode & { attr: Attr } {
+    if (directory?.attr === undefined) return false
+    if (this.#pending.size >= pendingMax || this.#context.env.clock.now() < this.#from) return false
+    const { lease, recalling, removed } = directory
+    return lease === 'write' && !recalling && !removed && this.#context.cache.trusted(directory)
+  }
+
+  /** Shows that names in the directory changed. */
+  touch(directory: Inode & { attr: Attr }, time: bigint): void {
+    const changed = changeTime(directory.attr, time)
+    directory.attr = { ...directory.attr, mtime: changed, ctime: changed }
+  }
+
+  /** Notes what is on its way; whoever asks for it hears of a failure, which is logged in any case. */
+  add(made: Promise<void>): void {
+    this.#pending.add(made)
+    made.catch(() => undefined).finally(() => this.#pending.delete(made))
+  }
+
+  /** What to tell of a promise that the master did not keep. */
+  lost(what: string, why: FsError): FsError {
+    const full = why.code === 'ENOSPC'
+    if (full) this.#from = this.#context.env.clock.now() + noRoomMs
+    return new FsError(full ? 'ENOSPC' : 'EIO', `${what}: ${why.message}`, { cause: why })
+  }
+
+  get pending(): boolean {
+    return this.#pending.size > 0
+  }
+
+  /** Everything promised so far is made. Rejects with the first that is lost. */
+  async settled(): Promise<void> {
+    this.#context.session.hurry()
+    const results = await Promise.allSettled([...this.#pending])
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+  }
+}
+
+/** As the master has it (src/master/namespace/times.ts). */
+export const changeTime = ({ ctime }: Attr, time: bigint): bigint => (time >= ctime ? time : ctime + 1n)

@@ -1,0 +1,221 @@
+import test from 'ava'
+import { FsError } from '#src/core/errors.ts'
+import { type Ino, rootIno } from '#src/core/ids.ts'
+import { deferred } from '#src/client/waiting.ts'
+import { directory, file, make, type Mount, Mounts, name, reading, root } from './mounts-fixture.ts'
+
+const codeOf = async (work: () => unknown): Promise<string> => {
+  try {
+    await work()
+    return 'none'
+  } catch (thrown) {
+    return thrown instanceof FsError ? thrown.code : String(thrown)
+  }
+}
+
+/** A directory whose write lease the mount has, with files that it made in it. */
+async function begin(mount: Mount, ...names: string[]): Promise<Ino> {
+  const { attr } = await mount.fs.mkdir(rootIno, name('d'), directory(), root)
+  await make(mount, attr.ino, 'first')
+  await mount.session.call({ $case: 'barrier', value: {} }, 'done')
+  for (const text of names) await mount.fs.mknod(attr.ino, name(text), file(), root)
+  return attr.ino
+}
+
+/** What is posted waits until it is let go, and is listed. */
+function hold(mount: Mount): { readonly posted: string[]; readonly letGo: () => void } {
+  const { promise: held, resolve } = deferred<undefined>()
+  const post = mount.session.post.bind(mount.session)
+  const posted: string[] = []
+  mount.session.post = async (op, expect) => {
+    posted.push(op.$case)
+    await held
+    return post(op, expect)
+  }
+  return {
+    posted,
+    letGo: () => {
+      mount.session.post = post
+      resolve(undefined)
+    },
+  }
+}
+
+async function list(mount: Mount, ino: Ino): Promise<string[]> {
+  const found: string[] = []
+  const { handle } = mount.fs.opendir(ino)
+  await mount.fs.readdir(ino, handle, 0n, false, entry => found.push(entry.name) > 0)
+  mount.fs.releasedir(ino, handle)
+  return found.filter(text => !text.startsWith('.')).sort()
+}
+
+const rename = (mount: Mount, from: Ino, old: string, to: Ino, fresh: string) =>
+  mount.fs.rename(from, name(old), to, name(fresh), 'replace', root)
+
+test('files lose and change their names before the master was asked', async t => {
+  await using mounts = await Mounts.start()
+  const [a, b] = [await mounts.mount(), await mounts.mount()]
+  const parent = await begin(a, 'f', 'g', 'h')
+  await a.files.flushAll()
+  const { ino } = (await a.fs.getattr((await a.fs.lookup(parent, name('f'))).attr?.ino ?? rootIno)).attr
+  const before = (await a.fs.getattr(ino)).attr
+  a.calls.length = 0
+  const { posted, letGo } = hold(a)
+  await rename(a, parent, 'f', parent, 'new')
+  await rename(a, parent, 'g', parent, 'new2')
+  await rename(a, parent, 'new', parent, 'new2')
+  await a.fs.unlink(parent, name('h'))
+  t.deepEqual(posted, ['rename', 'rename', 'rename', 'unlink'])
+  t.deepEqual(a.calls, [])
+  const moved = (await a.fs.lookup(parent, name('new2'))).attr
+  t.is(moved?.ino, ino)
+  t.true(moved !== undefined && moved.ctime > before.ctime && moved.mtime === before.mtime)
+  for (const gone of ['f', 'g', 'h', 'new']) t.is((await a.fs.lookup(parent, name(gone))).attr, undefined)
+  const shown = (await a.fs.getattr(parent)).attr
+  t.true(shown.mtime === shown.ctime && shown.ctime > before.ctime)
+  letGo()
+  await a.files.flushAll()
+  t.deepEqual(await list(b, parent), ['first', 'new2'])
+  t.deepEqual((await b.fs.lookup(parent, name('new2'))).attr, moved)
+  t.deepEqual((await b.fs.getattr(parent)).attr, shown)
+})
+
+test('another mount that looks finds each change', async t => {
+  await using mounts = await Mounts.start()
+  const [a, b] = [await mounts.mount(), await mounts.mount()]
+  const parent = await begin(a)
+  const other = (await a.fs.mkdir(rootIno, name('e'), directory(), root)).attr.ino
+  for (let n = 0; n < 20; n++) {
+    await make(a, parent, 'f')
+    await rename(a, parent, 'f', other, `n${n}`)
+    if (n % 2 === 0) await a.fs.unlink(other, name(`n${n}`))
+    const seen = (await b.fs.lookup(other, name(`n${n}`))).attr
+    t.is(seen === undefined, n % 2 === 0)
+    t.is((await b.fs.lookup(parent, name('f'))).attr, undefined)
+  }
+})
+
+test('what another mount has, or may have, is not removed before it was asked', async t => {
+  await using mounts = await Mounts.start()
+  const [a, b] = [await mounts.mount(), await mounts.mount()]
+  const parent = await begin(a, 'f', 'g')
+  const { ino } = (await b.fs.lookup(parent, name('f'))).attr ?? { ino: rootIno }
+  const { handle } = await b.fs.open(ino, reading, root)
+  // It has the directory for itself again.
+  await make(a, parent, 'again')
+  await a.fs.unlink(parent, name('again'))
+  const { posted, letGo } = hold(a)
+  await a.fs.unlink(parent, name('f'))
+  await rename(a, parent, 'g', parent, 'k')
+  t.deepEqual(posted, [])
+  letGo()
+  t.is((await b.fs.getattr(ino)).attr.nlink, 0)
+  b.fs.release(ino, handle, undefined)
+})
+
+test('a mount that is alone promises for files that it did not make, until there is another one', async t => {
+  await using mounts = await Mounts.start()
+  const maker = await mounts.mount()
+  const parent = await begin(maker, 'f', 'g', 'h', 'i', 'j')
+  await maker.files.close()
+  const a = await mounts.mount()
+  await list(a, parent)
+  for (const text of ['f', 'g', 'h', 'i', 'j']) await a.fs.lookup(parent, name(text))
+  await a.fs.unlink(parent, name('f'))
+  a.calls.length = 0
+  const { posted, letGo } = hold(a)
+  await a.fs.unlink(parent, name('g'))
+  await rename(a, parent, 'h', parent, 'k')
+  t.deepEqual(posted, ['unlink', 'rename'])
+  letGo()
+  const b = await mounts.mount()
+  t.deepEqual(await list(b, parent), ['first', 'i', 'j', 'k'])
+  await b.fs.lookup(parent, name('i'))
+  const later = hold(a)
+  await a.fs.unlink(parent, name('i'))
+  await a.fs.unlink(parent, name('j'))
+  t.deepEqual(later.posted, [])
+  later.letGo()
+  t.deepEqual(await list(b, parent), ['first', 'k'])
+})
+
+test('a file with several names, and a directory, are left to the master', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const parent = await begin(a, 'f')
+  const { ino } = (await a.fs.lookup(parent, name('f'))).attr ?? { ino: rootIno }
+  await a.fs.link(ino, parent, name('g'))
+  await a.fs.mkdir(parent, name('sub'), directory(), root)
+  const { posted, letGo } = hold(a)
+  await a.fs.unlink(parent, name('g'))
+  await rename(a, parent, 'f', parent, 'k')
+  await rename(a, parent, 'sub', parent, 'down')
+  t.is(await codeOf(() => a.fs.unlink(parent, name('down'))), 'EISDIR')
+  await a.fs.rmdir(parent, name('down'))
+  t.deepEqual(posted, [])
+  letGo()
+  t.deepEqual(await list(a, parent), ['first', 'k'])
+})
+
+test('an open file lives on without its name', async t => {
+  await using mounts = await Mounts.start()
+  const [a, b] = [await mounts.mount(), await mounts.mount()]
+  const parent = await begin(a)
+  const { ino, handle } = await make(a, parent, 'f', 'text')
+  const { posted, letGo } = hold(a)
+  await a.fs.unlink(parent, name('f'))
+  t.deepEqual(posted, ['unlink'])
+  t.is((await a.fs.getattr(ino)).attr.nlink, 0)
+  letGo()
+  t.is((await b.fs.lookup(parent, name('f'))).attr, undefined)
+  await a.fs.fsync(ino, handle)
+  t.is((await a.fs.getattr(ino)).attr.nlink, 0)
+  t.is((await a.fs.getattr(ino)).attr.size, 4)
+  a.fs.release(ino, handle, undefined)
+})
+
+test('fsync of any file waits for all that was promised, and so does fsync of the directory', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const parent = await begin(a, 'f', 'g')
+  const { ino, handle } = await make(a, parent, 'other', 'text')
+  await a.fs.fsync(ino, handle)
+  for (const sync of [() => a.fs.fsync(ino, handle), () => a.fs.fsyncdir(parent)]) {
+    const { letGo } = hold(a)
+    await rename(a, parent, 'f', parent, 'moved')
+    await rename(a, parent, 'moved', parent, 'f')
+    let synced = false
+    const syncing = Promise.resolve(sync()).then(() => {
+      synced = true
+    })
+    await new Promise(resolve => setTimeout(resolve, 20))
+    t.false(synced)
+    letGo()
+    await syncing
+  }
+  a.fs.release(ino, handle, undefined)
+})
+
+test('what the master will not do is told to fsync of the directory, and names are as they are', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const parent = await begin(a, 'f', 'g')
+  await a.files.flushAll()
+  const post = a.session.post.bind(a.session)
+  a.session.post = async () => {
+    await new Promise(resolve => setImmediate(resolve))
+    throw new FsError('EIO', 'planted')
+  }
+  await a.fs.unlink(parent, name('f'))
+  await rename(a, parent, 'g', parent, 'k')
+  a.session.post = post
+  t.is(await codeOf(() => a.fs.fsyncdir(parent)), 'EIO')
+  t.is(await codeOf(() => a.fs.fsyncdir(parent)), 'none')
+  t.true(a.forgotten.includes('names'))
+  t.is((await a.fs.lookup(parent, name('f'))).attr?.nlink, 1)
+  t.truthy((await a.fs.lookup(parent, name('g'))).attr)
+  t.is((await a.fs.lookup(parent, name('k'))).attr, undefined)
+  await a.fs.unlink(parent, name('f'))
+  await rename(a, parent, 'g', parent, 'k')
+  t.deepEqual(await list(a, parent), ['first', 'k'])
+})
