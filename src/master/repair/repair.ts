@@ -201,6 +201,8 @@ export class Repair {
     tell()
     this.totals.failed += 1
     this.orders.failed(key)
+    // The copy that was under way counted.
+    this.changed(key)
   }
 
   /** Finds out what a block needs. */
