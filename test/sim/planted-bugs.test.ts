@@ -28,7 +28,7 @@ for (const [name, how, most] of [
   ['lostReferences', {}, 30],
   ['skippedDigests', {}, 200],
   ['idleScrubber', {}, 30],
-  ['trustingReaders', {}, 30],
+  ['trustingReaders', {}, 200],
   ['keptReplies', {}, 30],
   ['keptFiles', {}, 30],
   ['lostPages', { disaster: true }, 30],
