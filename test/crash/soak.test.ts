@@ -27,6 +27,8 @@ const seed = Number(process.env['CAIRN_SOAK_SEED'] ?? String(Date.now() % 1_000_
 const nodeCount = 4
 /** For one fault and the return to full copies after it. */
 const settleMs = 120_000
+/** For reading all that was written and is not deleted yet. */
+const scrubMs = 400_000
 
 interface Status {
   nodes: { id: number; address: string; state: string }[]
@@ -55,8 +57,8 @@ class Soak {
     return JSON.parse(said) as T
   }
 
-  async #until(met: () => Promise<boolean>, whatNot: string): Promise<void> {
-    const until = Date.now() + settleMs
+  async #until(met: () => Promise<boolean>, whatNot: string, withinMs = settleMs): Promise<void> {
+    const until = Date.now() + withinMs
     while (!(await met())) {
       if (Date.now() > until) throw new Error(`${whatNot}: ${await this.#state()}`)
       await sleep(300)
@@ -171,6 +173,17 @@ class Soak {
     }))
   }
 
+  /** Every block is read and verified once. */
+  async scrub(): Promise<void> {
+    const began = Date.now()
+    await this.json('scrub', 'start', '--rate', '500MiB')
+    const isDone = async (): Promise<boolean> =>
+      (await this.json<{ finished?: string }[]>('scrub', 'status')).every(
+        ({ finished }) => finished !== undefined && Date.parse(finished) > began,
+      )
+    await this.#until(isDone, 'the scrubbers do not end', scrubMs)
+  }
+
   /** The old number is forgotten; a new disk comes in its place. */
   async #replace(node: number, number: string): Promise<void> {
     await this.json('node', 'remove', number)
@@ -256,6 +269,8 @@ test('whatever breaks under a load, no call fails, nothing is wrong, and all is 
   t.true(faults >= 5)
   t.true(said.every(({ calls }) => calls > 50))
   for (const name of ['a', 'b']) await cluster.cairnOn(name, 'sync', cluster.on(name))
+  // What was damaged last may not have been looked at.
+  await soak.scrub()
   await soak.settled()
   t.deepEqual(await cluster.fsck(), [])
   const sizes: [string, number, number][] = [

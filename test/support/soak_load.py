@@ -10,6 +10,7 @@ import os
 import random
 import sys
 import threading
+import time
 import traceback
 
 SIZES = [0, 100, 5_000, 70_000, 600_000, 2_000_000]
@@ -50,6 +51,8 @@ class Worker(threading.Thread):
         self.last = [*self.last[-4:], f"{work.__name__} {name}"]
         work(name)
         self.calls += 1
+        # So that what was replaced, which is kept for a while, does not get too much to be looked at.
+        time.sleep(0.05)
 
     def path(self, name, mount=None):
         return os.path.join(mount or self.home, self.folder, name)
