@@ -1,5 +1,5 @@
 /** The thread of the master's engine and database in a daemon: EngineData as its data. */
-import { openSync, readSync } from 'node:fs'
+import { closeSync, openSync, readSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import { workerData } from 'node:worker_threads'
 import { createChecksums } from '../../core/checksum.ts'
@@ -15,9 +15,15 @@ serveLane<readonly EngineInput[], readonly EngineOutput[]>(async () =>
   }),
 )
 
-/** It is there as soon as the database was used, and stays one file as long as that is open. */
+let fd: number | undefined
+
+/**
+ * It is there as soon as the database was used, and stays one file as long as that is open. A database that is opened
+ * again, after its disk was full, has another one: that of before is closed.
+ */
 function openWal(file: string): ReadWal {
-  let fd: number | undefined
+  if (fd !== undefined) closeSync(fd)
+  fd = undefined
   return (offset, length) => {
     fd ??= openSync(file, 'r')
     const bytes = Buffer.allocUnsafeSlow(length)
