@@ -45,7 +45,7 @@ export interface DataPathOptions {
 
 export const dataPathDefaults: Omit<DataPathOptions, 'place' | 'local'> = {
   writeBytes: 64 * MiB,
-  cacheBytes: 96 * MiB,
+  cacheBytes: 64 * MiB,
   readAheadBytes: 16 * MiB,
   writeBackAgeMs,
   putStallMs: 10 * second,

@@ -206,7 +206,7 @@ const mount = {
   cache: maybe({
     kind: kind.bytes(),
     meaning: 'Memory for data that was read',
-    otherwise: '96MiB',
+    otherwise: '64MiB',
     example: 256 * MiB,
   }),
   shortCircuit: shortCircuit('Whether files of blocks of chunkservers on this machine are read without them'),
