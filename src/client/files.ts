@@ -54,7 +54,7 @@ export class Files {
   private constructor(
     context: FilesContext,
     session: Session,
-    parts: { attributes: Attributes; atimes: AccessTimes; locks: Locks },
+    parts: { attributes: Attributes; atimes: AccessTimes; locks: Locks; promises: Promises },
   ) {
     this.#context = context
     this.#session = session
@@ -63,7 +63,7 @@ export class Files {
     this.#atimes = parts.atimes
     this.removals = new Removals(context)
     this.listings = new Listings(context, this.attributes, this.#atimes)
-    this.#promises = new Promises(context)
+    this.#promises = parts.promises
     this.names = new Names(
       context,
       this.attributes,
@@ -108,9 +108,10 @@ export class Files {
     const attributes = new Attributes(context)
     const atimes = new AccessTimes(context)
     const locks = new Locks(session)
-    const leases = new Leases(context, locks, atimes)
+    const promises = new Promises(context)
+    const leases = new Leases(context, locks, atimes, promises)
     await session.start(leases)
-    return new Files(context, session, { attributes, atimes, locks })
+    return new Files(context, session, { attributes, atimes, locks, promises })
   }
 
   /** Has recalls reach the kernel from now on. */

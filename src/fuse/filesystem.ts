@@ -251,7 +251,7 @@ export interface FileSystem {
 }
 
 /**
- * How the file system tells the kernel to forget. Never blocks the caller: a dedicated thread
+ * How the file system tells the kernel to forget. Does not block the caller: a dedicated thread
  * writes the notifications, since the kernel may hold the locks they need while it waits for an
  * answer of ours (see docs/design.md, Coherence). The promise resolves when the kernel has done it.
  */
@@ -261,4 +261,11 @@ export interface Notifier {
   invalidateEntry(parent: Ino, name: Name): Promise<void>
   /** Every name of the mount is to be looked up again; takes no lock. False if the kernel is older than 7.44. */
   invalidateAllNames(): Promise<boolean>
+  /**
+   * Attributes, by the caller's own thread. Only of an inode that a request under way refers to: the kernel waits for
+   * one that it is about to forget, which may wait for us.
+   */
+  invalidateAttributesNow(ino: Ino): void
+  /** As invalidateAllNames, by the caller's own thread: it takes no lock. */
+  invalidateAllNamesNow(): void
 }

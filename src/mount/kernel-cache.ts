@@ -34,6 +34,22 @@ export class KernelCache implements Forgetter {
     }
   }
 
+  attributesNow(ino: Ino): void {
+    try {
+      this.#notifier.invalidateAttributesNow(ino)
+    } catch (thrown) {
+      this.#failed(`inode ${ino}`, thrown)
+    }
+  }
+
+  namesNow(): void {
+    try {
+      this.#notifier.invalidateAllNamesNow()
+    } catch (thrown) {
+      this.#failed('names', thrown)
+    }
+  }
+
   #failed(what: string, thrown: unknown): void {
     this.#env.log.warn('The kernel did not take an invalidation', { what, why: messageOf(thrown) })
   }

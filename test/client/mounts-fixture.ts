@@ -126,6 +126,8 @@ export class Mounts {
         forgotten.push('names')
         return true
       },
+      invalidateAttributesNow: ino => void forgotten.push(`inode ${ino} now`),
+      invalidateAllNamesNow: () => void forgotten.push('names now'),
     }
     const fs = new MountedFileSystem(env, files, notifier, true, () => [])
     const mount = { fs, files, session, data, calls, forgotten }

@@ -14,8 +14,14 @@ class Holder implements LeaseHolder {
   kept: 'none' | 'read' | 'write' = 'none'
   leases: ReturnType<LeaseHolder['holdings']>['leases'] = []
 
+  readonly held = new Set<bigint>()
+
   granted(ino: bigint, lease: string): void {
     this.events.push(`granted ${ino} ${lease}`)
+  }
+
+  holds(ino: bigint): boolean {
+    return this.held.has(ino)
   }
 
   async recalled(ino: bigint, to: string, { removing }: RecallHow) {
@@ -283,10 +289,28 @@ test('a lease that was given back is not taken from the reply to an older call',
   const leases = [{ ino: 9n, kind: LeaseKind.LEASE_KIND_READ, alone: false }]
   network.last.reply(1n, attr, leases)
   await old
+  await settle()
   t.deepEqual(holder.events, [])
   network.last.reply(2n, attr, leases)
   await fresh
   t.deepEqual(holder.events, ['granted 9 read'])
+})
+
+test('a lease is not taken for what an answer just before told without one', async t => {
+  const grant = [{ ino: 9n, kind: LeaseKind.LEASE_KIND_READ, alone: false }]
+  for (const held of [false, true]) {
+    const { network, holder, session } = await attached()
+    if (held) holder.held.add(9n)
+    const calls = [1, 2, 3].map(() => session.call(stat, 'attr'))
+    await settle()
+    network.last.reply(1n, attr)
+    network.last.reply(2n, attr, grant)
+    // Both callers have their answers before this comes.
+    await settle()
+    network.last.reply(3n, attr, grant)
+    await Promise.all(calls)
+    t.deepEqual(holder.events, held ? ['granted 9 read', 'granted 9 read'] : ['granted 9 read'])
+  }
 })
 
 test('a signal ends lock waits at the master, and calls while it is away; nothing else', async t => {

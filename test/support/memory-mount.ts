@@ -52,6 +52,8 @@ const commands = {
     notifier.invalidateInode(number(name), offset, length),
   invalidateEntry: (name: string) => notifier.invalidateEntry(rootIno, nameFromText(name)),
   invalidateAllNames: () => notifier.invalidateAllNames(),
+  invalidateAttributesNow: (name: string) => notifier.invalidateAttributesNow(number(name)),
+  invalidateAllNamesNow: () => notifier.invalidateAllNamesNow(),
   canInvalidateAllNames: () => driver.facts.canInvalidateAllNames,
   calls: (name: string) => fs.calls.get(name) ?? 0,
   /** Changes a file behind the kernel's back. */

@@ -88,12 +88,13 @@ export class InodeCache {
 
   /** Whether what is cached of it may be used. */
   trusted(node: Inode): boolean {
+    if (node.changing > 0 && node.lease !== 'write') return false
     return node.lease !== 'none' && this.#leaseLeftMs() > 0
   }
 
   /** How long the kernel may believe what it is told of the inode, ms. */
   ttlMs(node: Inode | undefined, max: number): number {
-    if (node === undefined || node.lease === 'none' || node.recalling) return 0
+    if (node === undefined || node.lease === 'none' || node.recalling || node.changing > 0) return 0
     return Math.min(this.#leaseLeftMs(), max)
   }
 

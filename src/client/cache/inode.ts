@@ -79,12 +79,18 @@ export class Inode {
   ownXattrs: Map<Name, Uint8Array> | undefined
   /** The master keeps it for us until CloseOrphan. */
   orphaned = false
+  /** It is being given up, which may take storing what was written: recalls still find it. */
+  discarding = false
+  /** The kernel does not know it any more. */
+  forgotten = false
   /** The session died under which the master kept it for us: it is EIO to who has it open. */
   forfeited = false
   /** The master has yet to make it. Rejects, for ever, if that failed. */
   creation: Promise<void> | undefined
   /** Changes of it, or of names in it, that the master has yet to make: `attr` is ahead of what it says. */
   promised = 0
+  /** Changes of it, or of names in it, that were sent to the master and are not answered (whileChanging). */
+  changing = 0
   /** An access time that programs see and the master will be told of soon. */
   atime: bigint | undefined
   /** Written data of a dead session, which nobody has been told of. */

@@ -10,6 +10,7 @@ import type { Inode } from '../cache/inode.ts'
 import { atLeast } from '../cache/inode-cache.ts'
 import type { AttrPort } from '../ports.ts'
 import { chain, type FilesContext, mustBeOurs, mustBeWritable } from './context.ts'
+import { whileChanging } from './while-changing.ts'
 
 /** How often a writer who shares a file asks whether it still does. */
 const regainPauseMs = 1 * second
@@ -124,13 +125,19 @@ export class Attributes implements AttrPort {
   async killSuidgid(node: Inode): Promise<void> {
     const { session, cache } = this.#context
     const value: SetAttr = { ino: node.ino, ...noTimes, killSuidgid: true, time: session.time() }
-    const reply = await session.call({ $case: 'setAttr', value }, 'attr')
-    cache.dropXattrs(node)
-    cache.noteCommand(attrFromWire(reply.attr))
+    await whileChanging(this.#context, [node.ino], async () => {
+      const reply = await session.call({ $case: 'setAttr', value }, 'attr')
+      cache.dropXattrs(node)
+      cache.noteCommand(attrFromWire(reply.attr))
+    })
   }
 
   /** Called in the inode's turn, like what changes the contents. */
-  async #set(node: Inode, change: AttrChange): Promise<Attr> {
+  #set(node: Inode, change: AttrChange): Promise<Attr> {
+    return whileChanging(this.#context, [node.ino], () => this.#send(node, change))
+  }
+
+  async #send(node: Inode, change: AttrChange): Promise<Attr> {
     const { session, cache, data } = this.#context
     const resized = change.size !== undefined
     if (resized) await data.known(node.ino)?.discardFrom(change.size)

@@ -18,6 +18,10 @@ export interface Forgetter {
   inode(ino: Ino, pages: boolean): Promise<void>
   /** Every name. */
   names(): Promise<void>
+  /** As `inode` without pages, at once, for an inode that a request under way keeps in the kernel. */
+  attributesNow(ino: Ino): void
+  /** As `names`, at once. */
+  namesNow(): void
 }
 
 /** The session as the file system sees it. */

@@ -8,6 +8,7 @@ import type { Locks } from '../locks/locks.ts'
 import type { DataTraffic, HeldLease, HeldLock, LeaseHolder, RecallHow } from '../session/lease-holder.ts'
 import type { AccessTimes } from './access-times.ts'
 import type { FilesContext, Forgetter } from './context.ts'
+import type { Promises } from './promises.ts'
 
 /** Writes that arrive while a recall is answered are stored, too; after so many rounds they wait. */
 const flushRoundsMax = 8
@@ -32,9 +33,11 @@ export class Leases implements LeaseHolder {
   readonly #context: FilesContext
   readonly #locks: Locks
   readonly #atimes: AccessTimes
+  readonly #promises: Promises
   #sweeping = false
 
-  constructor(context: FilesContext, locks: Locks, atimes: AccessTimes) {
+  constructor(context: FilesContext, locks: Locks, atimes: AccessTimes, promises: Promises) {
+    this.#promises = promises
     this.#context = context
     this.#locks = locks
     this.#atimes = atimes
@@ -55,6 +58,10 @@ export class Leases implements LeaseHolder {
     // What was learned without a lease may have changed since.
     if (node?.lease === 'none') this.#context.data.known(ino)?.forgetExtents()
     this.#context.cache.granted(ino, lease, alone)
+  }
+
+  holds(ino: Ino): boolean {
+    return (this.#context.cache.get(ino)?.lease ?? 'none') !== 'none'
   }
 
   async recalled(
@@ -137,6 +144,8 @@ export class Leases implements LeaseHolder {
     try {
       if (node.lease === 'write') await this.#endBuffering(node)
       if (to === 'none') await this.#endCaching(node)
+      // What it covered so far may be older than what others see from now on.
+      else if (node.changing > 0) await this.#forgetChanging(node)
     } finally {
       node.recalling = node.forgetting
     }
@@ -144,6 +153,8 @@ export class Leases implements LeaseHolder {
 
   /** Stores what is dirty. From then on every write is stored before it is answered. */
   async #endBuffering(node: Inode): Promise<void> {
+    // As data: after a restart of the master they would come after what others ask in the meantime.
+    if (node.promised > 0) await this.#promises.answered()
     // Sent before the answer, and not waited for: others may be waiting for the same directory.
     void this.#atimes.flushOne(node)
     const held = deferred<undefined>()
@@ -156,6 +167,12 @@ export class Leases implements LeaseHolder {
     node.laundered = false
     node.holdBack = undefined
     held.resolve(undefined)
+  }
+
+  async #forgetChanging(node: Inode): Promise<void> {
+    const { kernel } = this.#context
+    if (node.isDirectory || node.names !== undefined) await kernel?.names()
+    await kernel?.inode(node.ino, false)
   }
 
   /** False, and the file has the error, if that is not possible. */

@@ -18,6 +18,13 @@ export type TakeDirent = (dirent: Dirent, attr: Attr | undefined) => boolean
 /** Entries asked for at once: some 100 bytes each. */
 const entriesPerCall = 1000
 
+/**
+ * Entries whose attributes are given with their names, from a listing's start: programs look at what they list. A
+ * longer listing may only be after names, and each entry given costs memory of the kernel, the mount and the master;
+ * those that are looked at are asked for ahead.
+ */
+const plusMax = 16_384
+
 /** An entry asked for alone costs as much as so many asked for together; one used pays for a few more. */
 const creditPerMiss = 64
 const creditPerUse = 8
@@ -36,6 +43,8 @@ interface OpenDirectory {
   /** Nothing comes after `ahead`. */
   end: boolean
   parent: Ino
+  /** Entries given with their attributes since the start. */
+  plus: number
   /** What was seen since the start, while nothing changed: becomes the directory's cached listing. */
   seen: Dirent[] | undefined
   mark: number
@@ -61,7 +70,7 @@ export class Listings {
     const node = this.#context.cache.make(ino)
     node.opens += 1
     this.#last += 1n
-    const nothing = { ahead: [], after: -1n, end: false, parent: ino, seen: undefined, mark: 0 }
+    const nothing = { ahead: [], after: -1n, end: false, parent: ino, plus: 0, seen: undefined, mark: 0 }
     this.#open.set(this.#last, { ino, ...nothing })
     return this.#last
   }
@@ -86,14 +95,18 @@ export class Listings {
       directory.ahead = []
       directory.after = -1n
       directory.end = false
+      directory.plus = 0
       if (node.attr !== undefined) this.#atimes.touch(node, this.#attributes.shown(node.attr))
     }
     let at = cookie
     for (;;) {
-      const entries = await this.#entries(directory, at, plus)
+      const withAttrs = plus && directory.plus < plusMax
+      const entries = await this.#entries(directory, at, withAttrs)
       if (entries.length === 0) return
       for (const entry of entries) {
-        if (!take(entry, plus ? this.#attrOf(directory.ino, entry) : undefined)) return
+        const attr = withAttrs ? this.#attrOf(directory.ino, entry) : undefined
+        if (!take(entry, attr)) return
+        if (attr !== undefined) directory.plus++
         at = entry.cookie
       }
     }

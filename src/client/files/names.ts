@@ -16,6 +16,7 @@ import type { Listings } from './listings.ts'
 import type { NewFile } from './new-file.ts'
 import type { PromisedNames } from './promised-names.ts'
 import type { Removals } from './removals.ts'
+import { whileChanging } from './while-changing.ts'
 
 export type RenameMode = 'replace' | 'noreplace' | 'exchange' | 'whiteout' | 'noreplace-whiteout'
 
@@ -113,21 +114,23 @@ export class Names {
       const promised = this.#creations.promise(parent, name, how)
       if (promised !== undefined) return promised
     }
-    const attr = await this.#create({
-      parent,
-      name: nameToBytes(name),
-      target: more.target === undefined ? noBytes : nameToBytes(more.target),
-      exclusive: more.exclusive,
-      tmpfile: false,
-      writeLease: more.writeLease,
-      ino: 0n,
-      ...how,
+    return whileChanging(this.#context, [parent], async () => {
+      const attr = await this.#create({
+        parent,
+        name: nameToBytes(name),
+        target: more.target === undefined ? noBytes : nameToBytes(more.target),
+        exclusive: more.exclusive,
+        tmpfile: false,
+        writeLease: more.writeLease,
+        ino: 0n,
+        ...how,
+      })
+      const { cache } = this.#context
+      cache.changeName(parent, name, attr.ino)
+      // The kernel is about to ask for it.
+      if (more.exclusive || looksNew(attr)) cache.noteNoCapability(attr.ino)
+      return this.#attributes.shown(attr)
     })
-    const { cache } = this.#context
-    cache.changeName(parent, name, attr.ino)
-    // The kernel is about to ask for it.
-    if (more.exclusive || looksNew(attr)) cache.noteNoCapability(attr.ino)
-    return this.#attributes.shown(attr)
   }
 
   /** A file without a name, which lives until its last handle is closed, or gets one by link. */
@@ -152,17 +155,19 @@ export class Names {
     checkName(name)
     await this.#settle(ino)
     const value = { ino, parent, name: nameToBytes(name), time: session.time() }
-    const reply = await session.call({ $case: 'link', value }, 'entry')
-    const attr = attrFromWire(reply.attr)
-    const node = cache.get(ino)
-    if (node !== undefined) {
-      node.removed = false
-      node.orphaned = false
-    }
-    cache.noteCommand(attr)
-    cache.noteCommand(attrFromWireIfPresent(reply.parent, 'parent'))
-    cache.changeName(parent, name, ino)
-    return this.#attributes.shown(attr)
+    return whileChanging(this.#context, [ino, parent], async () => {
+      const reply = await session.call({ $case: 'link', value }, 'entry')
+      const attr = attrFromWire(reply.attr)
+      const node = cache.get(ino)
+      if (node !== undefined) {
+        node.removed = false
+        node.orphaned = false
+      }
+      cache.noteCommand(attr)
+      cache.noteCommand(attrFromWireIfPresent(reply.parent, 'parent'))
+      cache.changeName(parent, name, ino)
+      return this.#attributes.shown(attr)
+    })
   }
 
   async remove(parent: Ino, name: Name, directory: boolean): Promise<void> {
@@ -172,7 +177,10 @@ export class Names {
     await this.#untilItHolds(parent, name, async () => {
       const ino = await this.#resolve(parent, name)
       if (ino === undefined) throw new FsError('ENOENT', 'No such name')
-      await this.#removals.during(ino, open => this.#remove(parent, name, directory, ino, open))
+      const changed = [parent, ino]
+      await this.#removals.during(ino, open =>
+        whileChanging(this.#context, changed, () => this.#remove(parent, name, directory, ino, open)),
+      )
     })
   }
 
@@ -197,8 +205,11 @@ export class Names {
       if (mode === 'noreplace-whiteout' && target !== undefined) throw new FsError('EEXIST')
       // An exchange gives both a new name.
       if (mode === 'exchange' && target !== undefined) await this.#settle(target)
+      const changed = [parent, newParent, source, target]
       const send = (open: boolean) =>
-        this.#rename(parent, name, newParent, newName, mode, who, source, target, open)
+        whileChanging(this.#context, changed, () =>
+          this.#rename(parent, name, newParent, newName, mode, who, source, target, open),
+        )
       if (target === undefined || mode === 'exchange') await send(false)
       else await this.#removals.during(target, send)
     })

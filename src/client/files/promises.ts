@@ -62,6 +62,13 @@ export class Promises {
     return this.#pending.size > 0
   }
 
+  /** Everything promised so far was answered, whatever the answer. */
+  async answered(): Promise<void> {
+    if (!this.pending) return
+    this.#context.session.hurry()
+    await Promise.allSettled([...this.#pending])
+  }
+
   /** Everything promised so far is made. Rejects with the first that is lost. */
   async settled(): Promise<void> {
     this.#context.session.hurry()

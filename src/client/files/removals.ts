@@ -69,6 +69,7 @@ export class Removals {
     const attr = node.attr === undefined ? undefined : (file?.overlay(node.attr) ?? node.attr)
     node.attr = attr === undefined || node.atime === undefined ? attr : { ...attr, atime: node.atime }
     node.atime = undefined
+    node.discarding = true
     try {
       if (node.orphaned) await this.#closeOrphan(node, file)
       if (file === undefined || node.opens > 0) return
@@ -78,6 +79,9 @@ export class Removals {
     } catch (thrown) {
       const gone = thrown instanceof FsError && (thrown.code === 'ENOENT' || thrown.code === 'ESTALE')
       if (!gone) env.log.warn('A removed file was not given up', { ino: node.ino, why: messageOf(thrown) })
+    } finally {
+      node.discarding = false
+      if (node.forgotten) this.forgotten(node.ino)
     }
   }
 
@@ -106,6 +110,8 @@ export class Removals {
   forgotten(ino: Ino): void {
     const { cache } = this.#context
     const node = cache.get(ino)
-    if (node?.removed === true && node.opens === 0) cache.remove(node)
+    if (node?.removed !== true || node.opens > 0) return
+    node.forgotten = true
+    if (!node.discarding) cache.remove(node)
   }
 }

@@ -7,6 +7,7 @@ import { XattrMode } from '../../wire/gen/cairn/v1/session.ts'
 import { bytesUpTo, toXattrName } from '../../wire/validate.ts'
 import type { Inode } from '../cache/inode.ts'
 import { type FilesContext, mustBeWritable } from './context.ts'
+import { whileChanging } from './while-changing.ts'
 
 const modes = {
   set: XattrMode.XATTR_MODE_SET,
@@ -63,9 +64,11 @@ export class Xattrs {
     }
     const time = session.time()
     const op = { ino, name: nameToBytes(name), value: bytes, mode: modes[mode], killSgid, time }
-    const reply = await session.call({ $case: 'setXattr', value: op }, 'attr')
-    cache.dropXattrs(cache.make(ino))
-    cache.noteCommand(attrFromWire(reply.attr))
+    await whileChanging(this.#context, [ino], async () => {
+      const reply = await session.call({ $case: 'setXattr', value: op }, 'attr')
+      cache.dropXattrs(cache.make(ino))
+      cache.noteCommand(attrFromWire(reply.attr))
+    })
   }
 
   async remove(ino: Ino, name: Name): Promise<void> {
@@ -79,9 +82,11 @@ export class Xattrs {
       return
     }
     const value = { ino, name: nameToBytes(name), time: session.time() }
-    const reply = await session.call({ $case: 'removeXattr', value }, 'attr')
-    cache.dropXattrs(cache.make(ino))
-    cache.noteCommand(attrFromWire(reply.attr))
+    await whileChanging(this.#context, [ino], async () => {
+      const reply = await session.call({ $case: 'removeXattr', value }, 'attr')
+      cache.dropXattrs(cache.make(ino))
+      cache.noteCommand(attrFromWire(reply.attr))
+    })
   }
 
   /** Of a removed directory, or of what is open without being readable: only this mount knows it. */

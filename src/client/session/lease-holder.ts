@@ -30,6 +30,8 @@ export interface DataTraffic {
 export interface LeaseHolder {
   /** A lease came with a reply. Called before the caller has the reply. */
   granted(ino: Ino, lease: Lease, alone: boolean): void
+  /** Whether a lease of the inode is held. */
+  holds(ino: Ino): boolean
   /**
    * Another session wants something: flush, drop and have the kernel forget, down to `to`. Resolves when
    * that is done, with what is kept. When the file is to be shared with another writer, and is open for writing

@@ -20,6 +20,7 @@ import { toIno } from '../../wire/validate.ts'
 import type { Op } from '../../wire/commands.ts'
 import type { ClusterFacts, MasterPort, Result, ResultOf } from '../ports.ts'
 import { ClusterClock } from './cluster-clock.ts'
+import { EarlyAnswers } from './early-answers.ts'
 import { helloOf, type SessionOptions } from './hello.ts'
 import { LeaseClock } from './lease-clock.ts'
 import type { LeaseHolder } from './lease-holder.ts'
@@ -65,6 +66,7 @@ export class Session implements MasterPort {
   readonly #pending = new PendingCalls()
   readonly #outbox = new Outbox(this.#pending)
   readonly #released = new ReleasedLeases()
+  readonly #early: EarlyAnswers
   readonly #time: ClusterClock
   #holder: LeaseHolder | undefined
   #welcome: Welcomed | undefined
@@ -83,6 +85,7 @@ export class Session implements MasterPort {
     this.#env = env
     this.#options = options
     this.#time = new ClusterClock(env.clock)
+    this.#early = new EarlyAnswers(env.timers)
     this.#lease = new LeaseClock(env.clock)
     this.#link = new MasterLink(env, network, options.address, {
       hello: () => this.#hello(),
@@ -359,15 +362,17 @@ export class Session implements MasterPort {
   }
 
   #onReply(reply: Reply): void {
+    const holder = must(this.#holder, 'holder')
     for (const grant of reply.leases) {
       const ino = toIno(grant.ino, 'lease.ino')
       const lease = leaseFromWire(grant.kind, 'lease.kind')
-      if (this.#released.mayGrant(ino, reply.id))
-        must(this.#holder, 'holder').granted(ino, lease, grant.alone)
+      if (this.#released.mayGrant(ino, reply.id) && this.#early.mayGrant(ino))
+        holder.granted(ino, lease, grant.alone)
     }
     const call = this.#pending.answer(reply)
-    if (call?.abandoned === true)
-      must(this.#holder, 'holder').distrust('a command that was given up has been answered')
+    if (call === undefined) return
+    this.#early.note(call.op, reply, ino => holder.holds(ino))
+    if (call.abandoned) holder.distrust('a command that was given up has been answered')
   }
 
   #onRecall(recall: Recall): void {

@@ -24,6 +24,8 @@ const congestionThreshold = 48
  * - POSIX_ACL and DONT_MASK: a default ACL replaces the umask, which only the file system can know.
  * - Not WRITEBACK_CACHE: the kernel would trust its own idea of a file's size over ours.
  * - EXPORT_SUPPORT: file handles outlive the kernel's cache; it looks up . and .. of an inode's number.
+ * - Not READDIRPLUS_AUTO: the kernel would ask for attributes in a directory's first part only, and programs list
+ *   a directory before they look at its entries. Who lists decides (Listings).
  * - Not NO_OPEN_SUPPORT: open is where leases are taken.
  */
 const wanted =
@@ -35,7 +37,6 @@ const wanted =
   initFlag.DONT_MASK |
   initFlag.FLOCK_LOCKS |
   initFlag.DO_READDIRPLUS |
-  initFlag.READDIRPLUS_AUTO |
   initFlag.ASYNC_DIO |
   initFlag.PARALLEL_DIROPS |
   initFlag.POSIX_ACL |

@@ -35,10 +35,20 @@ export class KernelNotifier implements Notifier {
     return true
   }
 
-  async #write(bytes: Uint8Array): Promise<void> {
-    const error = await this.#threads.write(bytes)
-    if (error !== undefined && !nothingToForget.has(error)) {
-      throw new FsError('EIO', `the kernel refused a notification: ${error}`)
-    }
+  invalidateAttributesNow(ino: Ino): void {
+    check(this.#threads.writeNow(invalidateInodeMessage(ino, -1, 0)))
   }
+
+  invalidateAllNamesNow(): void {
+    if (this.#canInvalidateAllNames) check(this.#threads.writeNow(invalidateAllNamesMessage()))
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
+    check(await this.#threads.write(bytes))
+  }
+}
+
+function check(error: string | undefined): void {
+  if (error !== undefined && !nothingToForget.has(error))
+    throw new FsError('EIO', `the kernel refused a notification: ${error}`)
 }

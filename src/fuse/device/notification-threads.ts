@@ -1,5 +1,6 @@
 import { FsError } from '../../core/errors.ts'
 import { NotificationThread } from './notification-thread.ts'
+import { writeNotification } from './write-notification.ts'
 
 /** More inodes than this whose pages are locked at once make notifications wait for each other. */
 const threadsMax = 16
@@ -55,6 +56,12 @@ export class NotificationThreads {
         this.#give()
       })
     })
+  }
+
+  /** Writes by itself what the kernel never keeps waiting. */
+  writeNow(bytes: Uint8Array): string | undefined {
+    if (this.#stopped !== undefined) return 'ENODEV'
+    return writeNotification(this.#fd, bytes)
   }
 
   /** Resolves when the threads are gone and can no longer use the descriptor. */

@@ -33,6 +33,8 @@ const deaf: Notifier = {
   invalidateInode: () => Promise.resolve(),
   invalidateEntry: () => Promise.resolve(),
   invalidateAllNames: () => Promise.resolve(false),
+  invalidateAttributesNow: () => undefined,
+  invalidateAllNamesNow: () => undefined,
 }
 
 export class NativeDriver implements MountDriver {

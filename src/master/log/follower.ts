@@ -27,7 +27,7 @@ export interface FollowerParts extends LogParts {
 }
 
 /** What may be on its way and not be stored yet: of records, and of a base. */
-const windowBytes = 4 * MiB
+const windowBytes = 1 * MiB
 const redialMinMs = 0.5 * second
 const redialMaxMs = 5 * second
 /** A node that stores nothing of what it was sent for so long is given up, and dialled again. */

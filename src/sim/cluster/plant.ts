@@ -24,6 +24,7 @@ export function plantInSession(
 
 function plantedHolder(bugs: PlantedBugs, holder: LeaseHolder): LeaseHolder {
   return {
+    holds: ino => holder.holds(ino),
     granted: (ino, lease, alone) => holder.granted(ino, lease, alone || bugs.lonelyMounts === true),
     recalled: async (ino, to, how) => {
       const lowering = holder.recalled(ino, to, how)
@@ -71,7 +72,13 @@ const spared = (file: FileData): FileData =>
 export function plantInNotifier(bugs: PlantedBugs, notifier: Notifier, kernel: Kernel): Notifier {
   const nothing = async () => undefined
   if (bugs.deafKernel === true)
-    return { invalidateInode: nothing, invalidateEntry: nothing, invalidateAllNames: async () => true }
+    return {
+      invalidateInode: nothing,
+      invalidateEntry: nothing,
+      invalidateAllNames: async () => true,
+      invalidateAttributesNow: () => undefined,
+      invalidateAllNamesNow: () => undefined,
+    }
   return {
     invalidateInode: async (ino, offset, length) =>
       notifier.invalidateInode(ino, bugs.keptPages === true ? -1 : offset, length),
@@ -81,6 +88,12 @@ export function plantInNotifier(bugs: PlantedBugs, notifier: Notifier, kernel: K
       const known = await notifier.invalidateAllNames()
       if (bugs.keptAbsences === true) kernel.renewAbsences()
       return known
+    },
+    invalidateAttributesNow: ino => notifier.invalidateAttributesNow(ino),
+    invalidateAllNamesNow: () => {
+      if (bugs.keptNames === true) return
+      notifier.invalidateAllNamesNow()
+      if (bugs.keptAbsences === true) kernel.renewAbsences()
     },
   }
 }

@@ -1,5 +1,6 @@
 import { type Attr, isDirectory } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
+import type { Ino } from '../../core/ids.ts'
 import { taken } from '../../core/read-bytes.ts'
 import type { Opened, OpenFlags } from '../../fuse/filesystem.ts'
 import type { Kernel } from './kernel.ts'
@@ -14,6 +15,8 @@ export interface OpenHow {
   readonly truncate?: boolean
   readonly append?: boolean
   readonly sync?: boolean
+  /** Told of the file that is about to be cut by `truncate`. */
+  readonly truncating?: (ino: Ino) => void
 }
 
 /** An open file description. */
@@ -66,6 +69,7 @@ export class FileIo {
     if (inode === undefined) throw new FsError('ENOENT', name)
     try {
       if (isDirectory(inode.attr.mode)) throw new FsError('EISDIR', name)
+      if (how.truncate === true) how.truncating?.(inode.ino)
       const ask = () =>
         this.#kernel.request(`open ${name}`, fs => fs.open(inode.ino, flagsOf(how), this.#kernel.caller(pid)))
       const opened = how.truncate === true ? await this.#truncating(inode, `open ${name}`, ask) : await ask()

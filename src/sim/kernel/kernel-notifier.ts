@@ -49,6 +49,17 @@ export class KernelNotifier implements Notifier {
     })
   }
 
+  invalidateAttributesNow(ino: Ino): void {
+    const inode = this.#kernel.inode(ino)
+    if (inode === undefined) return
+    inode.version = this.#kernel.nextVersion()
+    inode.attrUntil = 0
+  }
+
+  invalidateAllNamesNow(): void {
+    if (this.#knowsEpochs) this.#kernel.nextEpoch()
+  }
+
   #after<T>(about: Ino | undefined, work: () => Promise<T>): Promise<T> {
     const before = this.#last.get(about) ?? Promise.resolve()
     const done = before.then(async () => {

@@ -3,6 +3,7 @@ import { FsError } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import type { FileOp } from '../history/file-model.ts'
 import type { NamesOp } from '../history/names-model.ts'
+import type { Call } from '../history/witness.ts'
 import type { OpenedFile, OpenHow } from '../kernel/file-io.ts'
 import { cellsOf, valueOf } from './shared-cells.ts'
 import type { Result, SharedState } from './shared-state.ts'
@@ -36,34 +37,52 @@ export class SharedFiles {
     what: string,
     how: OpenHow,
     op: (answer: Result<{ ino: string }> | undefined, session: string) => NamesOp,
-    work: () => Promise<OpenedFile>,
+    work: (how: OpenHow) => Promise<OpenedFile>,
   ): Promise<void> {
     if (this.#open.length === openMax) await this.#close(this.#open.splice(0, 1))
     let opened: OpenedFile | undefined
     const { witness } = this.#state.rules
     const before = this.#state.vantage
     const at = witness.moments.next()
+    const truncations: Call<FileOp>[] = []
+    const truncating = (ino: Ino): void => {
+      const call = this.#truncation(ino)
+      truncations.push(call)
+      this.#state.alsoStrands(call)
+    }
     await this.#state.call(what, witness.names, how.create === true, op, async () => {
-      opened = await work()
+      opened = await work({ ...how, truncating })
       return { ino: String(opened.inode.ino) }
     })
-    if (opened === undefined) return
+    if (opened === undefined) {
+      for (const call of truncations) witness.failed(call, this.#state.vantage)
+      return
+    }
     this.#open.push(opened)
     const { ino } = opened.inode
     // Made, removed by another mount before it was open here, and made once more.
     if (opened.again === true && how.create === true)
       witness.names.add(op(undefined, this.#state.vantage.session ?? ''), at, witness.moments.next(), false)
-    const { history, sessions } = witness.file(ino)
     if (how.truncate !== true) return
+    // A create that found a file cuts it, too, and the kernel hears of it with the answer.
+    const truncation = truncations.at(-1) ?? { ...this.#truncation(ino), at, from: before }
     const { session } = this.#state.vantage
-    const sure = before.session === session && session !== undefined
-    const name = session ?? before.session ?? ''
-    sessions.add(name)
-    history.add(
-      { kind: 'truncate', session: name, size: 0, answered: sure },
-      at,
-      witness.moments.next(),
-      sure,
+    const answered = before.session === session && session !== undefined
+    const cut = (name: string): FileOp => ({ kind: 'truncate', session: name, size: 0, answered })
+    witness.file(ino).sessions.add(session ?? before.session ?? '')
+    witness.answered(truncation, this.#state.vantage, cut, true)
+  }
+
+  /** A file is about to be cut by an open, which perhaps is never answered. */
+  #truncation(ino: Ino): Call<FileOp> {
+    const { witness } = this.#state.rules
+    const { history, sessions } = witness.file(ino)
+    const from = this.#state.vantage
+    if (from.session !== undefined) sessions.add(from.session)
+    return witness.begin(
+      history,
+      from,
+      (session): FileOp => ({ kind: 'truncate', session, size: 0, answered: false }),
     )
   }
 

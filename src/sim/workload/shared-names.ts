@@ -86,8 +86,8 @@ export class SharedNames {
       // It was there, or the open would have said so.
       return { kind: 'lookup', session, dir, name, answer: found }
     }
-    await this.#files.open(`open ${dir}/${name}${create ? ' create' : ''}`, how, op, () =>
-      mount.io.openAt(place, how, pid),
+    await this.#files.open(`open ${dir}/${name}${create ? ' create' : ''}`, how, op, told =>
+      mount.io.openAt(place, told, pid),
     )
   }
 

@@ -103,6 +103,15 @@ export class SharedState {
     }
   }
 
+  /** Like what is being recorded, `call` may happen all the same. */
+  alsoStrands<Op>(call: Call<Op>): void {
+    const strand = this.#strand
+    this.#strand = session => {
+      strand?.(session)
+      this.rules.witness.stranded(call, session)
+    }
+  }
+
   strand(): void {
     this.#strand?.(this.vantage.session)
     this.#strand = undefined
