@@ -68,6 +68,7 @@ export class ChunkserverNode {
     const parts = { env, store, authority: this.#authority, peers: this.#peers, checksums, host: config.host }
     this.#service = new BlocksService({ ...parts, onMoved: config.onMoved })
     this.#logService = new LogService({
+      onMoved: config.onMoved,
       open: () =>
         MasterLog.open({
           disk: store.disk,

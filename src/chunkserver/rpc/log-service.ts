@@ -23,6 +23,8 @@ export interface LogServiceParts {
   readonly open: () => Promise<MasterLog>
   readonly authority: Authority
   readonly identity: () => { readonly cluster: Uint8Array; readonly node: bigint }
+  /** Hears of bytes that come. */
+  readonly onMoved?: ((bytes: number) => void) | undefined
 }
 
 type LogLink = Link<LogDown, LogUp>
@@ -54,6 +56,7 @@ export class LogService {
       link,
       work => this.#inTurn(work),
       hello => this.#check(hello, stream),
+      this.#parts.onMoved ?? (() => undefined),
       () => {
         if (this.#writing === stream) this.#writing = undefined
       },
@@ -113,6 +116,7 @@ class LogStream {
   readonly #link: LogLink
   readonly #inTurn: <T>(work: (log: MasterLog) => Promise<T>) => Promise<T>
   readonly #check: (hello: LogHello) => bigint
+  readonly #moved: (bytes: number) => void
   #items: Item[] = []
   #waitingBytes = 0
   #paused = false
@@ -124,11 +128,13 @@ class LogStream {
     link: LogLink,
     inTurn: <T>(work: (log: MasterLog) => Promise<T>) => Promise<T>,
     check: (hello: LogHello) => bigint,
+    moved: (bytes: number) => void,
     ended: () => void,
   ) {
     this.#link = link
     this.#inTurn = inTurn
     this.#check = check
+    this.#moved = moved
     link.onFrame(frame => this.#receive(oneofPresent(frame.item, 'log frame')))
     link.onClose(() => {
       this.#over = true
@@ -159,7 +165,9 @@ class LogStream {
       while (this.#items.length > 0 && !this.#over) {
         const batch = this.#take()
         await this.#inTurn(log => (this.#over ? Promise.resolve() : this.#run(log, batch)))
-        this.#waitingBytes -= batch.reduce((sum, item) => sum + bytesOfItem(item), 0)
+        const bytes = batch.reduce((sum, item) => sum + bytesOfItem(item), 0)
+        this.#waitingBytes -= bytes
+        this.#moved(bytes)
         if (this.#paused && this.#waitingBytes <= waitingBytesMax / 2) {
           this.#paused = false
           this.#link.resume()

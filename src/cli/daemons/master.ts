@@ -5,7 +5,8 @@ import { must } from '../../core/assert.ts'
 import type { Clock } from '../../core/env.ts'
 import { messageOf } from '../../core/errors.ts'
 import { blockBytesDefault, copiesDefault } from '../../core/limits.ts'
-import { second } from '../../core/units.ts'
+import { MiB, second } from '../../core/units.ts'
+import { collectEvery } from '../../env/collect-every.ts'
 import { WorkerLane } from '../../env/worker-lane.ts'
 import { Backups, type BackupJob, type TakenBackup } from '../../master/backup/backups.ts'
 import type { EngineInput, EngineOutput } from '../../master/engine/io.ts'
@@ -24,6 +25,8 @@ import { takeBase } from '../take-base.ts'
 import { consoleView } from './console-view.ts'
 import { type Started, takeFolder, type World } from './daemon.ts'
 
+/** Of what goes to the nodes that keep the log. */
+const collectedBytes = 32 * MiB
 /** How old what is shown of the process may be. */
 const sampleMs = 1 * second
 
@@ -106,6 +109,7 @@ export async function startMaster({ env, network }: World, options: MasterOption
         : new LogShipper(env, network, {
             copies: options.logCopies,
             takeBase: () => takeBase(data.database, copyBase),
+            onMoved: collectEvery(collectedBytes),
           })
     let page: ConsoleServer | undefined
     const reading = oneAfterTheOther((kind: Reading) => readDatabase(data.database, kind))

@@ -24,6 +24,8 @@ export interface FollowerParts extends LogParts {
   readonly queue: RecordQueue
   /** Something was stored, or the link came or went. */
   readonly changed: () => void
+  /** Hears of bytes that go to the node. */
+  readonly moved: (bytes: number) => void
 }
 
 /** What may be on its way and not be stored yet: of records, and of a base. */
@@ -273,6 +275,7 @@ export class Follower {
       this.#underWayBytes += bytes.length
       this.#sinceBase += bytes.length
       this.#send({ $case: 'record', value: { data: bytes } })
+      this.#parts.moved(bytes.length)
     }
   }
 
@@ -303,6 +306,7 @@ export class Follower {
         sent.reading = false
         if (this.#base !== sent) return
         this.#send({ $case: 'data', value: { offset: BigInt(sent.sent), data } })
+        this.#parts.moved(data.length)
         sent.sent += data.length
         this.pump()
       },

@@ -22,6 +22,8 @@ export interface LogShipperOptions {
   readonly copies: number
   /** Copies the database as of one moment; one at a time. */
   readonly takeBase: () => Promise<BaseFile>
+  /** Hears of bytes that go to the nodes. */
+  readonly onMoved?: (bytes: number) => void
   /** Bytes of records that wait. */
   readonly queueBytes?: number
   /** After so many bytes of records, or as many as the base has if that is more, a new base begins. */
@@ -162,7 +164,12 @@ export class LogShipper {
       if (follower !== undefined) follower.update(node)
       else if (this.#chosen.includes(node.node)) {
         this.#told.delete(node.node)
-        const parts = { ...this.#parts, queue: this.#queue, changed: () => this.#look() }
+        const parts = {
+          ...this.#parts,
+          queue: this.#queue,
+          changed: () => this.#look(),
+          moved: this.#options.onMoved ?? (() => undefined),
+        }
         this.#followers.set(node.node, new Follower(parts, node))
       }
     }

@@ -19,7 +19,9 @@ const headerBytes = 32
 const frameHeadBytes = 24
 /** Its last bit says that checksums are made of big-endian numbers. */
 const magic = 0x377f_0682
-const framesAtOnce = 256
+/** Read at once: few at first, since most looks find few. */
+const framesFirst = 16
+const framesMost = 256
 
 interface Header {
   readonly pageBytes: number
@@ -61,9 +63,9 @@ export class WalReader implements PageSource {
     let open: [number, Uint8Array][] = []
     let frame = this.#frames
     const sums = { ...this.#sums }
-    for (let more = true; more; ) {
-      const bytes = this.#read(headerBytes + frame * frameBytes, framesAtOnce * frameBytes)
-      more = bytes.length === framesAtOnce * frameBytes
+    for (let more = true, count = framesFirst; more; count = Math.min(framesMost, count * 4)) {
+      const bytes = this.#read(headerBytes + frame * frameBytes, count * frameBytes)
+      more = bytes.length === count * frameBytes
       const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
       for (let at = 0; at + frameBytes <= bytes.length; at += frameBytes) {
         if (!follows(view, at, header, sums)) {

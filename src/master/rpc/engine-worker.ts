@@ -3,6 +3,8 @@ import { closeSync, openSync, readSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import { workerData } from 'node:worker_threads'
 import { createChecksums } from '../../core/checksum.ts'
+import { MiB } from '../../core/units.ts'
+import { collectEvery } from '../../env/collect-every.ts'
 import { serveLane } from '../../env/serve-lane.ts'
 import type { EngineInput, EngineOutput } from '../engine/io.ts'
 import type { ReadWal } from '../log/wal-reader.ts'
@@ -16,6 +18,8 @@ serveLane<readonly EngineInput[], readonly EngineOutput[]>(async () =>
 )
 
 let fd: number | undefined
+/** Of what is read of SQLite's log. */
+const passed = collectEvery(32 * MiB)
 
 /**
  * It is there as soon as the database was used, and stays one file as long as that is open. A database that is opened
@@ -27,6 +31,7 @@ function openWal(file: string): ReadWal {
   return (offset, length) => {
     fd ??= openSync(file, 'r')
     const bytes = Buffer.allocUnsafeSlow(length)
+    passed(length)
     let filled = 0
     for (let count = 1; count > 0 && filled < length; filled += count)
       count = readSync(fd, bytes, filled, length - filled, offset + filled)
