@@ -92,8 +92,12 @@ export class FileState implements FileData {
     return this.writer.discardFrom(size)
   }
 
-  truncationEnded(): void {
-    this.writer.truncationEnded()
+  cutTo(size: number): Promise<void> {
+    return this.writer.cutTo(size)
+  }
+
+  cutEnded(): void {
+    this.writer.cutEnded()
   }
 
   forgetExtents(): void {

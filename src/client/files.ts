@@ -4,11 +4,12 @@ import { second } from '../core/units.ts'
 import { AccessTimes } from './files/access-times.ts'
 import { Attributes } from './files/attributes.ts'
 import { Contents } from './files/contents.ts'
-import { type FilesContext, type FilesOptions, type Forgetter, throwLoss } from './files/context.ts'
+import { type FilesContext, type FilesOptions, type Forgetter } from './files/context.ts'
 import { Creations } from './files/creations.ts'
 import { Handles } from './files/handles.ts'
 import { Leases } from './files/leases.ts'
 import { Listings } from './files/listings.ts'
+import { throwUnheardLoss } from './files/losses.ts'
 import { Names } from './files/names.ts'
 import { PromisedNames } from './files/promised-names.ts'
 import { Promises } from './files/promises.ts'
@@ -140,7 +141,7 @@ export class Files {
   async syncDirectory(ino: Ino): Promise<void> {
     if ((this.#context.cache.get(ino)?.promised ?? 0) > 0)
       await this.#promises.settled().catch(() => undefined)
-    throwLoss(this.#context, ino)
+    throwUnheardLoss(this.#context, ino)
   }
 
   /** Stores everything and ends the session, once. Rejects, having ended it, with what could not be stored. */

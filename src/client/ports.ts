@@ -68,8 +68,13 @@ export interface FileData {
   discardFrom(size: number): Promise<void>
   /** Forgets cached extents and clean bytes kept for appends (and clean bytes are reached by block id, so they stay valid). After a command changed them, or a lease went. */
   forgetExtents(): void
-  /** The master has the size to which `discardFrom` cut the file, or will not have it. */
-  truncationEnded(): void
+  /**
+   * As discardFrom, for a truncation: until `cutEnded` the file looks as long as it was, and who reads it waits if
+   * bytes of it went.
+   */
+  cutTo(size: number): Promise<void>
+  /** The master has the size to which the file was cut, or will not have it. */
+  cutEnded(): void
   /** Forgets clean bytes kept for appends: others may change them. Before each write that no write lease covers. */
   dropClean(): void
   /** SEEK_DATA or SEEK_HOLE over committed extents and accepted bytes; ENXIO. */
@@ -102,6 +107,11 @@ export interface DataPath {
 export interface AttrPort {
   /** The last committed attributes known under a lease, else asked for. */
   committed(ino: Ino): Attr | Promise<Attr>
+  /**
+   * What `committed` has resolved with, or what has become known since: a commit may have been answered between that
+   * and now, and what it stored is not dirty any more.
+   */
+  latest(resolved: Attr): Attr
   /** Undefined for an inode that the master has; else resolves when it has it, rejects if it never will. */
   creation(ino: Ino): Promise<void> | undefined
   /** Attributes that came back with a commit; `early`: other mounts may not know of it yet. */

@@ -206,7 +206,11 @@ export class MemoryFile implements FileData {
       this.#data.stored.set(this.#ino, stored.subarray(0, size))
   }
 
-  truncationEnded(): void {
+  cutTo(size: number): Promise<void> {
+    return this.discardFrom(size)
+  }
+
+  cutEnded(): void {
     // What it shows meanwhile is not looked at.
   }
 

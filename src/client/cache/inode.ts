@@ -95,6 +95,12 @@ export class Inode {
   atime: bigint | undefined
   /** Written data of a dead session, which nobody has been told of. */
   lost: FsError | undefined
+  /** See files/losses.ts. */
+  readonly losses: { count: number; last: FsError | undefined; unheard: boolean } = {
+    count: 0,
+    last: undefined,
+    unheard: false,
+  }
   /** While its last name goes, nobody opens it: the master was told whether it is open. */
   removal: Promise<unknown> | undefined
   readonly turns = new Turns()

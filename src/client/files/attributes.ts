@@ -27,7 +27,7 @@ export class Attributes implements AttrPort {
   }
 
   get(ino: Ino): Attr | Promise<Attr> {
-    return chain(this.committed(ino), attr => this.shown(attr))
+    return chain(this.committed(ino), attr => this.shown(this.latest(attr)))
   }
 
   /** Never older than what any program was told. */
@@ -35,6 +35,10 @@ export class Attributes implements AttrPort {
     const { cache } = this.#context
     mustBeOurs(cache.get(ino))
     return cache.attr(ino) ?? this.#ask(ino)
+  }
+
+  latest(resolved: Attr): Attr {
+    return this.#context.cache.attr(resolved.ino) ?? resolved
   }
 
   creation(ino: Ino): Promise<void> | undefined {
@@ -138,25 +142,31 @@ export class Attributes implements AttrPort {
   }
 
   async #send(node: Inode, change: AttrChange): Promise<Attr> {
+    if (change.size === undefined) return this.shown(await this.#sendNow(node, change))
+    const file = this.#context.data.known(node.ino)
+    let attr: Attr
+    try {
+      await file?.cutTo(change.size)
+      attr = await this.#sendNow(node, change)
+    } finally {
+      file?.cutEnded()
+    }
+    return this.shown(attr)
+  }
+
+  async #sendNow(node: Inode, change: AttrChange): Promise<Attr> {
     const { session, cache, data } = this.#context
     const resized = change.size !== undefined
-    if (resized) await data.known(node.ino)?.discardFrom(change.size)
     if (resized || change.mtime !== undefined) data.known(node.ino)?.mtimeSet()
     const value = setAttrToWire(node.ino, change, session.time())
-    const reply = await session.call({ $case: 'setAttr', value }, 'attr').catch((thrown: unknown) => {
-      data.known(node.ino)?.truncationEnded()
-      throw thrown
-    })
+    const reply = await session.call({ $case: 'setAttr', value }, 'attr')
     // A mode changes the ACL; everything but times takes file capabilities.
     if (change.atime === undefined && change.mtime === undefined) cache.dropXattrs(node)
     if (change.atime !== undefined) node.atime = undefined
     const attr = attrFromWire(reply.attr)
     cache.noteCommand(attr)
-    if (resized) {
-      data.known(node.ino)?.truncationEnded()
-      data.known(node.ino)?.forgetExtents()
-    }
-    return this.shown(attr)
+    if (resized) data.known(node.ino)?.forgetExtents()
+    return attr
   }
 
   /** A removed directory or file that a program still refers to: only this mount knows it. */

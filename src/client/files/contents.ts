@@ -261,7 +261,7 @@ export class Contents {
     // The kernel's offset for an append comes from a size that it has cached.
     if (how.append && !how.fromCache)
       return chain(this.#attributes.committed(node.ino), committed => {
-        const end = this.#attributes.shown(committed).size
+        const end = this.#attributes.shown(this.#attributes.latest(committed)).size
         return this.#isAlone(node) ? this.#appendAlone(node, end, bytes, how) : this.#append(node, end, bytes)
       })
     return this.#accept(node, offset, bytes, how)

@@ -59,15 +59,6 @@ export function mustBeOurs(node: Inode | undefined): void {
     throw new FsError('EIO', `inode ${node.ino}: it had no name when the session died`)
 }
 
-/** Throws the error of an earlier write-back that nobody was told of yet. It is told once. */
-export function throwLoss({ cache, data }: FilesContext, ino: Ino): void {
-  const node = cache.get(ino)
-  const lost = node?.lost
-  if (node !== undefined) node.lost = undefined
-  const error = data.known(ino)?.takeError() ?? lost
-  if (error !== undefined) throw FsError.from(error)
-}
-
 /** Runs `then` on the value: at once if it is there, for what can be answered without waiting. */
 export function chain<T, R>(value: T | Promise<T>, then: (value: T) => R | Promise<R>): R | Promise<R> {
   return value instanceof Promise ? value.then(then) : then(value)

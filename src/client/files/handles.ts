@@ -3,10 +3,11 @@ import { FsError, messageOf } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import type { Name } from '../../core/name.ts'
 import type { Inode } from '../cache/inode.ts'
+import { alreadyHeard, type Listener, noteLoss, throwLossTo } from './losses.ts'
 import type { Locks } from '../locks/locks.ts'
 import type { AccessTimes } from './access-times.ts'
 import type { Attributes } from './attributes.ts'
-import { type FilesContext, mustBeWritable, throwLoss } from './context.ts'
+import { type FilesContext, mustBeWritable } from './context.ts'
 import { looksNew, type Names } from './names.ts'
 import type { Neighbours } from './neighbours.ts'
 import type { Promises } from './promises.ts'
@@ -25,9 +26,8 @@ export interface OpenHow {
 }
 
 /** An open file. */
-export interface OpenFile {
+export interface OpenFile extends Listener {
   readonly handle: bigint
-  readonly node: Inode
   readonly how: OpenHow
   /** Reads and writes pass by the kernel's pages, since others write to the file, too. This never changes. */
   readonly directIo: boolean
@@ -140,43 +140,48 @@ export class Handles {
 
   /** A descriptor was closed: its process's POSIX locks end, and it hears of writes that failed. */
   flush(handle: bigint, lockOwner: bigint): void | Promise<void> {
-    const { node } = this.get(handle)
+    const file = this.get(handle)
+    const { node } = file
     // What a mapping of a shared file left is not to be seen by others later than the end of this.
     const stored = node.laundered && node.lease !== 'write' ? this.#stored(node) : undefined
     if (stored === undefined && !this.#locks.holdsPosix(node.ino, lockOwner)) {
-      throwLoss(this.#context, node.ino)
+      throwLossTo(this.#context, file)
       return undefined
     }
-    return this.#flush(node, lockOwner, stored)
+    return this.#flush(file, lockOwner, stored)
   }
 
-  async #flush(node: Inode, lockOwner: bigint, stored: Promise<void> | undefined): Promise<void> {
+  async #flush(file: OpenFile, lockOwner: bigint, stored: Promise<void> | undefined): Promise<void> {
+    const { node } = file
     try {
       await stored
     } finally {
       // A lock that is given up tells others that they may look.
       if (this.#locks.holdsPosix(node.ino, lockOwner)) await this.#locks.closePosix(node.ino, lockOwner)
     }
-    throwLoss(this.#context, node.ino)
+    throwLossTo(this.#context, file)
   }
 
-  /** Everything written is stored, and no other mount has anything older. */
+  /** Everything written is stored or noted as lost, and no other mount has anything older. */
   async #stored(node: Inode): Promise<void> {
     node.laundered = false
-    await this.#context.data.known(node.ino)?.flush()
+    await this.#context.data
+      .known(node.ino)
+      ?.flush()
+      .catch((thrown: unknown) => noteLoss(node, FsError.from(thrown)))
     await node.settling
   }
 
   /** No RPC when nothing is dirty or promised, since all else is durable when it is answered. */
   async fsync(handle: bigint): Promise<void> {
-    const { node } = this.get(handle)
+    const file = this.get(handle)
     if (this.#promises.pending) {
       // Of names, too, since they may be this file's. What failed is a loss of this file or of a directory.
       await this.#promises.settled().catch(() => undefined)
-      throwLoss(this.#context, node.ino)
+      throwLossTo(this.#context, file)
     }
-    await this.#stored(node)
-    throwLoss(this.#context, node.ino)
+    await this.#stored(file.node)
+    throwLossTo(this.#context, file)
   }
 
   /** The last descriptor of the handle was closed. Nobody waits for what happens then. */
@@ -232,7 +237,8 @@ export class Handles {
     const leased = cache.trusted(node)
     const directIo = how.write && !(leased && node.lease === 'write')
     this.#last += 1n
-    const file = { handle: this.#last, node, how, directIo, incarnation: session.incarnation }
+    const { incarnation } = session
+    const file = { handle: this.#last, node, how, directIo, incarnation, heard: alreadyHeard(node) }
     this.#files.set(file.handle, file)
     if (how.write && !directIo) node.cachedWriters += 1
     const unread = how.read && !how.noAtime && node.attr !== undefined && this.#isUnread(node.attr)

@@ -10,9 +10,10 @@ import { toSymlinkTarget } from '../../wire/validate.ts'
 import type { Inode } from '../cache/inode.ts'
 import type { AccessTimes } from './access-times.ts'
 import type { Attributes } from './attributes.ts'
-import { chain, type FilesContext, mustBeWritable, throwLoss } from './context.ts'
+import { chain, type FilesContext, mustBeWritable } from './context.ts'
 import type { Creations } from './creations.ts'
 import type { Listings } from './listings.ts'
+import { noteLoss, throwUnheardLoss } from './losses.ts'
 import type { NewFile } from './new-file.ts'
 import type { PromisedNames } from './promised-names.ts'
 import type { Removals } from './removals.ts'
@@ -299,9 +300,13 @@ export class Names {
    * If it was lost meanwhile and nobody has heard of it, this operation says so.
    */
   async #settle(ino: Ino): Promise<void> {
-    const file = this.#context.data.known(ino)
-    if (file !== undefined && file.dirtyBytes > 0) await file.flush()
-    throwLoss(this.#context, ino)
+    const { cache, data } = this.#context
+    const file = data.known(ino)
+    if (file !== undefined && file.dirtyBytes > 0)
+      await file.flush().catch((thrown: unknown) => {
+        noteLoss(cache.make(ino), FsError.from(thrown))
+      })
+    throwUnheardLoss(this.#context, ino)
   }
 
   async #create(how: Omit<Create, 'time'>): Promise<Attr> {

@@ -48,7 +48,13 @@ export class FileReader {
 
   async read(offset: number, size: number, signal?: AbortSignal): Promise<ReadBytes> {
     for (let stale = 0; ; ) {
-      const attr = await this.#committed(signal)
+      const { cutting } = this.#writer
+      if (cutting !== undefined) {
+        await interruptible(cutting, signal)
+        continue
+      }
+      const attr = this.#attrs.latest(await this.#committed(signal))
+      if (this.#writer.cutting !== undefined) continue
       // From here to the first await, everything is of one moment.
       const end = Math.min(offset + size, this.#writer.sizeOver(attr.size))
       if (end <= offset) return keptBytes([])
@@ -77,7 +83,7 @@ export class FileReader {
 
   async seek(offset: number, whence: 'data' | 'hole'): Promise<number> {
     for (let at = offset; ; ) {
-      const attr = await this.#committed()
+      const attr = this.#attrs.latest(await this.#committed())
       const size = this.#writer.sizeOver(attr.size)
       if (offset >= size) throw new FsError('ENXIO', `inode ${this.#ino}: ${offset} of ${size}`)
       if (at >= size) {

@@ -53,6 +53,7 @@ export class FileWriter {
   #committing: { readonly unit: CommitUnit; readonly done: Deferred<undefined> } | undefined
   /** While a truncation is under way: what the size does not fall below, though the bytes that made it are gone. */
   #sizeMin = 0
+  #cutting: Deferred<undefined> | undefined
   #lastEnd = 0
   #sequentialBytes = 0
   #lastWrite = 0n
@@ -169,9 +170,21 @@ export class FileWriter {
     this.#buffer.dropClean()
   }
 
+  async cutTo(size: number): Promise<void> {
+    this.#sizeMin = this.sizeOver(0)
+    const before = this.dirtyBytes
+    const discarded = this.discardFrom(size)
+    if (this.dirtyBytes < before) this.#cutting = deferred()
+    await discarded
+  }
+
+  /** A truncation is under way, and bytes that the file still has are gone here: pending until it is over. */
+  get cutting(): Promise<undefined> | undefined {
+    return this.#cutting?.promise
+  }
+
   async discardFrom(size: number): Promise<void> {
     const before = this.dirtyBytes
-    this.#sizeMin = Math.min(size, this.sizeOver(0))
     this.#buffer.discardFrom(size)
     const committing = this.#committing
     const sent = new Set(committing?.unit.ranges)
@@ -187,8 +200,10 @@ export class FileWriter {
     await committing.done.promise
   }
 
-  truncationEnded(): void {
+  cutEnded(): void {
     this.#sizeMin = 0
+    this.#cutting?.resolve(undefined)
+    this.#cutting = undefined
   }
 
   /** The file's size as programs see it, when `committed` is the master's. */

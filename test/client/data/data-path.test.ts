@@ -271,19 +271,27 @@ test('an interrupted read is EINTR, and the file goes on', async t => {
   t.true(taken(await env.run(file.read(0, 5000))).equals(pattern(5000, 1)))
 })
 
-test('a file that is being cut is never shorter than what it is cut to, though all its bytes were new', async t => {
+test('a file that is being cut is as long as it was, and read only after that, if bytes of it went', async t => {
   const { env, master, data } = await harness()
   const file = data.file(file1)
   const size = (): number => file.overlay({ ...master.attrOf(file1), size: 0 }).size
   await env.run(Promise.resolve(file.write(5000, pattern(1000, 1))))
   t.is(size(), 6000)
-  await env.run(file.discardFrom(2000))
-  t.is(size(), 2000)
+  await env.run(file.cutTo(2000))
+  t.is(size(), 6000)
+  let read: Buffer | undefined
+  const reading = file.read(0, 6000).then(bytes => {
+    read = taken(bytes)
+  })
+  await env.pass(1)
+  t.is(read, undefined)
   await env.run(master.truncate(file1, 2000))
-  file.truncationEnded()
+  file.cutEnded()
   t.is(size(), 0, 'from now on the master tells')
+  await env.run(reading)
+  t.is(read?.length, 2000)
   await env.run(Promise.resolve(file.write(0, pattern(100, 1))))
-  await env.run(file.discardFrom(2000))
+  await env.run(file.cutTo(2000))
   t.is(size(), 100, 'nor does it get longer before the master says so')
 })
 

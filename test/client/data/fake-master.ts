@@ -163,6 +163,10 @@ export class FakeMaster implements MasterPort, AttrPort {
     return this.#known.get(number) ?? this.attrOf(number)
   }
 
+  latest(resolved: Attr): Attr {
+    return this.#known.get(resolved.ino) ?? resolved
+  }
+
   creation(): undefined {
     return undefined
   }

@@ -38,9 +38,9 @@ async function truncate(world: World): Promise<void> {
   const { env, data, master } = world
   const size = below(world, fileMax)
   const file = data.file(file1)
-  await env.run(file.discardFrom(size))
+  await env.run(file.cutTo(size))
   await env.run(master.truncate(file1, size))
-  file.truncationEnded()
+  file.cutEnded()
   file.forgetExtents()
   setModel(world, size)
 }
