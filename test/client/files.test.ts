@@ -286,6 +286,45 @@ test('a rename stores what was written to the file first, and hears of what was 
   data.file(ino).failure = undefined
 })
 
+test('each handle hears of a loss once, whoever has heard of it', async t => {
+  await using mounts = await Mounts.start()
+  const mount = await mounts.mount()
+  const { fs, data } = mount
+  const { ino, handle: first } = await make(mount, rootIno, 'f', 'content')
+  const { handle: second } = await fs.open(ino, reading, root)
+  await fs.fsync(ino, first)
+  const sync = (handle: bigint) => code(fs.fsync(ino, handle))
+  data.file(ino).failure = new FsError('ENOSPC')
+  data.file(ino).write(0, Buffer.from('x'))
+  t.is(await code(fs.rename(rootIno, name('f'), rootIno, name('g'), 'replace', root)), 'ENOSPC')
+  data.file(ino).failure = undefined
+  const { handle: third } = await fs.open(ino, reading, root)
+  t.deepEqual([await sync(first), await sync(first)], ['ENOSPC', 'ok'])
+  t.deepEqual([await sync(second), await sync(second)], ['ENOSPC', 'ok'])
+  const { handle: late } = await fs.open(ino, reading, root)
+  t.deepEqual([await sync(third), await sync(late)], ['ENOSPC', 'ok'])
+})
+
+test('while a change is at the master, nothing that the change may make old is given out or kept', async t => {
+  await using mounts = await Mounts.start()
+  const [here, there] = [await mounts.mount(), await mounts.mount()]
+  const { attr } = await here.fs.mkdir(rootIno, name('d'), directory(), root)
+  await here.fs.mkdir(attr.ino, name('old'), directory(), root)
+  // Both have a read lease now.
+  await there.fs.lookup(attr.ino, name('old'))
+  t.true(((await here.fs.lookup(attr.ino, name('old'))).nameTtlMs ?? 0) > 0)
+  here.forgotten.length = 0
+  here.calls.length = 0
+  const renaming = here.fs.rename(attr.ino, name('old'), attr.ino, name('new'), 'replace', root)
+  while (!here.calls.includes('rename')) await Promise.resolve()
+  here.calls.length = 0
+  await here.fs.lookup(attr.ino, name('old'))
+  t.deepEqual(here.calls, ['lookup'])
+  await renaming
+  t.true(here.forgotten.includes('names now'))
+  t.true(here.forgotten.includes(`inode ${attr.ino} now`))
+})
+
 test('appends go to the end, whatever offset the kernel believes in', async t => {
   await using mounts = await Mounts.start()
   const a = await mounts.mount()
