@@ -312,7 +312,7 @@ test('while a change is at the master, nothing that the change may make old is g
   await here.fs.mkdir(attr.ino, name('old'), directory(), root)
   // Both have a read lease now.
   await there.fs.lookup(attr.ino, name('old'))
-  t.true(((await here.fs.lookup(attr.ino, name('old'))).nameTtlMs ?? 0) > 0)
+  t.true((await here.fs.lookup(attr.ino, name('old'))).nameTtlMs > 0)
   here.forgotten.length = 0
   here.calls.length = 0
   const renaming = here.fs.rename(attr.ino, name('old'), attr.ino, name('new'), 'replace', root)

@@ -52,5 +52,7 @@ function* toldOf({ value }: Op, { result }: Reply): Generator<Ino> {
       break
     case 'readDir':
       for (const { attr } of result.value.entries) if (attr !== undefined) yield attr.ino as Ino
+      break
+    default:
   }
 }
