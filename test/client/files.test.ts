@@ -286,6 +286,16 @@ test('a rename stores what was written to the file first, and hears of what was 
   data.file(ino).failure = undefined
 })
 
+test('a synchronous write asks for no lease that is held', async t => {
+  await using mounts = await Mounts.start()
+  const mount = await mounts.mount()
+  const { ino } = await make(mount, rootIno, 'f', 'content')
+  const { handle } = await mount.fs.open(ino, { ...writing, sync: true }, root)
+  mount.calls.length = 0
+  await mount.fs.write(ino, handle, 0, Buffer.from('x'), plainWrite, root)
+  t.deepEqual(mount.calls, ['commit'])
+})
+
 test('each handle hears of a loss once, whoever has heard of it', async t => {
   await using mounts = await Mounts.start()
   const mount = await mounts.mount()

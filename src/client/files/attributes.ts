@@ -89,7 +89,8 @@ export class Attributes implements AttrPort {
    * for it. While others have the file open for writing it is not to be had: asked for seldom.
    */
   regain(node: Inode): void {
-    const { env } = this.#context
+    const { env, cache } = this.#context
+    if (node.lease === 'write' && cache.trusted(node)) return
     if (node.regaining || node.recalling || node.writers === 0 || env.clock.now() < node.regainFrom) return
     node.regaining = true
     const asked = this.#acquire(node, 'write').catch((thrown: unknown) => {
