@@ -26,7 +26,7 @@ import { consoleView } from './console-view.ts'
 import { type Started, takeFolder, type World } from './daemon.ts'
 
 /** Of what goes to the nodes that keep the log. */
-const collectedBytes = 32 * MiB
+const collectedBytes = 16 * MiB
 /** How old what is shown of the process may be. */
 const sampleMs = 1 * second
 

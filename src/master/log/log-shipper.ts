@@ -33,7 +33,7 @@ export interface LogShipperOptions {
 /** A node that is away for so long, while there is another one, is not waited for. */
 const failoverMs = 10 * second
 const retryBaseMs = 5 * second
-const queueBytesDefault = 24 * MiB
+const queueBytesDefault = 16 * MiB
 const rotateBytesDefault = 32 * MiB
 /** At the end of the process what is under way is waited for. */
 const closeMs = 2 * second

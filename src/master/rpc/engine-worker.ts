@@ -19,7 +19,7 @@ serveLane<readonly EngineInput[], readonly EngineOutput[]>(async () =>
 
 let fd: number | undefined
 /** Of what is read of SQLite's log. */
-const passed = collectEvery(32 * MiB)
+const passed = collectEvery(16 * MiB)
 
 /**
  * It is there as soon as the database was used, and stays one file as long as that is open. A database that is opened

@@ -65,7 +65,7 @@ const schema = [
  * Page cache: the largest part of the master's memory. What does not fit is still in the kernel's
  * cache, two microseconds away.
  */
-const cacheBytes = 32 * MiB
+const cacheBytes = 20 * MiB
 /** A database up to this size is checked page by page when it is opened (about 0.1 s). */
 export const quickCheckBytesMax = 32 * MiB
 
