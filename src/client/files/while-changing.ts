@@ -5,7 +5,7 @@ import type { FilesContext } from './context.ts'
  * Runs a change of ours of these inodes, or of names in them, that is the master's to make. From when the master has
  * made it until its answer is here, other mounts see more than we know: so what we know of the inodes is not used
  * meanwhile (InodeCache.trusted), and who looks asks the master. Under a write lease it is: whoever wants to look has
- * the lease recalled first, and what that leaves us is not used either. The kernel is to keep nothing in any case: it
+ * the lease recalled first, and what that leaves us is not used either. The kernel keeps no attributes in any case: it
  * would not believe the answer where it has learned something since the call was made.
  */
 export async function whileChanging<T>(
@@ -19,7 +19,7 @@ export async function whileChanging<T>(
     node.changing += 1
     if (kernel === undefined || node.lease === 'none' || node.changing > 1) continue
     kernel.attributesNow(node.ino)
-    names ||= node.isDirectory || node.names !== undefined
+    names ||= node.lease === 'read' && (node.isDirectory || node.names !== undefined)
   }
   if (names) kernel?.namesNow()
   try {
