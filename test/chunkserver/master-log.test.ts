@@ -100,6 +100,24 @@ test('a whole base makes what is older go, when the records that it needs are he
   t.deepEqual(files(disk), [])
 })
 
+test('what a failing disk would not remove goes when it can: until then it is not told to be gone', async t => {
+  const disk = new MemoryDisk()
+  const log = await open(disk)
+  await log.join(1n)
+  await log.append([recordOf(1n)])
+  await putBase(log, 1n, 1n)
+  const unlink = disk.unlink.bind(disk)
+  disk.unlink = async () => {
+    throw new FsError('EIO', 'the disk failed')
+  }
+  await t.throwsAsync(log.drop(), { code: 'EIO' })
+  await t.throwsAsync(log.drop(), { code: 'EIO' })
+  t.true(files(disk).length >= 2)
+  disk.unlink = unlink
+  await log.drop()
+  t.deepEqual(files(disk), [])
+})
+
 test('a base that is not what was sent, or that a crash has torn, is none', async t => {
   const disk = new MemoryDisk()
   const log = await open(disk)

@@ -84,6 +84,8 @@ export class MasterLog {
   #last = 0n
   #writer: DiskWriter | undefined
   #incoming: IncomingBase | undefined
+  /** Files that nobody needs and that a failing disk would not remove. */
+  readonly #stuck = new Set<string>()
 
   private constructor(parts: MasterLogParts) {
     this.#parts = parts
@@ -214,13 +216,16 @@ export class MasterLog {
     return bytes
   }
 
-  /** Other nodes have what is needed. */
+  /** Other nodes have what is needed. Rejects while something of it cannot be removed. */
   async drop(): Promise<void> {
     await this.leave()
+    await this.#removeStuck()
     for (const base of this.#bases.splice(0)) await this.#removeBase(base)
     for (const segment of this.#segments.splice(0)) await this.#remove(nameOfSegment(segment))
     this.#last = 0n
     await this.#written(this.#parts.disk.syncFolder(logFolder))
+    if (this.#stuck.size > 0)
+      throw new FsError('EIO', `${this.#stuck.size} files of the log cannot be removed`)
   }
 
   /** Part of a file, from a sector on. ENOENT where it is not, or not any more. */
@@ -370,6 +375,7 @@ export class MasterLog {
     )
     const base = usable.at(-1)
     if (base === undefined) return
+    await this.#removeStuck()
     const old = this.#bases.filter(other => byAge(other, base) < 0)
     const segments = this.#segments.filter((segment, at) => {
       if (segment.incarnation !== base.incarnation) return segment.incarnation < base.incarnation
@@ -393,14 +399,24 @@ export class MasterLog {
     await this.#remove(name)
   }
 
+  async #removeStuck(): Promise<void> {
+    for (const name of [...this.#stuck]) await this.#remove(name)
+  }
+
   /** A file that may not be there. */
   async #remove(name: string): Promise<void> {
-    await this.#parts.disk.unlink(pathOfLog(name)).catch((error: unknown) => {
-      const { code } = FsError.from(error)
-      if (code === 'ENOENT') return
-      // It stays for now: the next opening sees it again.
-      this.#parts.log.warn('old file of the log stays for now', { file: name, error: messageOf(error) })
-    })
+    try {
+      await this.#parts.disk.unlink(pathOfLog(name))
+    } catch (error) {
+      if (FsError.from(error).code !== 'ENOENT') {
+        const known = this.#stuck.has(name)
+        this.#stuck.add(name)
+        const fields = { file: name, error: messageOf(error) }
+        if (!known) this.#parts.log.warn('old file of the log stays for now', fields)
+        return
+      }
+    }
+    this.#stuck.delete(name)
   }
 
   async #size(name: string): Promise<number> {
