@@ -61,13 +61,13 @@ function withOneMore(store: Store, block: StoredBlock): StoredBlock {
   return { ...block, receipts: [...block.receipts, receipt] }
 }
 
-/** Leaves a page out now and then. */
+/** Leaves a page out, most times. */
 export function plantInPages(bugs: PlantedBugs, pages: PageSource, prng: Prng): PageSource {
   if (bugs.lostPages !== true) return pages
   return {
     take() {
       const changed = pages.take()
-      if (changed === undefined || prng.chance(0.5)) return changed
+      if (changed === undefined || prng.chance(0.1)) return changed
       const lost = prng.below(changed.pages.length + 1)
       return { ...changed, pages: changed.pages.filter((_, at) => at !== lost) }
     },

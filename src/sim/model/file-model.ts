@@ -75,9 +75,14 @@ export class FileModel {
     this.#since = [...this.#now]
   }
 
-  /** What was not synced may be gone. */
+  /** What was not synced may be gone; of that a truncation may be there without the writes before it. */
   lostUnsynced(): void {
-    this.#now = distinct([...this.#now, ...this.#since])
+    const possible = [...this.#now, ...this.#since]
+    const [synced] = this.#since
+    if (synced !== undefined)
+      for (const length of new Set(possible.map(content => content.length)))
+        possible.push(resized(synced, length))
+    this.#now = distinct(possible)
     this.#since = [...this.#now]
     this.#changed()
   }
@@ -164,4 +169,10 @@ export function punched(content: Buffer, offset: number, length: number): Buffer
     Math.min(offset, content.length),
     Math.min(offset + length, content.length),
   )
+}
+
+function resized(content: Buffer, length: number): Buffer {
+  const bytes = Buffer.alloc(length)
+  content.copy(bytes)
+  return bytes
 }
