@@ -38,7 +38,8 @@ export function raceCopies<Copy>(timers: Timers, race: Race<Copy>): Promise<Copy
     const end = (copy: Copy | undefined): void => {
       over = true
       ticker?.cancel()
-      stop.abort()
+      // Each abort costs an exception with its stack.
+      if (running > 1) stop.abort()
       resolve(copy)
     }
 

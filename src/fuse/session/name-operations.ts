@@ -1,5 +1,5 @@
 import { S_IFDIR } from '../../core/attr.ts'
-import { FsError } from '../../core/errors.ts'
+import { errno, FsError } from '../../core/errors.ts'
 import { symlinkBytesMax } from '../../core/limits.ts'
 import { nameToBytes } from '../../core/name.ts'
 import { oFlag, renameFlag } from '../codec/abi.ts'
@@ -58,7 +58,7 @@ export const nameOperations = {
     reply: (reply, found) => {
       if (found.attr !== undefined) replyEntry(reply, found)
       else if (found.nameTtlMs > 0) replyAbsent(reply, found.nameTtlMs)
-      else reply.fail(new FsError('ENOENT').errno)
+      else reply.fail(errno.ENOENT)
     },
     undo: (fs, found) => {
       if (found.attr !== undefined) forgetEntry(fs, found)
