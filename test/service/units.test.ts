@@ -3,7 +3,7 @@ import test from 'ava'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { daemonNodeOptions } from '#src/cli/local/daemon-node.ts'
+import { chunkserverEnvironment, daemonNodeOptions, masterEnvironment } from '#src/cli/local/daemon-node.ts'
 
 const file = (name: string): string => fileURLToPath(new URL(`../../../ops/${name}`, import.meta.url))
 
@@ -41,6 +41,15 @@ test('umount.fuse.cairn calls cairn umount', t => {
 test('daemons started by units have the same flags of Node as those started by cairn up', t => {
   for (const name of ['cairn', 'cairn-daemon'])
     t.true(readFileSync(file(`bin/${name}`), 'utf8').includes(daemonNodeOptions.join(' ')), name)
+})
+
+test('they have the same environment, too', t => {
+  const environments = { 'cairn-master': masterEnvironment, 'cairn-chunkserver@': chunkserverEnvironment }
+  for (const [name, environment] of Object.entries(environments)) {
+    const pairs = Object.entries(environment).map(pair => pair.join('='))
+    const unit = readFileSync(file(`systemd/${name}.service`), 'utf8')
+    t.true(unit.split('\n').includes(`Environment=${pairs.join(' ')}`), name)
+  }
 })
 
 test('every unit is ready only when it says so, is watched, and does not repeat a wrong configuration', t => {

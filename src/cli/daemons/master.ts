@@ -1,17 +1,17 @@
 import { statSync } from 'node:fs'
 import path from 'node:path'
 import { ConsoleServer } from '../../console/console-server.ts'
-import { must } from '../../core/assert.ts'
 import type { Clock } from '../../core/env.ts'
 import { messageOf } from '../../core/errors.ts'
 import { blockBytesDefault, copiesDefault } from '../../core/limits.ts'
 import { MiB, second } from '../../core/units.ts'
 import { collectEvery } from '../../env/collect-every.ts'
+import { runProcess } from '../../env/run-process.ts'
 import { WorkerLane } from '../../env/worker-lane.ts'
 import { Backups, type BackupJob, type TakenBackup } from '../../master/backup/backups.ts'
 import type { EngineInput, EngineOutput } from '../../master/engine/io.ts'
 import { type EngineSettings, leaseSettings } from '../../master/engine/settings.ts'
-import type { Reading } from '../../master/rpc/check-database.ts'
+import type { Reading, ReadingJob } from '../../master/rpc/check-database.ts'
 import type { EngineData } from '../../master/rpc/open-engine.ts'
 import type { BaseJob, TakenBase } from '../../master/log/base-worker.ts'
 import { LogShipper } from '../../master/log/log-shipper.ts'
@@ -108,11 +108,18 @@ export async function startMaster({ env, network }: World, options: MasterOption
         ? undefined
         : new LogShipper(env, network, {
             copies: options.logCopies,
-            takeBase: () => takeBase(data.database, copyBase),
+            takeBase: async () => {
+              const base = await takeBase(data.database, copyBase)
+              // What the engine said before the copy was made has been heard when this has gone through it.
+              await lane.run([])
+              return base
+            },
             onMoved: collectEvery(collectedBytes),
           })
     let page: ConsoleServer | undefined
-    const reading = oneAfterTheOther((kind: Reading) => readDatabase(data.database, kind))
+    const reading = oneAfterTheOther((kind: Reading) =>
+      readDatabase({ database: data.database, reading: kind }),
+    )
     try {
       const serving = await MasterServer.start(env, network, lane, {
         listen: options.listen,
@@ -202,33 +209,16 @@ function sampled(clock: Clock, measure: () => number): () => number {
   }
 }
 
-/** Each has a thread of its own, whose memory goes with it. */
-async function inThread<Out>(module: string, data: unknown, item: unknown): Promise<Out> {
-  const lane = await WorkerLane.start<unknown, Out>({
-    module: new URL(module, import.meta.url),
-    data,
-    name: path.basename(module, '.js'),
-    // Whoever asked hears of it; nobody else depends on this thread.
-    died: () => undefined,
-  })
-  try {
-    const [result] = await lane.run([item])
-    return must(result, 'a result of the thread')
-  } finally {
-    await lane.close()
-  }
-}
-
-function readDatabase(database: string, reading: Reading): Promise<Uint8Array> {
-  return inThread<Uint8Array>('../../master/rpc/reading-worker.js', database, reading)
+function readDatabase(job: ReadingJob): Promise<Uint8Array> {
+  return runProcess(new URL('../../master/rpc/reading-worker.js', import.meta.url), job)
 }
 
 function takeBackup(job: BackupJob): Promise<TakenBackup> {
-  return inThread<TakenBackup>('../../master/backup/backup-worker.js', undefined, job)
+  return runProcess(new URL('../../master/backup/backup-worker.js', import.meta.url), job)
 }
 
 function copyBase(job: BaseJob): Promise<TakenBase> {
-  return inThread<TakenBase>('../../master/log/base-worker.js', undefined, job)
+  return runProcess(new URL('../../master/log/base-worker.js', import.meta.url), job)
 }
 
 /** A file that may not be there, its log included. */

@@ -14,10 +14,19 @@ export const daemonNodeOptions: readonly string[] = [
 ]
 
 /**
- * Received blocks, and what goes into the master's log, are buffers of megabytes. glibc would keep those that are
- * freed, a piece here and there, in a heap for each thread: 30 MB of a chunkserver's memory.
+ * Received blocks are buffers of megabytes. glibc would keep those that are freed, a piece here and there, in a heap for
+ * each thread: 30 MB of a chunkserver's memory.
  */
-export const thriftyEnvironment: Readonly<Record<string, string>> = {
+export const chunkserverEnvironment: Readonly<Record<string, string>> = {
   MALLOC_ARENA_MAX: '2',
   MALLOC_MMAP_THRESHOLD_: '131072',
+}
+
+/**
+ * Records of the master's log and batches of commands are smaller, and lie as much in between: 40 MB after 100,000 files
+ * that were made.
+ */
+export const masterEnvironment: Readonly<Record<string, string>> = {
+  MALLOC_ARENA_MAX: '2',
+  MALLOC_MMAP_THRESHOLD_: '32768',
 }

@@ -5,7 +5,7 @@ import { UsageError } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
 import { makeFolder } from '../../service/make-folder.ts'
 import { Child } from './child.ts'
-import { thriftyEnvironment } from './daemon-node.ts'
+import { chunkserverEnvironment, masterEnvironment } from './daemon-node.ts'
 import { type LocalLayout, type LocalState, processStart } from './layout.ts'
 
 /** How long a part may take to write back and stop before it is killed. */
@@ -121,7 +121,7 @@ async function startMaster(
         ...['--copies', String(Math.min(3, chunkservers)), ...extra],
       ],
       layout.log('master'),
-      thriftyEnvironment,
+      masterEnvironment,
     )
   const last = before?.master
   if (last === undefined) return start('127.0.0.1:0')
@@ -151,7 +151,7 @@ function startChunkserver(
     '--listen',
     '127.0.0.1:0',
   ]
-  return Child.start(name, program, args, layout.log(name), thriftyEnvironment)
+  return Child.start(name, program, args, layout.log(name), chunkserverEnvironment)
 }
 
 function startMount(

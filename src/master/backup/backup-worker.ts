@@ -1,20 +1,17 @@
 /**
- * Takes one backup in a thread of its own beside the engine's: sessions and nodes live on, however long it takes.
- * BackupJob is an item; its result says what the copy is. A copy has its name only when it is whole, checked
+ * Takes one backup in a process of its own beside the master's: sessions and nodes live on, however long it takes, and
+ * its memory goes with it. BackupJob is the job; the result says what the copy is. A copy has its name only when it is whole, checked
  * and on the disk.
  */
 import { createHash } from 'node:crypto'
 import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { MiB } from '../../core/units.ts'
-import { serveLane } from '../../env/serve-lane.ts'
+import { serveProcess } from '../../env/serve-process.ts'
 import { copyAndCheck } from './take-backup.ts'
 import type { BackupJob, TakenBackup } from './backups.ts'
 
-serveLane<BackupJob, TakenBackup>(() => ({
-  run: batch => Promise.all(batch.map(take)),
-  close: () => undefined,
-}))
+serveProcess(job => take(job as BackupJob))
 
 async function take({ database, file, stamp }: BackupJob): Promise<TakenBackup> {
   const partial = `${file}.new`

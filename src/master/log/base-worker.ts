@@ -1,12 +1,12 @@
 /**
- * Copies the database for the log on the chunkservers in a thread of its own beside the engine's: sessions and nodes
- * live on, however long it takes. A BaseJob is an item; its result says what the copy is. It is page for page the
+ * Copies the database for the log on the chunkservers in a process of its own beside the master's: sessions and
+ * nodes live on, however long it takes, and its memory goes with it. A BaseJob is the job; the result says what the copy is. It is page for page the
  * database, and not synced: it is read once, and made again after a crash.
  */
 import { createHash } from 'node:crypto'
 import { closeSync, openSync, readSync, rmSync } from 'node:fs'
 import { MiB } from '../../core/units.ts'
-import { serveLane } from '../../env/serve-lane.ts'
+import { serveProcess } from '../../env/serve-process.ts'
 import { copyDatabase } from '../store/copy-database.ts'
 import { openDatabaseReader } from '../store/open-database.ts'
 
@@ -20,10 +20,7 @@ export interface TakenBase {
   readonly sha256: Buffer
 }
 
-serveLane<BaseJob, TakenBase>(() => ({
-  run: batch => Promise.all(batch.map(take)),
-  close: () => undefined,
-}))
+serveProcess(job => take(job as BaseJob))
 
 async function take({ database, file }: BaseJob): Promise<TakenBase> {
   for (const end of ['', '-journal', '-wal', '-shm']) rmSync(`${file}${end}`, { force: true })

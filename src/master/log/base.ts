@@ -7,21 +7,31 @@ export interface BaseFile {
   release(): void
 }
 
+/** Nodes are told of it when its copy is begun, so that records need not wait here for its end. */
 export class Base {
   /** The last record that was known when the copy began: it has all changes of it. */
   readonly after: bigint
-  readonly file: BaseFile
   /** With all records up to here it is whole: known at the first look after the copy was made. */
   ends: { readonly until: bigint; readonly time: bigint } | undefined
+  #file: BaseFile | undefined
   #users = 0
 
-  constructor(after: bigint, file: BaseFile) {
+  constructor(after: bigint) {
     this.after = after
-    this.file = file
+  }
+
+  /** Undefined while the copy is being made. */
+  get file(): BaseFile | undefined {
+    return this.#file
   }
 
   get inUse(): boolean {
     return this.#users > 0
+  }
+
+  /** The copy is there. Whoever makes it is a user of it until then. */
+  made(file: BaseFile): void {
+    this.#file = file
   }
 
   use(): void {
@@ -30,6 +40,6 @@ export class Base {
 
   leave(): void {
     this.#users--
-    if (this.#users === 0) this.file.release()
+    if (this.#users === 0) this.#file?.release()
   }
 }

@@ -136,7 +136,7 @@ export class Follower {
     this.#dropBase()
   }
 
-  /** A base was made, and records after `base.after` will be there for it. */
+  /** A base is being made, and records after `base.after` will be there for it. */
   give(base: Base): void {
     if (!this.#welcomed || this.#base !== undefined) return
     base.use()
@@ -153,6 +153,11 @@ export class Follower {
     }
     this.#send({ $case: 'base', value: { after: base.after } })
     this.pump()
+  }
+
+  /** It could not be made. */
+  giveUp(base: Base): void {
+    if (this.#base?.base === base) this.#dropBase()
   }
 
   /** Sends what may go: called when there is something new. */
@@ -290,18 +295,19 @@ export class Follower {
   #pumpBase(): void {
     const sent = this.#base
     if (sent === undefined || sent.reading || sent.ended) return
-    const { base } = sent
-    if (sent.sent >= base.file.bytes) {
-      if (base.ends === undefined) return
+    const { ends, file } = sent.base
+    if (file === undefined) return
+    if (sent.sent >= file.bytes) {
+      if (ends === undefined) return
       sent.ended = true
-      const { bytes, sha256 } = base.file
-      this.#send({ $case: 'end', value: { bytes: BigInt(bytes), sha256, ...base.ends } })
+      const { bytes, sha256 } = file
+      this.#send({ $case: 'end', value: { bytes: BigInt(bytes), sha256, ...ends } })
       return
     }
     if (sent.sent - sent.stored >= windowBytes) return
     sent.reading = true
-    const length = Math.min(dataMessageBytes, base.file.bytes - sent.sent)
-    base.file.read(sent.sent, length).then(
+    const length = Math.min(dataMessageBytes, file.bytes - sent.sent)
+    file.read(sent.sent, length).then(
       data => {
         sent.reading = false
         if (this.#base !== sent) return

@@ -35,6 +35,8 @@ const failoverMs = 10 * second
 const retryBaseMs = 5 * second
 const queueBytesDefault = 16 * MiB
 const rotateBytesDefault = 32 * MiB
+/** So much is kept for nodes that come while a base is made or sent: they can have the same one. */
+const lateBytes = 4 * MiB
 /** At the end of the process what is under way is waited for. */
 const closeMs = 2 * second
 
@@ -62,9 +64,8 @@ export class LogShipper {
   #marks: Mark[] = []
   #covered = 0n
   #loggedBytes = 0
-  /** The copy that is being made began after this record. */
-  #making: bigint | undefined
   #base: Base | undefined
+  #making = false
   #baseRetryMs = Number.NEGATIVE_INFINITY
   #baseBytes = 0
   #failing = ''
@@ -105,7 +106,7 @@ export class LogShipper {
     this.#queue.reach(sequence)
     this.#sequence = sequence
     this.#mark(sequence, time)
-    if (this.#base !== undefined) this.#base.ends ??= { until: sequence, time }
+    if (this.#base?.file !== undefined) this.#base.ends ??= { until: sequence, time }
     this.#choose()
     this.#look()
   }
@@ -215,48 +216,51 @@ export class LogShipper {
   }
 
   #makeBase(): void {
-    if (this.#making !== undefined || this.#base?.inUse === true) return
+    const base = this.#base?.inUse === true ? this.#base : undefined
+    if (base !== undefined) {
+      for (const follower of this.#followers.values())
+        if (follower.wantsBase && this.#queue.follows(base.after)) follower.give(base)
+      return
+    }
     const now = this.#env.clock.now()
     const followers = [...this.#followers.values()]
     const limit = Math.max(this.#options.rotateBytes ?? rotateBytesDefault, this.#baseBytes)
     const due = followers.some(follower => follower.wantsBase || follower.bytesSinceBase > limit)
-    if (!due || now < this.#baseRetryMs) return
-    const incarnation = this.#incarnation
-    const after = this.#sequence
-    this.#making = after
+    if (due && !this.#making && now >= this.#baseRetryMs) this.#beginBase(limit / 2)
+  }
+
+  /** Nodes that have logged more than this since theirs get the new one, too. */
+  #beginBase(half: number): void {
+    const base = new Base(this.#sequence)
+    base.use()
+    this.#base = base
+    this.#making = true
+    for (const follower of this.#followers.values())
+      if (follower.wantsBase || follower.bytesSinceBase > half) follower.give(base)
     this.#options
       .takeBase()
-      .then(file => this.#made(file, after, incarnation))
+      .then(file => {
+        base.made(file)
+        this.#failing = ''
+        this.#baseBytes = file.bytes
+      })
       .catch((error: unknown) => {
         this.#failing = messageOf(error)
         this.#baseRetryMs = this.#env.clock.now() + retryBaseMs
         this.#env.log.error('No base of the log could be made', { why: this.#failing })
+        for (const follower of this.#followers.values()) follower.giveUp(base)
       })
       .finally(() => {
-        this.#making = undefined
+        this.#making = false
+        // If nobody has use for it any more, it goes now.
+        base.leave()
+        this.#look()
       })
-  }
-
-  #made(file: BaseFile, after: bigint, incarnation: bigint): void {
-    this.#failing = ''
-    if (this.#closed || incarnation !== this.#incarnation) {
-      file.release()
-      return
-    }
-    this.#baseBytes = file.bytes
-    const base = new Base(after, file)
-    const half = Math.max(this.#options.rotateBytes ?? rotateBytesDefault, this.#baseBytes) / 2
-    base.use()
-    for (const follower of this.#followers.values())
-      if (follower.wantsBase || follower.bytesSinceBase > half) follower.give(base)
-    this.#base = base
-    // If nobody took it, it goes now.
-    base.leave()
-    if (!base.inUse) this.#base = undefined
   }
 
   #trim(): void {
-    let needed = this.#making ?? this.#sequence
+    const { after } = this.#base?.inUse === true ? this.#base : { after: this.#sequence }
+    let needed = this.#queue.bytes > lateBytes ? this.#sequence : after
     for (const { keptFrom } of this.#followers.values())
       if (keptFrom !== undefined && keptFrom < needed) needed = keptFrom
     this.#queue.dropTo(needed)

@@ -52,6 +52,11 @@ export class RecordQueue {
     return undefined
   }
 
+  /** Whether all records after this one that there are can be had. */
+  follows(sequence: bigint): boolean {
+    return sequence >= this.#last || this.get(sequence + 1n) !== undefined
+  }
+
   /** Bytes of the records after this one. */
   bytesAfter(sequence: bigint): number {
     let bytes = 0

@@ -7,6 +7,11 @@ import { damageOf, Store } from '../store/store.ts'
 /** What can be asked of the database of a master at work, by a connection of its own. */
 export type Reading = 'fsck' | 'restoreStatus' | 'pages'
 
+export interface ReadingJob {
+  readonly database: string
+  readonly reading: Reading
+}
+
 /**
  * All of it sees the one commit that was the last when it began. An encoded FsckReply or RestoreStatusReply; of
  * `pages`: what is damaged, empty if nothing is.
