@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type Checksums, createChecksums } from '../core/checksum.ts'
 import { messageOf } from '../core/errors.ts'
+import { hour } from '../core/units.ts'
 import { type PlantedBugs, plantedBugs } from './cluster/options.ts'
 import { runSeed } from './run/run-seed.ts'
 
@@ -71,8 +72,13 @@ function argumentsOf({ bugs, mounts, shared, disaster }: Orders): string[] {
   ]
 }
 
-/** Runs one seed here; true if nothing was wrong. */
-async function runHere(seed: number, checksums: Checksums, orders: Orders): Promise<boolean> {
+interface Ended {
+  readonly fine: boolean
+  readonly virtualMs: number
+}
+
+/** Runs one seed here. */
+async function runHere(seed: number, checksums: Checksums, orders: Orders): Promise<Ended> {
   const began = process.hrtime.bigint()
   const options = orders.trace === undefined ? {} : { trace: (line: string) => console.log(line) }
   const { bugs, mounts, shared, disaster } = orders
@@ -89,21 +95,29 @@ async function runHere(seed: number, checksums: Checksums, orders: Orders): Prom
     console.log(
       `seed ${seed}: ${calls} calls, ${events} events, ${Math.round(virtualMs / 1000)} virtual s in ${ms} ms, trace ${hash.slice(0, 16)}${undecided === 0 ? '' : `, ${undecided} histories undecided`}`,
     )
-  if (failure === undefined) return true
+  if (failure === undefined) return { fine: true, virtualMs }
   const plant = argumentsOf(orders).map(word => ` ${word}`)
   console.log(
     `seed ${seed}: ${failure.invariant}: ${failure.detail}\n  replay: node dist/sim/main.js --trace ${seed}${plant.join('')}`,
   )
-  return false
+  return { fine: false, virtualMs }
 }
 
-/** Runs the seeds of one process; the number of those that failed. */
-async function runAll(orders: Orders): Promise<number> {
+/** Runs the seeds of one process, and says how many of them failed. */
+async function runAll(orders: Orders): Promise<boolean> {
   const checksums = await createChecksums()
   let failed = 0
-  for (let seed = orders.from; seed < orders.from + orders.seeds; seed++)
-    if (!(await runHere(seed, checksums, orders))) failed++
-  return failed
+  let virtualMs = 0
+  for (let seed = orders.from; seed < orders.from + orders.seeds; seed++) {
+    const ended = await runHere(seed, checksums, orders)
+    if (!ended.fine) failed++
+    virtualMs += ended.virtualMs
+  }
+  const hours = (virtualMs / hour).toFixed(2)
+  console.log(
+    `${orders.seeds} seeds from ${orders.from}, ${hours} virtual hours: ${failed === 0 ? 'all fine' : `${failed} failed`}`,
+  )
+  return failed === 0
 }
 
 /** Shares the seeds among processes; whether all of them were fine. */
@@ -138,11 +152,9 @@ async function main(): Promise<number> {
     return 2
   }
   if (orders.trace !== undefined)
-    return (await runHere(orders.trace, await createChecksums(), orders)) ? 0 : 1
-  if (orders.jobs > 1 && orders.seeds > 1) return (await runInProcesses(orders)) ? 0 : 1
-  const failed = await runAll(orders)
-  console.log(`${orders.seeds} seeds from ${orders.from}: ${failed === 0 ? 'all fine' : `${failed} failed`}`)
-  return failed === 0 ? 0 : 1
+    return (await runHere(orders.trace, await createChecksums(), orders)).fine ? 0 : 1
+  const inProcesses = orders.jobs > 1 && orders.seeds > 1
+  return (await (inProcesses ? runInProcesses(orders) : runAll(orders))) ? 0 : 1
 }
 
 process.exitCode = await main()

@@ -1,3 +1,3 @@
 import { seedTests } from '../support/run-seeds.ts'
 
-seedTests(1, 250, { shared: true })
+seedTests(1, 880, { shared: true })

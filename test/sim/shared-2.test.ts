@@ -1,3 +1,3 @@
 import { seedTests } from '../support/run-seeds.ts'
 
-seedTests(251, 250, { shared: true })
+seedTests(881, 880, { shared: true })

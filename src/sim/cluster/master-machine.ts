@@ -38,7 +38,8 @@ const logBytes = { rotateBytes: 256 * KiB, queueBytes: 512 * KiB }
 interface Running {
   readonly env: HostEnv
   readonly lane: SimLane<readonly EngineInput[], readonly EngineOutput[]>
-  readonly store: Store
+  /** A new one after its disk was full. */
+  readonly store: () => Store
   readonly log: LogShipper | undefined
 }
 
@@ -59,6 +60,8 @@ export class MasterMachine {
   #sessions: readonly bigint[] = []
   /** Virtual milliseconds of work and sync of a batch. */
   slowness = 1
+  /** Something else fills its disk to the last byte, again and again: this part of its commits finds no room. */
+  crowded = 0
 
   constructor(world: World, options: MasterOptions) {
     this.#world = world
@@ -76,24 +79,27 @@ export class MasterMachine {
     const world = this.#world
     const env = world.start(this.name, this.wall)
     const { bugs } = this.#options
-    const store = plantInMasterStore(bugs, this.#open())
+    const open = (): Store => this.#withRoom(plantInMasterStore(bugs, this.#open()))
+    let store = open()
     const handler = engineHandler(store, 'sim', plantedDigests(bugs, world.checksums), {
       settings: this.#options.settings,
+      reopen: () => {
+        store = open()
+        return store
+      },
       ...(this.#options.log
         ? { pages: ({ db }) => plantInPages(bugs, new SimPages(db), world.aside('pages')) }
         : {}),
     })
-    const sessions =
-      this.onSessionEnded === undefined
-        ? undefined
-        : store.db.prepare<[], bigint>('SELECT id FROM sessions').pluck().safeIntegers()
+    const sessions = () =>
+      store.db.prepare<[], bigint>('SELECT id FROM sessions').pluck().safeIntegers().all()
     const lane = new SimLane<readonly EngineInput[], readonly EngineOutput[]>(
       env,
       () => this.#delay(),
       batch => {
         const outputs = handler.run(batch)
         if (bugs.forgetfulMaster === true) store.db.exec('DELETE FROM replies')
-        if (sessions !== undefined) this.#noteSessions(sessions.all())
+        if (this.onSessionEnded !== undefined) this.#noteSessions(sessions())
         this.#database.committed()
         if (env.alive && this.crashesNow()) this.crash(false)
         return outputs
@@ -102,12 +108,21 @@ export class MasterMachine {
     )
     const network = world.network.of(env)
     const log = this.#options.log
-      ? new LogShipper(env, network, { copies: 2, takeBase: () => this.#takeBase(env, store), ...logBytes })
+      ? new LogShipper(env, network, {
+          copies: 2,
+          takeBase: () => this.#takeBase(env, () => store),
+          ...logBytes,
+        })
       : undefined
-    this.#running = { env, lane, store, log }
+    this.#running = { env, lane, store: () => store, log }
     const failed = (error: unknown): void => world.bug(error)
     world.background(
-      MasterServer.start(env, network, lane, { listen: masterAddress, rssBytes: () => 0, log, failed }),
+      MasterServer.start(env, network, lane, {
+        listen: masterAddress,
+        rssBytes: () => 0,
+        log,
+        failed,
+      }),
     )
   }
 
@@ -142,10 +157,10 @@ export class MasterMachine {
     return rebuilt
   }
 
-  async #takeBase(env: HostEnv, store: Store): Promise<BaseFile> {
+  async #takeBase(env: HostEnv, store: () => Store): Promise<BaseFile> {
     env.point('base of the log')
     await env.delay(this.#prng.between(1, 300))
-    const image = store.db.serialize()
+    const image = store().db.serialize()
     return {
       bytes: image.length,
       sha256: Buffer.from(blockIdOf(image), 'hex'),
@@ -169,18 +184,18 @@ export class MasterMachine {
 
   /** Whether it would execute what comes from the session. */
   sessionLives(session: bigint): boolean {
-    const store = this.#running?.store
+    const store = this.#running?.store()
     return store === undefined || store.sessions.find(session) !== undefined
   }
 
   /** How many nodes have registered. */
   get nodes(): number {
-    return this.#running?.store.nodes.all().length ?? 0
+    return this.#running?.store().nodes.all().length ?? 0
   }
 
   /** Looks into the database of the running master: what was committed. Changes nothing. */
   inspect<T>(look: (store: Store) => T): T {
-    return look(must(this.#running, 'running master').store)
+    return look(must(this.#running, 'running master').store())
   }
 
   #noteSessions(living: readonly bigint[]): void {
@@ -203,6 +218,18 @@ export class MasterMachine {
       { cluster, blockBytes: simBlockBytes, copies, minCopies, created },
       options,
     )
+  }
+
+  /** SQLite's error, where a commit finds no room. */
+  #withRoom(store: Store): Store {
+    const commit = store.commit.bind(store)
+    store.commit = () => {
+      if (this.crowded > 0 && this.#prng.chance(this.crowded))
+        throw Object.assign(new Error('database or disk is full'), { code: 'SQLITE_FULL' })
+      commit()
+    }
+    store.close = () => this.#database.close()
+    return store
   }
 
   #delay(): number {

@@ -15,6 +15,8 @@ export class Faults {
   readonly #prng: Prng
   readonly #crashMount: (index: number) => void
   readonly #startMount: (index: number) => void
+  /** For faults that came later: seeds keep the others. */
+  readonly #aside: Prng
   #on = false
 
   constructor(
@@ -27,6 +29,7 @@ export class Faults {
     this.#cluster = cluster
     this.#plan = plan
     this.#prng = world.fork()
+    this.#aside = world.aside('faults')
     this.#crashMount = mounts.crash
     this.#startMount = mounts.start
     const { master, nodes } = cluster
@@ -50,6 +53,7 @@ export class Faults {
     Object.assign(network.weather, { cut: 0, slow: 0, maxDelay: 2 })
     const { master, nodes, mounts } = this.#cluster
     master.slowness = 1
+    master.crowded = 0
     if (!master.up) master.start()
     for (const node of nodes) {
       node.disk.capacityBytes = nodeCapacityBytes
@@ -248,10 +252,23 @@ export class Faults {
   #fill(index: number): void {
     const node = this.#cluster.nodes[index]
     if (node === undefined) return
+    if (this.#aside.chance(0.3)) this.#crowdMaster()
     this.#say(`fill ${node.name}`)
     node.disk.capacityBytes = node.disk.usedBytes + this.#prng.below(256 * KiB)
     this.#later(500, 15 * second, () => {
       node.disk.capacityBytes = nodeCapacityBytes
+    })
+  }
+
+  /** Some commits find no room: the step is undone, and the engine begins anew. */
+  #crowdMaster(): void {
+    const { master } = this.#cluster
+    this.#say(`the disk of ${master.name} is full now and then`)
+    master.crowded = this.#aside.pick([0.01, 0.1, 0.5])
+    this.#world.timeline.after(this.#aside.between(500, 10 * second), () => {
+      if (!this.#on) return
+      this.#say(`the disk of ${master.name} has room`)
+      master.crowded = 0
     })
   }
 

@@ -44,6 +44,15 @@ export class SimDatabase {
     db.close()
   }
 
+  /** The process lets go of it, with no transaction open. */
+  close(): void {
+    const db = this.#open
+    if (db === undefined) return
+    this.#open = undefined
+    this.#bytes = db.serialize()
+    db.close()
+  }
+
   /** What is on the disk of a machine that is down. */
   image(): Buffer | undefined {
     return this.#bytes

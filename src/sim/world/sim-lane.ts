@@ -1,3 +1,4 @@
+import { FsError } from '../../core/errors.ts'
 import type { Lane } from '../../core/network.ts'
 import { packed, unpacked } from '../../env/lane-messages.ts'
 import type { HostEnv } from './host.ts'
@@ -43,7 +44,13 @@ export class SimLane<In, Out> implements Lane<In, Out> {
   stop(committed: boolean): void {
     const batch = this.#running
     this.#running = undefined
-    if (committed && batch !== undefined) void this.#apply(batch)
+    if (!committed || batch === undefined) return
+    try {
+      void this.#apply(batch)
+    } catch (error) {
+      // It found no room: the disk has nothing of it.
+      if (!(error instanceof FsError && error.code === 'ENOSPC')) throw error
+    }
   }
 
   async #runOne(batch: readonly In[]): Promise<Out[]> {
