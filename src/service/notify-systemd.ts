@@ -15,13 +15,17 @@ export function tellSystemd(args: readonly string[], log: Log): Promise<void> {
   if (process.env['NOTIFY_SOCKET'] === undefined) return Promise.resolve()
   const state = args[0]?.replace(/^--/, '')
   return new Promise(resolve => {
-    const child = spawn('systemd-notify', args, { stdio: 'ignore' })
+    const child = spawn('systemd-notify', args, { stdio: ['ignore', 'ignore', 'pipe'] })
+    let said = ''
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text
+    })
     child.on('error', error => {
       log.warn('Cannot notify systemd', { state, error })
       resolve()
     })
-    child.on('exit', code => {
-      if (code !== 0) log.warn('Cannot notify systemd', { state, code })
+    child.on('close', code => {
+      if (code !== 0) log.warn('Cannot notify systemd', { state, code, said: said.trim() })
       resolve()
     })
   })

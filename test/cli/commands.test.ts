@@ -1,6 +1,8 @@
 import { execFile } from 'node:child_process'
+import http2 from 'node:http2'
+import { type AddressInfo, createServer, type Server } from 'node:net'
 import { promisify } from 'node:util'
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 import { examples } from '#src/cli/help/examples.ts'
 import { cairn, cairnFails, cairnProgram } from '../support/cluster.ts'
 
@@ -27,15 +29,22 @@ const needed: Readonly<Record<string, readonly string[]>> = {
 /** Those look at a path on a mount before they look for the master, or do without it. */
 const onMounts = ['cairn info', 'cairn locate', 'cairn copies get', 'cairn copies set', 'cairn doctor']
 
-const each = async (work: (path: string) => Promise<void>): Promise<void> => {
+const each = async (work: (path: string) => Promise<void>, atOnce = 2): Promise<void> => {
   const rest = [...paths]
   const worker = async (): Promise<void> => {
     for (let path = rest.shift(); path !== undefined; path = rest.shift()) await work(path)
   }
-  await Promise.all([worker(), worker()])
+  await Promise.all(Array.from({ length: atOnce }, worker))
 }
 
 const argsOf = (path: string): string[] => path.split(' ').slice(1)
+
+const helps = new Map<string, Promise<string>>()
+const helpOf = (path: string): Promise<string> => {
+  const known = helps.get(path) ?? cairn([...argsOf(path), '--help'])
+  helps.set(path, known)
+  return known
+}
 
 test('every command is there once', t => {
   t.true(paths.length > 30)
@@ -57,7 +66,7 @@ test('every example is of a command that is there', t => {
 
 test('every command has help with an example, and refuses a flag that it does not know', async t => {
   await each(async path => {
-    const help = await cairn([...argsOf(path), '--help'])
+    const help = await helpOf(path)
     t.regex(help, /^Usage: /, path)
     t.regex(help, /\nExamples?:\n {2}.*cairn /, path)
     const refused = await cairnFails([...argsOf(path), '--no-such-flag'])
@@ -69,22 +78,70 @@ test('every command has help with an example, and refuses a flag that it does no
 test('every command of a cluster says which master did not answer, in one line', async t => {
   let asked = 0
   await each(async path => {
-    const help = await cairn([...argsOf(path), '--help'])
-    if (!/--dir <dir>.*local cluster/s.test(help) || onMounts.includes(path)) return
+    if (!(await asksMaster(t, path))) return
     asked += 1
-    t.regex(help, /--json/, path)
-    const { code, stderr, stdout } = await cairnFails([
-      ...argsOf(path),
-      ...(needed[path] ?? []),
-      '--master',
-      '127.0.0.1:1',
-    ])
-    t.is(code, 2, `${path}: ${stderr}`)
-    t.is(stdout, '', path)
-    t.regex(stderr, /^cairn: no answer from the master at 127\.0\.0\.1:1: .*\n$/, path)
+    await saysWho(t, path, '127.0.0.1:1')
   })
   t.true(asked > 15)
 })
+
+test('a master that is silent, or goes away when it is asked, is not waited for', async t => {
+  // Stopped: the kernel accepts. Hung: HTTP/2 is spoken, and nothing is answered. Just going down: the connection is cut.
+  const stopped = createServer(socket => socket.on('error', () => undefined))
+  const hung = http2.createServer()
+  const going = http2.createServer().on('stream', stream => stream.session?.destroy())
+  const servers = [stopped, hung, going]
+  for (const server of [hung, going]) server.on('session', session => session.on('error', () => undefined))
+  const addresses = await Promise.all(servers.map(listening))
+  try {
+    let next = 0
+    await each(async path => {
+      if (!(await asksMaster(t, path))) return
+      // A short and a long call to each of them, the others to one in turn: all go through the same two functions.
+      const all = ['cairn status', 'cairn fsck'].includes(path)
+      const some = all ? addresses : addresses.slice(next++ % 3).slice(0, 1)
+      await Promise.all(some.map(address => saysWho(t, path, address)))
+    }, 4)
+    t.true(next > 12)
+  } finally {
+    // Commands that ended closed theirs; nothing else is connected.
+    for (const server of servers) server.close()
+  }
+})
+
+function listening(server: Server): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.on('error', reject)
+    server.listen(0, '127.0.0.1', () =>
+      resolve(`127.0.0.1:${String((server.address() as AddressInfo).port)}`),
+    )
+  })
+}
+
+async function asksMaster(t: ExecutionContext, path: string): Promise<boolean> {
+  const help = await helpOf(path)
+  if (!/--dir <dir>.*local cluster/s.test(help) || onMounts.includes(path)) return false
+  t.regex(help, /--json/, path)
+  return true
+}
+
+async function saysWho(t: ExecutionContext, path: string, master: string): Promise<void> {
+  const { code, stderr, stdout } = await cairnFails([
+    ...argsOf(path),
+    ...(needed[path] ?? []),
+    '--master',
+    master,
+  ])
+  t.is(code, 2, `${path}: ${stderr}`)
+  t.is(stdout, '', path)
+  t.true(
+    [`cairn: no answer from the master at ${master}: `, `cairn: the master at ${master} went away `].some(
+      line => stderr.startsWith(line),
+    ),
+    `${path}: ${stderr}`,
+  )
+  t.regex(stderr, /^[^\n]*\n$/, path)
+}
 
 test('arguments that are no numbers of nodes or mounts are refused', async t => {
   for (const args of [

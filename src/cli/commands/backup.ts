@@ -7,7 +7,7 @@ import type { Network } from '../../core/network.ts'
 import { MiB } from '../../core/units.ts'
 import type { BackupReply } from '../../wire/gen/cairn/v1/admin.ts'
 import { adminBackup, adminReadBackup } from '../../wire/services.ts'
-import { ask, longCallMs } from '../admin-client.ts'
+import { ask, askLong } from '../admin-client.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
 import { bytes, print, printJson, timeOf } from '../output.ts'
 import { syncFolder } from '../sync-folder.ts'
@@ -32,7 +32,7 @@ export function registerBackup(program: Command, network: () => Promise<Network>
       let backup: BackupReply
       try {
         const net = await network()
-        backup = await ask(net, address, adminBackup, {}, longCallMs)
+        backup = await askLong(net, address, adminBackup, {})
         await fetchInto(fd, backup, (offset, length) =>
           ask(net, address, adminReadBackup, { name: backup.name, offset: BigInt(offset), length }),
         )

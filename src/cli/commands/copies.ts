@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { copiesMax } from '../../core/limits.ts'
 import type { Network } from '../../core/network.ts'
 import { adminInfo, adminSetCopies, adminStatus } from '../../wire/services.ts'
-import { ask, longCallMs } from '../admin-client.ts'
+import { ask, askLong } from '../admin-client.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
 import { inodeOf, mountOf } from '../mounts.ts'
 import { print, printJson } from '../output.ts'
@@ -46,13 +46,11 @@ export function registerCopies(
     .option('--json', 'print the result as JSON')
     .action(async (count: number, target: string, options: Options) => {
       const address = masterAddress(options, () => mountOf(target).source)
-      const reply = await ask(
-        await network(),
-        address,
-        adminSetCopies,
-        { ino: inodeOf(target), copies: count, recursive: options.recursive === true },
-        longCallMs,
-      )
+      const reply = await askLong(await network(), address, adminSetCopies, {
+        ino: inodeOf(target),
+        copies: count,
+        recursive: options.recursive === true,
+      })
       if (options.json === true) printJson({ path: target, copies: count, changed: reply.changed })
       else
         print(

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import type { Network } from '../../core/network.ts'
 import type { DamagedBlockInfo } from '../../wire/gen/cairn/v1/admin.ts'
 import { adminDamaged } from '../../wire/services.ts'
-import { ask, longCallMs } from '../admin-client.ts'
+import { askLong } from '../admin-client.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
 import { bytes, print, printJson, rangeText } from '../output.ts'
 
@@ -12,7 +12,7 @@ export function registerDamaged(program: Command, network: () => Promise<Network
     .option('--json', 'print it as JSON')
     .addHelpText('after', '\nExit code 0 if there are none, 1 if there are.')
     .action(async (options: ClusterOptions & { json?: boolean }) => {
-      const reply = await ask(await network(), masterAddress(options), adminDamaged, {}, longCallMs)
+      const reply = await askLong(await network(), masterAddress(options), adminDamaged, {})
       if (options.json === true) printJson({ blocks: reply.blocks.map(asJson), more: reply.more })
       else {
         for (const block of reply.blocks) show(block)

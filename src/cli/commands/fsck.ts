@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { UsageError } from '../../core/errors.ts'
 import type { Network } from '../../core/network.ts'
 import { adminFsck } from '../../wire/services.ts'
-import { ask, longCallMs } from '../admin-client.ts'
+import { askLong } from '../admin-client.ts'
 import { checkBlocks, type DataReport } from '../check-blocks.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
 import { bytes, print, printJson } from '../output.ts'
@@ -32,7 +32,7 @@ export function registerFsck(program: Command, network: () => Promise<Network>):
       if (options.yes === true) throw new UsageError('--yes goes with --repair DIR')
       const address = masterAddress(options)
       const net = await network()
-      const meta = await ask(net, address, adminFsck, {}, longCallMs)
+      const meta = await askLong(net, address, adminFsck, {})
       const data = options.data === true ? await checkBlocks(net, address) : undefined
       const problems = [...meta.problems, ...(data?.problems ?? [])]
       if (options.json === true)

@@ -3,7 +3,7 @@ import { UsageError } from '../../core/errors.ts'
 import type { Network } from '../../core/network.ts'
 import type { NodeStatus } from '../../wire/gen/cairn/v1/admin.ts'
 import { adminLabelNode, adminRemoveNode, adminSetDraining, adminStatus } from '../../wire/services.ts'
-import { ask, longCallMs } from '../admin-client.ts'
+import { ask, askLong } from '../admin-client.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
 import { bytes, duration, print, printJson, printPairs, printTable, rangeText } from '../output.ts'
 import { visible } from '../terminal.ts'
@@ -64,13 +64,7 @@ export function registerNode(program: Command, network: () => Promise<Network>):
       .addHelpText('after', exitRefused)
       .action(async (text: string, options: Options) => {
         const request = { node: nodeNumber(text), draining }
-        const reply = await ask(
-          await network(),
-          masterAddress(options),
-          adminSetDraining,
-          request,
-          longCallMs,
-        )
+        const reply = await askLong(await network(), masterAddress(options), adminSetDraining, request)
         const { refused, blocks } = reply
         if (options.json === true)
           printJson({ done: refused.length === 0, refused, blocks, bytes: reply.bytes })
@@ -92,7 +86,7 @@ export function registerNode(program: Command, network: () => Promise<Network>):
     .addHelpText('after', exitRefused)
     .action(async (text: string, options: Options & { yes?: boolean }) => {
       const request = { node: nodeNumber(text), anyway: options.yes === true }
-      const reply = await ask(await network(), masterAddress(options), adminRemoveNode, request, longCallMs)
+      const reply = await askLong(await network(), masterAddress(options), adminRemoveNode, request)
       const { refused, blocksLost, bytesLost, files } = reply
       if (options.json === true)
         printJson({ done: refused === '', refused, blocksLost, bytesLost, files: files.map(rangeText) })

@@ -4,7 +4,7 @@ import { UsageError } from '../../core/errors.ts'
 import type { Network } from '../../core/network.ts'
 import type { RestoreStatusReply } from '../../wire/gen/cairn/v1/admin.ts'
 import { adminConfirmRestore, adminRestoreStatus } from '../../wire/services.ts'
-import { ask, longCallMs } from '../admin-client.ts'
+import { ask, askLong } from '../admin-client.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
 import { bytes, print, printJson, timeOf } from '../output.ts'
 import { ownLikeFolder } from '../own-like-folder.ts'
@@ -79,7 +79,7 @@ export function registerRestore(program: Command, network: () => Promise<Network
     .addHelpText('after', '\nExit code 0 if there is nothing to confirm, 1 if there is.')
     .action(async (_own: unknown, command: Command) => {
       const options = command.optsWithGlobals<ClusterOptions & { json?: boolean }>()
-      const status = await ask(await network(), masterAddress(options), adminRestoreStatus, {}, longCallMs)
+      const status = await askLong(await network(), masterAddress(options), adminRestoreStatus, {})
       if (options.json === true) printJson(statusAsJson(status))
       else showStatus(status)
       if (status.pending) process.exitCode = 1
