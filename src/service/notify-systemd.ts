@@ -7,13 +7,14 @@ import type { Log } from '../core/env.ts'
  * without an answer systemd says itself what it waited for.
  */
 export function notifySystemd(state: 'ready' | 'stopping', log: Log): Promise<void> {
-  return tellSystemd([`--${state}`, `--pid=${process.pid}`], log)
+  // Not --stopping, which is newer than Debian 12.
+  return tellSystemd([state === 'ready' ? 'READY=1' : 'STOPPING=1', `--pid=${process.pid}`], log)
 }
 
 /** With arguments of systemd-notify(1). */
 export function tellSystemd(args: readonly string[], log: Log): Promise<void> {
   if (process.env['NOTIFY_SOCKET'] === undefined) return Promise.resolve()
-  const state = args[0]?.replace(/^--/, '')
+  const [state] = args
   return new Promise(resolve => {
     const child = spawn('systemd-notify', args, { stdio: ['ignore', 'ignore', 'pipe'] })
     let said = ''

@@ -28,13 +28,14 @@ test.serial('systemd is told by its own tool, only where it asked, and a failure
 
   process.env['NOTIFY_SOCKET'] = '/nowhere'
   await notifySystemd('ready', log)
-  t.is(readFileSync(told, 'utf8'), `--ready --pid=${process.pid}\n`)
+  t.is(readFileSync(told, 'utf8'), `READY=1 --pid=${process.pid}\n`)
   t.deepEqual(lines, [])
 
-  writeFileSync(tool, '#!/bin/sh\nexit 1\n')
+  writeFileSync(tool, '#!/bin/sh\necho "no option $1" >&2\nexit 1\n')
   await notifySystemd('stopping', log)
   process.env['PATH'] = '/nowhere'
   await notifySystemd('stopping', log)
   t.is(lines.length, 2)
-  for (const line of lines) t.regex(line, /WARN {2}Cannot notify systemd state=stopping/)
+  t.regex(lines[0] ?? '', /no option STOPPING=1/)
+  for (const line of lines) t.regex(line, /WARN {2}Cannot notify systemd state="STOPPING=1"/)
 })
