@@ -4,11 +4,13 @@ SHELL := /bin/bash
 
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-# What `make sim` explores and where `make run` keeps its cluster.
+# What `make sim` explores, what `make bench` measures, and where `make run` keeps its cluster.
 SEEDS ?= 100
 MOUNTS ?=
 SHARED ?=
 DISASTER ?=
+PEERS ?=
+PROFILE ?=
 DIR ?= .cairn
 MOUNT ?= mnt
 
@@ -79,8 +81,9 @@ sim: build ## run the simulator on SEEDS=100 seeds: MOUNTS=2, SHARED=1 for progr
 	node dist/sim/main.js --seeds '$(SEEDS)' $(if $(MOUNTS),--mounts '$(MOUNTS)') $(if $(SHARED),--shared) $(if $(DISASTER),--disaster)
 
 .PHONY: bench
-bench: build ## measure a cluster on this machine against a local folder: BENCH='--rounds 1'
-	node build/bench/run.js $(BENCH)
+bench: build ## measure a cluster on this machine: PEERS=1 against others (installs them), PROFILE=1 what bounds it, BENCH='--help'
+	$(if $(PEERS),bash tools/bench-peers.sh)
+	node build/bench/run.js $(if $(PEERS),--peers) $(if $(PROFILE),--profile build/profile) $(BENCH)
 
 .PHONY: deb
 deb: build ## make a Debian package in build/deb

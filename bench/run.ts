@@ -1,123 +1,186 @@
-import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+/**
+ * `make bench`: the same work on a local folder, on Cairn and on its peers, everything on this machine. What it
+ * starts it takes down, also when it fails or is interrupted; what a run that was killed left, the next one does.
+ */
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { clean, type Workload, workloads } from './workloads.js'
+import { measure } from './measure.ts'
+import { profile } from './profile/profile.ts'
+import { markdown } from './report/markdown.ts'
+import { historyPlot, ratiosPlot } from './report/plots.ts'
+import { newResults, readResults, type Results, writeResults } from './report/results.ts'
+import { groupsOf } from './rows/groups.ts'
+import { fullSizes, type Sizes } from './rows/row.ts'
+import { makeScratch, removeLeftovers, removeScratch } from './scratch.ts'
+import { CairnSide } from './sides/cairn.ts'
+import { GlusterFsSide } from './sides/glusterfs.ts'
+import { LocalSide } from './sides/local.ts'
+import { MooseFsSide } from './sides/moosefs.ts'
+import { PeerNetwork } from './sides/peer-network.ts'
+import type { Side } from './sides/side.ts'
+import { stopWork } from './worker.ts'
 
-/**
- * `make bench`: the same work on a local folder and on a Cairn mount (three copies, everything on this
- * machine), interleaved, several rounds, medians and ratios. Also start-up time and memory.
- */
+const help = `node build/bench/run.js [options]
+  --rounds N      how often everything is measured (3)
+  --groups A,B    only these: big, small, tree, mdtest, fio
+  --peers         MooseFS and GlusterFS, too (they must be installed: make bench PEERS=1)
+  --profile DIR   no comparison: what bounds Cairn, with profiles of all its threads in DIR
+  --into FILE     adds to the results in FILE, so that a run can be made in parts
+  --files N       small files (${fullSizes.files}); --big-mib N  of the large file (${fullSizes.bigMiB}); --randoms N  reads here and there (${fullSizes.randoms})
+  --dir DIR       where all data goes (${os.tmpdir()})`
+
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '3' },
-    files: { type: 'string', default: '3000' },
-    'big-mib': { type: 'string', default: '512' },
+    groups: { type: 'string' },
+    peers: { type: 'boolean', default: false },
+    profile: { type: 'string' },
+    into: { type: 'string' },
+    files: { type: 'string', default: String(fullSizes.files) },
+    'big-mib': { type: 'string', default: String(fullSizes.bigMiB) },
+    randoms: { type: 'string', default: String(fullSizes.randoms) },
     dir: { type: 'string', default: os.tmpdir() },
-    json: { type: 'string' },
+    help: { type: 'boolean', default: false },
   },
 })
-const rounds = Number(values.rounds)
-const sizes = { files: Number(values.files), bigMiB: Number(values['big-mib']) }
-const program = path.resolve('dist/cli/cairn.js')
+const say = (line: string): void => console.log(line)
+const history = path.resolve('bench/results')
 
-const cairn = (...args: string[]): string =>
-  execFileSync(process.execPath, [program, ...args], { encoding: 'utf8' })
-const now = (): number => Number(process.hrtime.bigint()) / 1e6
-
-const scratch = mkdtempSync(path.join(values.dir, 'cairn-bench-'))
-const cluster = path.join(scratch, 'cluster')
-const mount = path.join(scratch, 'mnt')
-const local = path.join(scratch, 'local')
-mkdirSync(local)
-
-function up(): number {
-  const start = now()
-  cairn('up', '--dir', cluster, '--mount', mount, '--detach')
-  return now() - start
-}
-
-function dropCaches(): void {
-  execFileSync('sync')
-  writeFileSync('/proc/sys/vm/drop_caches', '3')
-}
-
-function residents(): Map<string, number> {
-  const found = new Map<string, number>()
-  for (const pid of readdirSync('/proc').filter(name => /^\d+$/.test(name))) {
-    try {
-      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
-      if (!command.includes(program) || !command.join(' ').includes(scratch)) continue
-      const role = command[command.indexOf(program) + 1] ?? ''
-      const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-      const peak = Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024
-      found.set(role, Math.max(found.get(role) ?? 0, peak))
-    } catch {
-      // The process ended while it was looked at.
-    }
+async function main(): Promise<void> {
+  if (values.help) {
+    say(help)
+    return
   }
-  return found
-}
-
-function rate(work: Workload, dir: string): number {
-  work.prepare?.(dir)
-  const start = now()
-  const units = work.run(dir)
-  return units / ((now() - start) / 1000)
-}
-
-const median = (numbers: readonly number[]): number =>
-  [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN
-const show = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toFixed(1))
-
-const results = new Map<string, { unit: string; local: number[]; cairn: number[] }>()
-const starts: number[] = [up()]
-try {
-  for (let round = 0; round < rounds; round++) {
-    for (const work of workloads(sizes)) {
-      const row = results.get(work.name) ?? { unit: work.unit, local: [], cairn: [] }
-      results.set(work.name, row)
-      if (work.cold === true) {
-        // A new mount process has nothing cached; the nodes' and the disk's pages go with drop_caches.
-        cairn('umount', mount)
-        cairn('down', '--dir', cluster)
-        dropCaches()
-        starts.push(up())
-      }
-      row.local.push(rate(work, local))
-      row.cairn.push(rate(work, mount))
-    }
-    clean(local)
-    clean(mount)
+  if (process.getuid?.() !== 0) throw new Error('it mounts file systems and drops caches: run it as root')
+  const sizes: Sizes = {
+    files: wholeNumber('files'),
+    bigMiB: wholeNumber('big-mib'),
+    randoms: wholeNumber('randoms'),
   }
-  const memory = residents()
-  const cpu = os.cpus()
-  console.log(
-    `${String(cpu.length)} × ${cpu[0]?.model ?? '?'}, ${String(Math.round(os.totalmem() / 2 ** 30))} GiB, Linux ${os.release()}, Node ${process.version}`,
-  )
-  console.log(
-    `${String(rounds)} rounds, ${String(sizes.files)} small files, ${String(sizes.bigMiB)} MiB; medians (lowest–highest)\n`,
-  )
-  console.log('| work | unit | local | Cairn, 3 copies | Cairn ÷ local |\n|---|---|---|---|---|')
-  for (const [name, row] of results) {
-    const spread = (n: readonly number[]) =>
-      `${show(median(n))} (${show(Math.min(...n))}–${show(Math.max(...n))})`
-    console.log(
-      `| ${name} | ${row.unit} | ${spread(row.local)} | ${spread(row.cairn)} | ${(median(row.cairn) / median(row.local)).toFixed(3)} |`,
-    )
-  }
-  console.log(`\nstart of the cluster with its mount: ${show(median(starts))} ms`)
-  for (const [role, peak] of memory) console.log(`peak memory of a ${role}: ${show(peak)} MiB`)
-  if (values.json !== undefined)
-    writeFileSync(
-      values.json,
-      `${JSON.stringify({ machine: { cpus: cpu.length, model: cpu[0]?.model, node: process.version, kernel: os.release() }, sizes, rounds, results: Object.fromEntries(results), starts, memory: Object.fromEntries(memory) }, undefined, 2)}\n`,
-    )
-} finally {
+  const rounds = wholeNumber('rounds')
+  await removeLeftovers(values.dir)
+  const scratch = makeScratch(values.dir)
+  const ends: (() => Promise<void>)[] = []
+  const interrupted = interruption()
   try {
-    cairn('down', '--dir', cluster)
+    const all = groupsOf(sizes, scratch)
+    const wanted = values.groups?.split(',') ?? all.map(({ key }) => key)
+    for (const key of wanted)
+      if (!all.some(group => group.key === key))
+        throw new Error(`there is no group ${key}: ${all.map(group => group.key).join(', ')}`)
+    const groups = all.filter(({ key }) => wanted.includes(key))
+    const ran =
+      values.profile === undefined
+        ? compare(scratch, { sizes, rounds, groups, whole: groups.length === all.length }, ends)
+        : profile({ scratch, out: path.resolve(values.profile), sizes, groups, say }, side => {
+            ends.push(() => side.stop())
+          })
+    await Promise.race([ran, interrupted])
   } finally {
-    rmSync(scratch, { recursive: true, force: true })
+    stopWork()
+    await endAll(ends)
+    removeScratch(scratch)
   }
 }
+
+interface Comparison {
+  readonly sizes: Sizes
+  readonly rounds: number
+  readonly groups: ReturnType<typeof groupsOf>
+  /** All rows: goes into the history. */
+  readonly whole: boolean
+}
+
+async function compare(
+  scratch: string,
+  { sizes, rounds, groups, whole }: Comparison,
+  ends: (() => Promise<void>)[],
+): Promise<void> {
+  const begun = values.into === undefined ? undefined : readResults(values.into)
+  const results = begun ?? newResults({ ...sizes }, values.dir)
+  if (begun !== undefined && JSON.stringify(begun.sizes) !== JSON.stringify(sizes))
+    throw new Error(`${values.into ?? ''} is of other sizes: ${JSON.stringify(begun.sizes)}`)
+  results.loads.push(os.loadavg()[0] ?? Number.NaN)
+  const cairn = new CairnSide(scratch)
+  const sides: Side[] = [new LocalSide(scratch)]
+  if (values.peers) {
+    const network = new PeerNetwork()
+    ends.push(() => network.stop())
+    await network.start()
+    sides.push(new MooseFsSide(scratch, network), new GlusterFsSide(scratch, network))
+  }
+  sides.push(cairn)
+  for (const side of sides) {
+    ends.push(() => side.stop())
+    await side.start()
+  }
+  await measure({ sides, groups, rounds, sizes, scratch, results, say })
+  for (const side of sides)
+    if (!results.sides.some(({ key }) => key === side.key))
+      results.sides.push({ key: side.key, name: side.name, description: side.describe() })
+  results.startsMs.push(...cairn.startsMs)
+  results.mountsMs.push(...cairn.mountsMs)
+  for (const [role, peak] of Object.entries(cairn.peaks()))
+    results.peaksMiB[role] = Math.max(peak, results.peaksMiB[role] ?? 0)
+  keep(results, whole)
+}
+
+/** A whole run, or one that is put together of parts by name, is kept beside the earlier ones. */
+function keep(results: Results, whole: boolean): void {
+  const name = `${results.began.slice(0, 10)}-${results.commit}`
+  const file =
+    values.into ?? path.join(whole ? history : path.resolve('build'), `${whole ? '' : 'bench-'}${name}.json`)
+  const base = file.replace(/\.json$/, '')
+  mkdirSync(path.dirname(file), { recursive: true })
+  writeResults(file, results)
+  const text = markdown(results)
+  writeFileSync(`${base}.md`, text)
+  writeFileSync(`${base}.svg`, ratiosPlot(results))
+  if (path.dirname(path.resolve(file)) === history) {
+    const earlier = readdirSync(history)
+      .filter(each => each.endsWith('.json'))
+      .map(each => readResults(path.join(history, each)))
+      .filter(each => each !== undefined)
+      .sort((a, b) => (a.began < b.began ? -1 : 1))
+    writeFileSync(path.join(history, 'history.svg'), historyPlot(earlier))
+  }
+  say(`\n${text}\nkept in ${base}.json, .md and .svg`)
+}
+
+/** Rejects on Ctrl-C and the like. Further ones do not stop the cleaning up. */
+function interruption(): Promise<never> {
+  const interrupted = new Promise<never>((_, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+      process.on(signal, () => {
+        process.stderr.write(`${signal}: stopping what was started\n`)
+        reject(new Error(signal))
+      })
+  })
+  interrupted.catch(() => undefined)
+  return interrupted
+}
+
+/** Last started, first stopped. What fails does not keep the rest. */
+async function endAll(ends: readonly (() => Promise<void>)[]): Promise<void> {
+  for (const end of [...ends].reverse())
+    await end().catch((error: unknown) => {
+      process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+      process.exitCode = 1
+    })
+}
+
+function wholeNumber(name: 'rounds' | 'files' | 'big-mib' | 'randoms'): number {
+  const value = Number(values[name])
+  if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} must be a whole number from 1`)
+  return value
+}
+
+try {
+  await main()
+} catch (error) {
+  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = 1
+}
+process.exit()

@@ -1,0 +1,56 @@
+/** The same work on every side, interleaved, several rounds. */
+import { dropCaches } from './caches.ts'
+import { addRate, type Results } from './report/results.ts'
+import type { Group, Row, Sizes } from './rows/row.ts'
+import type { Side } from './sides/side.ts'
+import { work } from './worker.ts'
+
+export interface Measuring {
+  readonly sides: readonly Side[]
+  readonly groups: readonly Group[]
+  readonly rounds: number
+  readonly sizes: Sizes
+  readonly scratch: string
+  readonly results: Results
+  readonly say: (line: string) => void
+}
+
+export async function measure(measuring: Measuring): Promise<void> {
+  const { sides, groups, rounds } = measuring
+  for (let round = 0; round < rounds; round++) {
+    // Another one goes first in each round: who comes after somebody else's writes is not always the same.
+    for (const group of groups)
+      for (const row of group.rows)
+        for (const side of rotated(sides, round)) await measureOne(measuring, row, side, round)
+    for (const side of sides) await emptied(measuring, side)
+  }
+}
+
+async function measureOne(
+  { results, say, sizes, scratch }: Measuring,
+  row: Row,
+  side: Side,
+  round: number,
+): Promise<void> {
+  const order = { sizes, scratch, row: row.key, dir: side.dir }
+  await work({ ...order, phase: 'prepare' })
+  await side.settle()
+  if (row.cold === true) {
+    await side.remount()
+    await dropCaches()
+  }
+  const { units, ms } = await work({ ...order, phase: 'run' })
+  const rate = units / (ms / 1000)
+  addRate(results, row, side.key, rate)
+  say(`round ${round + 1}: ${row.name}, ${side.name}: ${rate.toFixed(0)} ${row.unit}/s`)
+}
+
+/** The next round begins as this one did. */
+async function emptied({ sizes, scratch }: Measuring, { dir }: Side): Promise<void> {
+  await work({ sizes, scratch, row: '', dir, phase: 'empty' })
+}
+
+const rotated = <T>(list: readonly T[], by: number): T[] => {
+  const at = by % list.length
+  return [...list.slice(at), ...list.slice(0, at)]
+}

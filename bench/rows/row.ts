@@ -1,0 +1,44 @@
+/** One row of the table: the same work, by the same code, on any folder. */
+export interface Row {
+  /** Short, for options and file names. */
+  readonly key: string
+  readonly name: string
+  readonly unit: string
+  /** Nothing of it is in memory when it begins: mounted anew, and the kernel's caches dropped. */
+  readonly cold?: boolean
+  /** Has no meaning on a local file system. */
+  readonly notLocal?: boolean
+  /** At least so many times the best peer. */
+  readonly goal?: number
+  /** What must be there first, and is not measured. */
+  readonly prepare?: (dir: string) => void
+  readonly run: (dir: string) => Done | Promise<Done>
+}
+
+export interface Done {
+  readonly units: number
+  /** Where the program says itself how long it worked; else it is taken from outside. */
+  readonly ms?: number
+}
+
+/** Rows that build on each other's files, in this order. */
+export interface Group {
+  readonly key: string
+  readonly rows: readonly Row[]
+}
+
+export interface Sizes {
+  /** Small files of a row. */
+  readonly files: number
+  /** Of the large file. */
+  readonly bigMiB: number
+  /** Reads of 4 KiB here and there, writes are a tenth of it. */
+  readonly randoms: number
+}
+
+export const fullSizes: Sizes = { files: 3000, bigMiB: 512, randoms: 4000 }
+
+export const KiB = 1024
+export const MiB = 1024 * KiB
+/** Of a small file. */
+export const smallBytes = 4 * KiB
