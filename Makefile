@@ -11,6 +11,7 @@ SHARED ?=
 DISASTER ?=
 PEERS ?=
 PROFILE ?=
+RECORD ?=
 DIR ?= .cairn
 MOUNT ?= mnt
 
@@ -58,7 +59,7 @@ format: $(setup_done) ## format everything but the generated code
 	biome format --write .
 
 .PHONY: test
-test: lint test-unit test-sim test-real ## lint, then every group of tests
+test: lint test-unit test-sim test-real bench-smoke ## lint, every group of tests, and the counts of the benchmark
 
 .PHONY: test-unit
 test-unit: build ## tests of single modules, in memory
@@ -84,6 +85,10 @@ sim: build ## run the simulator on SEEDS=100 seeds: MOUNTS=2, SHARED=1 for progr
 bench: build ## measure a cluster on this machine: PEERS=1 against others (installs them), PROFILE=1 what bounds it, BENCH='--help'
 	$(if $(PEERS),bash tools/bench-peers.sh)
 	node build/bench/run.js $(if $(PEERS),--peers) $(if $(PROFILE),--profile build/profile) $(BENCH)
+
+.PHONY: bench-smoke
+bench-smoke: build ## compare round trips, syncs and bytes with bench/smoke.json: RECORD=1 to record them anew
+	node build/bench/smoke/smoke.js $(if $(RECORD),--record)
 
 .PHONY: deb
 deb: build ## make a Debian package in build/deb

@@ -99,7 +99,7 @@ async function compare(
   ends: (() => Promise<void>)[],
 ): Promise<void> {
   const begun = values.into === undefined ? undefined : readResults(values.into)
-  const results = begun ?? newResults({ ...sizes }, values.dir)
+  const results = begun ?? newResults(sizes, values.dir)
   if (begun !== undefined && JSON.stringify(begun.sizes) !== JSON.stringify(sizes))
     throw new Error(`${values.into ?? ''} is of other sizes: ${JSON.stringify(begun.sizes)}`)
   results.loads.push(os.loadavg()[0] ?? Number.NaN)

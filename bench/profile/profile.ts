@@ -5,19 +5,28 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
 import { dropCaches } from '../caches.ts'
 import type { Group, Row, Sizes } from '../rows/row.ts'
 import { type CairnProcess, CairnSide } from '../sides/cairn.ts'
 import { work } from '../worker.ts'
 import { layersText, type Layers } from './layers.ts'
 import { diskFlushes, type Usage, usageOf } from './resources.ts'
-import { growth, type Metrics, metricsAddress, scrape } from './scrape.ts'
-import { selfTimes } from './self-time.ts'
+import {
+  countingEnvironment,
+  growth,
+  listeningEnvironment,
+  type Metrics,
+  metricsAddress,
+  scrape,
+} from './scrape.ts'
+import { type FunctionTime, timesOf } from './function-times.ts'
 import { order, type Thread, threadsIn } from './threads.ts'
 
-const samplingMicros = 200
-const shownFunctions = 14
+/** More often would slow down a dozen threads on a few processors by more than they tell. */
+const samplingMicros = 500
+const shownFunctions = 12
+/** A thread that is at work for less than this part of the time bounds nothing. */
+const busyPart = 0.02
 
 export interface ProfileOptions {
   readonly scratch: string
@@ -45,10 +54,9 @@ export async function profile(options: ProfileOptions, keep: (side: CairnSide) =
       report.push(...(await run.go()))
     } finally {
       await run.side.stop()
+      writeFileSync(path.join(options.out, 'report.md'), `${report.join('\n')}\n`)
     }
   }
-  const file = path.join(options.out, 'report.md')
-  writeFileSync(file, `${report.join('\n')}\n`)
   options.say(report.join('\n'))
   options.say(`profiles and this text: ${options.out}`)
 }
@@ -65,15 +73,9 @@ class Pass {
     const scratch = path.join(options.scratch, pass)
     this.#sockets = path.join(scratch, 'threads')
     mkdirSync(this.#sockets, { recursive: true })
-    const preload = pathToFileURL(fileURLToPath(new URL('./preload.js', import.meta.url))).href
-    const json: NodeJS.ProcessEnv = {}
-    for (const daemon of ['MASTER', 'CHUNKSERVER', 'MOUNT']) {
-      json[`CAIRN_${daemon}_METRICS`] = '127.0.0.1:0'
-      json[`CAIRN_${daemon}_LOG_FORMAT`] = 'json'
-    }
     this.side = new CairnSide(
       scratch,
-      pass === 'layers' ? json : { CAIRN_BENCH_PROFILES: this.#sockets, NODE_OPTIONS: `--import ${preload}` },
+      pass === 'layers' ? countingEnvironment() : listeningEnvironment(this.#sockets),
     )
   }
 
@@ -151,18 +153,7 @@ class Pass {
     ]
     const after = usages(processes)
     for (const file of [...files.values()].sort()) {
-      const { totalMs, idleMs, functions } = selfTimes(file)
-      const busyMs = totalMs - idleMs
-      if (busyMs < totalMs / 50) continue
-      lines.push(
-        `**${path.basename(file, '.cpuprofile')}**: busy ${busyMs.toFixed(0)} of ${totalMs.toFixed(0)} ms, ${((busyMs * 1000) / units).toFixed(0)} µs a unit`,
-      )
-      lines.push('', '| function | self ms | µs a unit |', '|---|---|---|')
-      for (const { name, ms: self } of functions.slice(0, shownFunctions))
-        lines.push(
-          `| ${name.replaceAll('|', '\\|')} | ${self.toFixed(0)} | ${((self * 1000) / units).toFixed(1)} |`,
-        )
-      lines.push('')
+      lines.push(...functionTables(file, units))
     }
     for (const { role, pid } of processes) {
       const from = used.get(pid)
@@ -193,3 +184,30 @@ async function all(threads: readonly Thread[], what: (thread: Thread) => Promise
 
 const usages = (processes: readonly CairnProcess[]): Map<number, Usage> =>
   new Map(processes.map(({ pid }) => [pid, usageOf(pid)]))
+
+/** The functions in which a thread spent most of its time, by themselves and with all that they called. */
+function functionTables(file: string, units: number): string[] {
+  const { totalMs, idleMs, functions } = timesOf(file)
+  const busyMs = totalMs - idleMs
+  if (busyMs < totalMs * busyPart) return []
+  const micros = (ms: number) => ((ms * 1000) / units).toFixed(1)
+  const table = (title: string, rows: readonly FunctionTime[], ms: (row: FunctionTime) => number) => [
+    `| ${title} | ms | µs a unit |`,
+    '|---|---|---|',
+    ...[...rows]
+      .sort((a, b) => ms(b) - ms(a))
+      .slice(0, shownFunctions)
+      .map(row => `| ${row.name.replaceAll('|', '\\|')} | ${ms(row).toFixed(0)} | ${micros(ms(row))} |`),
+    '',
+  ]
+  return [
+    `**${path.basename(file, '.cpuprofile')}**: busy ${busyMs.toFixed(0)} of ${totalMs.toFixed(0)} ms, ${micros(busyMs)} µs a unit`,
+    '',
+    ...table('by itself', functions, ({ selfMs }) => selfMs),
+    ...table(
+      'with what it called',
+      functions.filter(({ own }) => own),
+      row => row.totalMs,
+    ),
+  ]
+}

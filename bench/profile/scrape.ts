@@ -13,6 +13,22 @@ export function metricsAddress(logFile: string): string | undefined {
   return served === undefined ? undefined : (JSON.parse(served) as { address: string }).address
 }
 
+/** What makes all daemons of a cluster count and tell where. */
+export function countingEnvironment(): NodeJS.ProcessEnv {
+  const env: NodeJS.ProcessEnv = {}
+  for (const daemon of ['MASTER', 'CHUNKSERVER', 'MOUNT']) {
+    env[`CAIRN_${daemon}_METRICS`] = '127.0.0.1:0'
+    env[`CAIRN_${daemon}_LOG_FORMAT`] = 'json'
+  }
+  return env
+}
+
+/** What makes every thread of every daemon listen for orders (preload.ts) on a socket in `folder`. */
+export function listeningEnvironment(folder: string): NodeJS.ProcessEnv {
+  const preload = new URL('./preload.js', import.meta.url).href
+  return { CAIRN_BENCH_PROFILES: folder, NODE_OPTIONS: `--import ${preload}` }
+}
+
 export async function scrape(address: string): Promise<Metrics> {
   const response = await fetch(`http://${address}/metrics`)
   const body = await response.text()

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, statfsSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
+import type { Sizes } from '../rows/row.ts'
 
 const formatVersion = 1
 
@@ -39,7 +40,7 @@ export interface Results {
   readonly machine: Machine
   /** Load average of the last minute, when each part of the run began. */
   readonly loads: number[]
-  readonly sizes: Readonly<Record<string, number>>
+  readonly sizes: Sizes
   sides: SideResult[]
   rows: RowResult[]
   /** Milliseconds until the cluster, and a mount, were usable. */
@@ -49,7 +50,7 @@ export interface Results {
   peaksMiB: Record<string, number>
 }
 
-export function newResults(sizes: Readonly<Record<string, number>>, dir: string): Results {
+export function newResults(sizes: Sizes, dir: string): Results {
   return {
     version: formatVersion,
     commit: commitName(),

@@ -53,6 +53,7 @@ export function bigGroup({ bigMiB, randoms }: Sizes): Group {
       },
       {
         key: 'random-read',
+        waits: true,
         name: 'random read 4 KiB cold',
         unit: 'reads',
         cold: true,
@@ -67,6 +68,7 @@ export function bigGroup({ bigMiB, randoms }: Sizes): Group {
       },
       {
         key: 'random-write',
+        waits: true,
         name: 'random write 4 KiB + fdatasync',
         unit: 'writes',
         goal: 2,

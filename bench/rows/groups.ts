@@ -9,7 +9,7 @@ import { Tree, treeGroup } from './tree.ts'
 export const groupsOf = (sizes: Sizes, scratch: string): readonly Group[] => [
   bigGroup(sizes),
   smallGroup(sizes),
-  treeGroup(new Tree(scratch)),
+  treeGroup(new Tree(scratch, sizes.tree)),
   mdtestGroup(sizes),
   fioGroup(sizes),
 ]

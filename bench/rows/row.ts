@@ -8,6 +8,8 @@ export interface Row {
   readonly cold?: boolean
   /** Has no meaning on a local file system. */
   readonly notLocal?: boolean
+  /** The program waits for each of its steps, so how they are batched does not depend on the machine. */
+  readonly waits?: boolean
   /** At least so many times the best peer. */
   readonly goal?: number
   /** What must be there first, and is not measured. */
@@ -34,6 +36,8 @@ export interface Sizes {
   readonly bigMiB: number
   /** Reads of 4 KiB here and there, writes are a tenth of it. */
   readonly randoms: number
+  /** A folder that is taken for the tree, instead of npm's. */
+  readonly tree?: string
 }
 
 export const fullSizes: Sizes = { files: 3000, bigMiB: 512, randoms: 4000 }

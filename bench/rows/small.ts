@@ -67,6 +67,7 @@ export function smallGroup({ files }: Sizes): Group {
       },
       {
         key: 'create-sync',
+        waits: true,
         name: 'create + write + fsync + close',
         unit: 'files',
         goal: 2,

@@ -16,14 +16,17 @@ function npmFolder(): string {
 /** An archive of it, made when it is first asked for, and how many entries it has. */
 export class Tree {
   readonly #archive: string
+  readonly #folder: string | undefined
 
-  constructor(scratch: string) {
+  /** `folder`: another one than npm's. */
+  constructor(scratch: string, folder?: string) {
     this.#archive = path.join(scratch, 'tree.tar')
+    this.#folder = folder
   }
 
   get archive(): string {
     if (!existsSync(this.#archive)) {
-      const folder = npmFolder()
+      const folder = this.#folder ?? npmFolder()
       execFileSync('tar', ['-cf', this.#archive, '-C', path.dirname(folder), path.basename(folder)])
     }
     return this.#archive

@@ -70,6 +70,10 @@ export class CairnSide implements Side {
     return 'default settings, three chunkservers, three copies, fsync waits for all of them'
   }
 
+  get master(): string {
+    return this.#master
+  }
+
   get mountLog(): string {
     return path.join(this.cluster, 'logs', 'bench-mount.log')
   }

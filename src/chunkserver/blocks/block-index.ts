@@ -39,6 +39,11 @@ export class BlockIndex {
     this.#reader = reader === undefined ? this.#writer : new LaneQueue(reader, damaged)
   }
 
+  /** Transactions so far, each with one sync. */
+  get syncs(): number {
+    return this.#writer.batches
+  }
+
   /** Resolves when the change, if it is one, is on stable storage. */
   async ask<Op extends IndexOp>(op: Op, input: IndexOps[Op]['in']): Promise<IndexOps[Op]['out']> {
     const queue = readingOps.has(op) ? this.#reader : this.#writer
@@ -67,6 +72,8 @@ class LaneQueue {
   readonly #damaged: (why: UsageError) => void
   #waiting: Waiting[] = []
   #running: Promise<void> | undefined
+  /** Given to the lane so far. */
+  batches = 0
 
   constructor(lane: IndexLane, damaged: (why: UsageError) => void) {
     this.#lane = lane
@@ -90,6 +97,7 @@ class LaneQueue {
     await Promise.resolve()
     while (this.#waiting.length > 0) {
       const batch = this.#take()
+      this.batches++
       try {
         this.#settle(batch, await this.#lane.run(batch.map(({ request }) => request)))
       } catch (error) {

@@ -118,6 +118,11 @@ export class BlockStore {
     return this.#shared
   }
 
+  /** Transactions of the index so far, each with one sync. */
+  get indexSyncs(): number {
+    return this.#index.syncs
+  }
+
   get totals(): Totals {
     return this.#totals
   }

@@ -37,6 +37,13 @@ export function measureChunkserver(metrics: Metrics, node: ChunkserverNode, stor
     { name: 'cairn_chunkserver_sent_bytes_total', help: 'Bytes of blocks that were read by others.' },
     () => traffic.sentBytes,
   )
+  metrics.counter(
+    {
+      name: 'cairn_chunkserver_index_syncs_total',
+      help: 'Transactions of the index, each stored with one sync.',
+    },
+    () => store.indexSyncs,
+  )
   metrics.operations(
     {
       name: 'cairn_chunkserver_operation',
