@@ -2,7 +2,7 @@
  * The program that does a row's work, a process of its own: whoever measures stays able to answer signals while
  * this one waits in system calls, and what it leaves in its memory is gone with it.
  */
-import { readdirSync, rmSync } from 'node:fs'
+import { closeSync, constants, fsyncSync, openSync, readdirSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { groupsOf } from './rows/groups.ts'
 import type { Sizes } from './rows/row.ts'
@@ -13,11 +13,26 @@ export interface Order {
   readonly row: string
   readonly dir: string
   readonly phase: 'prepare' | 'run' | 'empty'
+  /** Afterwards, outside of the time measured, everything of the mount that `dir` is is written back. */
+  readonly settle?: boolean
 }
 
 export type Answer = { readonly units: number; readonly ms: number } | { readonly error: string }
 
-async function obey({ sizes, scratch, row: key, dir, phase }: Order): Promise<Answer> {
+async function obey(order: Order): Promise<Answer> {
+  const answer = await run(order)
+  if (order.settle === true) writeBack(order.dir)
+  return answer
+}
+
+/** As `cairn sync` does it. */
+function writeBack(mount: string): void {
+  const fd = openSync(mount, constants.O_RDONLY | constants.O_DIRECTORY)
+  fsyncSync(fd)
+  closeSync(fd)
+}
+
+async function run({ sizes, scratch, row: key, dir, phase }: Order): Promise<Answer> {
   if (phase === 'empty') {
     for (const name of readdirSync(dir)) rmSync(path.join(dir, name), { recursive: true, force: true })
     return { units: 0, ms: 0 }

@@ -21,6 +21,8 @@ function fio(dir: string, ...options: string[]): FioJob {
       '--output-format=json',
       '--invalidate=0',
       '--fallocate=none',
+      // Else all jobs write the same, again and again.
+      '--refill_buffers',
       ...options,
     ],
     { encoding: 'utf8', maxBuffer: 1 << 26 },

@@ -93,3 +93,6 @@ export function limitOf(count: string, recorded: number, seconds: number): numbe
   const { part, fixed, aSecond } = toleranceOf(count)
   return Math.floor(recorded * (1 + part) + fixed + aSecond * seconds)
 }
+
+/** So much less than recorded is worth to be recorded, so that it does not grow back unseen. */
+export const fellTo = (count: string, recorded: number): number => recorded * 0.8 - toleranceOf(count).fixed
