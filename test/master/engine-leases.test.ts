@@ -411,3 +411,26 @@ test('what goes with a closed orphan is not waited for', async t => {
   a.call({ $case: 'closeOrphan', value: { ino, unsent: false } }, 'done')
   t.like(b.answer(id)?.result, { $case: 'attr' })
 })
+
+test('claims that contradict each other after a restart are all recalled', async t => {
+  const fixture = await EngineFixture.make()
+  const [a, b] = [new Mount(fixture), new Mount(fixture)]
+  const ino = makeFile(a, 'f')
+  fixture.restart()
+  a.reattach()
+  b.reattach()
+  const claim = (kind: typeof read | typeof write, open: boolean): Op => ({
+    $case: 'reclaim',
+    value: { leases: [{ ino, kind, open, writing: kind === write }], locks: [], last: true },
+  })
+  b.call(claim(read, false), 'done')
+  t.deepEqual(b.recalls(), [])
+  a.call(claim(write, true), 'done')
+  // Until the writer has answered, nobody is told what it may have changed.
+  const asked = b.send(getAttr(ino))
+  t.is(b.answer(asked), undefined)
+  t.is(b.yieldAll(), 1)
+  t.is(b.answer(asked), undefined)
+  t.is(a.yieldAll(), 1)
+  t.is(b.answer(asked)?.result?.$case, 'attr')
+})

@@ -99,7 +99,11 @@ export class Contents {
       const misplaced = program && how.append && at !== offset
       const passedBy = program && file.directIo && (reading > 0 || node.fills !== fillsBefore)
       if (!through && !misplaced && !passedBy) return count
-      return this.#finish(file, through, misplaced || passedBy, count)
+      return this.#finish(
+        node,
+        { through, dropPages: misplaced || passedBy, wait: file.directIo || file.how.append },
+        count,
+      )
     })
     if (!fills) return answer
     if (!(answer instanceof Promise)) {
@@ -109,9 +113,19 @@ export class Contents {
     return answer.finally(() => this.#filled(node))
   }
 
-  /** Of a handle that caches nothing is waited for that the kernel would do: it has the pages locked. */
-  async #finish(file: OpenFile, through: boolean, dropPages: boolean, count: number): Promise<number> {
-    const { node } = file
+  /**
+   * `wait`: until the kernel has dropped its pages. Only with a handle by which it writes past them (also one for appends),
+   * else (also one that was told of O_APPEND later) it may have them locked until it is answered.
+   */
+  async #finish(
+    node: Inode,
+    {
+      through,
+      dropPages,
+      wait,
+    }: { readonly through: boolean; readonly dropPages: boolean; readonly wait: boolean },
+    count: number,
+  ): Promise<number> {
     const { data, kernel } = this.#context
     if (through) {
       await data.known(node.ino)?.flush()
@@ -120,7 +134,7 @@ export class Contents {
     }
     if (dropPages) {
       const dropped = kernel?.inode(node.ino, true)
-      if (file.directIo) await dropped
+      if (wait) await dropped
     }
     return count
   }

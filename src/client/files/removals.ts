@@ -104,6 +104,8 @@ export class Removals {
       })
       await close(false)
     }
+    // The master has released it with that: claimed again, it would stand in the way of who has it now.
+    node.lease = 'none'
   }
 
   /** The kernel has forgotten it: a removed inode is of no more use. */

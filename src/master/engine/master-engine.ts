@@ -9,6 +9,7 @@
  */
 import { assert } from '../../core/assert.ts'
 import { FsError, messageOf } from '../../core/errors.ts'
+import type { Ino } from '../../core/ids.ts'
 import { minute } from '../../core/units.ts'
 import { decodeWhole } from '../../wire/codec.ts'
 import { NodeUp } from '../../wire/gen/cairn/v1/nodes.ts'
@@ -159,7 +160,12 @@ export class MasterEngine {
       node => this.#rolledBack(node),
     )
     this.#openedTime = newestTime(store)
-    this.#locks = new LockCalls(turn, this.#leases, session => this.#reclaimed(session))
+    this.#locks = new LockCalls(
+      turn,
+      this.#leases,
+      session => this.#reclaimed(session),
+      ino => this.#recallAll(ino),
+    )
     this.#calls = new Calls({
       stopwatch: options.stopwatch ?? (() => 0),
       turn,
@@ -580,6 +586,13 @@ export class MasterEngine {
       this.#dying.delete(session)
     }
     return false
+  }
+
+  #recallAll(ino: Ino): void {
+    for (const holder of this.#leases.holders(ino)) {
+      const session = this.#sessions.find(holder.session)
+      if (session !== undefined && holder.lease !== 'none') this.#recalls.ask(session, ino, 'none', 'plain')
+    }
   }
 
   /** Keeps the memory for leases bounded: a session with very many gives back the oldest. */

@@ -4,7 +4,7 @@
  * of an operation; recalling them and waiting is the engine's.
  *
  * Per inode at most one session holds 'write', and then no other holds anything; else any number hold
- * 'read'. A session that has the inode open without a lease is remembered too ('none', open), since
+ * 'read'; but for claims that contradict each other after a restart. A session that has the inode open without a lease is remembered too ('none', open), since
  * an unlink must ask it; and one that has it, or may have it, open for writing (`writing`), since nobody
  * else is given 'write' before it was asked. A million leases of one mount are the usual case, so an inode with a single
  * holder costs one small integer.
@@ -83,7 +83,9 @@ export class LeaseTable {
   grant(ino: Ino, session: SessionId, wanted: Lease): Lease {
     const held = this.held(ino, session)
     const allowed = this.#allowed(ino, session, wanted)
-    if (rank[allowed] <= rank[held]) return held
+    if (allowed === 'none' || rank[allowed] <= rank[held]) return held
+    const inTheWay = this.conflicts(ino, session, allowed)
+    assert(inTheWay.length === 0, () => `inode ${ino}: one writer or only readers`)
     const { open, writing } = this.#flags(ino, session)
     this.#set(ino, session, allowed, open, writing || allowed === 'write')
     return allowed
@@ -106,10 +108,13 @@ export class LeaseTable {
     this.#set(ino, session, 'none', false, false)
   }
 
-  /** As reclaimed after a restart. False (and nothing taken) if it contradicts what others hold. */
+  /**
+   * As reclaimed after a restart. False if it contradicts what others hold: then both have it, since both rely on it,
+   * and both must be told to give it up.
+   */
   reclaim(ino: Ino, session: SessionId, lease: Lease, open: boolean, writing: boolean): boolean {
     const fits = lease === 'none' || this.conflicts(ino, session, lease).length === 0
-    this.#set(ino, session, fits ? lease : 'none', open, writing)
+    this.#set(ino, session, lease, open, writing)
     return fits
   }
 
@@ -179,9 +184,6 @@ export class LeaseTable {
     if (nothing && !had) return
     const flags = (writing ? 8 : 0) + (open ? 4 : 0)
     const entries = nothing ? rest : [...rest, this.#slot(session) * 16 + flags + rank[lease]]
-    const writers = entries.filter(packed => leaseOf(packed) === 'write').length
-    const readers = entries.filter(packed => leaseOf(packed) === 'read').length
-    assert(writers + Math.min(readers, 1) <= 1, () => `inode ${ino}: one writer or only readers`)
     this.#keep(Number(ino), entries)
     const change = (nothing ? 0 : 1) - (had ? 1 : 0)
     this.#counts.set(session, this.countOf(session) + change)

@@ -28,12 +28,20 @@ export class LockCalls {
   #granted: GrantedLock[] = []
   /** Called when a session has reclaimed all that it held. */
   readonly #reclaimed: (session: Session) => void
+  /** Called when several sessions rely on leases of it that contradict each other. */
+  readonly #disputed: (ino: Ino) => void
 
-  constructor(turn: Turn, leases: LeaseTable, reclaimed: (session: Session) => void) {
+  constructor(
+    turn: Turn,
+    leases: LeaseTable,
+    reclaimed: (session: Session) => void,
+    disputed: (ino: Ino) => void,
+  ) {
     this.#turn = turn
     this.#table = new LockTable(() => turn.now)
     this.#leases = leases
     this.#reclaimed = reclaimed
+    this.#disputed = disputed
   }
 
   /** What is held and waited for, of one inode or all. */
@@ -99,9 +107,12 @@ export class LockCalls {
   reclaim(session: Session, wire: Reclaim): Result {
     for (const { ino, kind, open, writing } of wire.leases) {
       const lease = leaseFromWire(kind, 'reclaim.leases.kind')
-      // What it may not have any more it will be told to drop, as soon as somebody wants it.
-      if (!this.#leases.reclaim(toIno(ino), session.id, lease, open, writing))
-        this.#turn.out.log('warn', 'lease cannot be reclaimed', { session: session.id, ino })
+      if (this.#leases.reclaim(toIno(ino), session.id, lease, open, writing)) continue
+      this.#turn.out.log('warn', 'a reclaimed lease contradicts others: all are recalled', {
+        session: session.id,
+        ino,
+      })
+      this.#disputed(toIno(ino))
     }
     for (const { ino, lock } of wire.locks) {
       const { range, holder } = lockFromWire(lock)

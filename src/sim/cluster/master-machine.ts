@@ -80,25 +80,27 @@ export class MasterMachine {
     const env = world.start(this.name, this.wall)
     const { bugs } = this.#options
     const open = (): Store => this.#withRoom(plantInMasterStore(bugs, this.#open()))
-    let store = open()
-    const handler = engineHandler(store, 'sim', plantedDigests(bugs, world.checksums), {
+    let opened = open()
+    // It is looked into also between a step that found no room and the next.
+    const store = (): Store => {
+      if (!opened.db.open) opened = open()
+      return opened
+    }
+    const handler = engineHandler(opened, 'sim', plantedDigests(bugs, world.checksums), {
       settings: this.#options.settings,
-      reopen: () => {
-        store = open()
-        return store
-      },
+      reopen: store,
       ...(this.#options.log
         ? { pages: ({ db }) => plantInPages(bugs, new SimPages(db), world.aside('pages')) }
         : {}),
     })
     const sessions = () =>
-      store.db.prepare<[], bigint>('SELECT id FROM sessions').pluck().safeIntegers().all()
+      store().db.prepare<[], bigint>('SELECT id FROM sessions').pluck().safeIntegers().all()
     const lane = new SimLane<readonly EngineInput[], readonly EngineOutput[]>(
       env,
       () => this.#delay(),
       batch => {
         const outputs = handler.run(batch)
-        if (bugs.forgetfulMaster === true) store.db.exec('DELETE FROM replies')
+        if (bugs.forgetfulMaster === true) store().db.exec('DELETE FROM replies')
         if (this.onSessionEnded !== undefined) this.#noteSessions(sessions())
         this.#database.committed()
         if (env.alive && this.crashesNow()) this.crash(false)
@@ -110,11 +112,11 @@ export class MasterMachine {
     const log = this.#options.log
       ? new LogShipper(env, network, {
           copies: 2,
-          takeBase: () => this.#takeBase(env, () => store),
+          takeBase: () => this.#takeBase(env, store),
           ...logBytes,
         })
       : undefined
-    this.#running = { env, lane, store: () => store, log }
+    this.#running = { env, lane, store, log }
     const failed = (error: unknown): void => world.bug(error)
     world.background(
       MasterServer.start(env, network, lane, {

@@ -15,6 +15,9 @@ export const sharedRoot = '/s'
 /** Before it looks at everything once more and ends. */
 const callsMax = 90
 
+/** A mount that goes on has old pages dropped in less. */
+const droppedMs = 50
+
 /** A program that does anything with names and files that others on other mounts do anything with, too. */
 export class SharedProgram {
   readonly #state: SharedState
@@ -88,9 +91,12 @@ export class SharedProgram {
   async #think(): Promise<void> {
     const prng = this.#prng
     const roll = prng.unit()
-    await this.#mount.env.delay(
+    const { env } = this.#mount
+    await env.delay(
       roll < 0.15 ? prng.between(100, 1200) : roll < 0.3 ? prng.between(5, 60) : prng.between(0.05, 3),
     )
+    // What its kernel has in memory is old until the mount has it dropped (the README's deviations).
+    if (env.goesOnNow) await env.delay(droppedMs)
   }
 
   async #step(root: KernelInode): Promise<void> {

@@ -35,6 +35,7 @@ export class HostEnv implements Env {
   #alive = true
   /** What became due while the machine was stopped; undefined while it runs. */
   #due: (() => void)[] | undefined
+  #wentOnMs: number | undefined
 
   constructor(
     name: string,
@@ -80,6 +81,11 @@ export class HostEnv implements Env {
     return this.#due !== undefined
   }
 
+  /** It was stopped until this very moment. */
+  get goesOnNow(): boolean {
+    return this.#wentOnMs === this.timeline.now
+  }
+
   /** The whole machine stops, its kernel and programs too, while its clocks go on: SIGSTOP, or a machine put to sleep. */
   stop(): void {
     this.#due ??= []
@@ -89,6 +95,7 @@ export class HostEnv implements Env {
   goOn(): void {
     const due = this.#due ?? []
     this.#due = undefined
+    this.#wentOnMs = this.timeline.now
     for (const callback of due) this.schedule(0, callback)
   }
 
