@@ -2,6 +2,7 @@ import test from 'ava'
 import { check, type Happening, type Model } from '#src/sim/history/checker.ts'
 import { fileModel, type FileOp } from '#src/sim/history/file-model.ts'
 import { type LockOp, lockModel } from '#src/sim/history/lock-model.ts'
+import { type ModeOp, modeModel } from '#src/sim/history/mode-model.ts'
 import { type NamesOp, namesModel } from '#src/sim/history/names-model.ts'
 
 /** Each after the one before it. */
@@ -425,4 +426,39 @@ const locks: readonly (readonly [string, boolean, readonly LockOp[]])[] = [
 for (const [name, right, ops] of locks)
   test(`locks, ${right ? 'right' : 'wrong'}: ${name}`, t => {
     t.is(isFine(lockModel, inOrder(...ops)), right)
+  })
+
+// ---- modes
+
+const chmod = (session: string, mode: number): ModeOp => ({ kind: 'chmod', session, mode })
+const look = (session: string, found: number): ModeOp => ({ kind: 'look', session, found })
+const lost = (session: string): ModeOp => ({ kind: 'death', session })
+
+const modes: readonly (readonly [string, boolean, readonly ModeOp[]])[] = [
+  ['a file that was made is as it was made', true, [look('a', 0o644)]],
+  ['what was set is seen by others', true, [chmod('a', 0o600), look('b', 0o600)]],
+  ['an old mode is not', false, [chmod('a', 0o600), look('b', 0o644)]],
+  ['nor by who set it', false, [chmod('a', 0o600), chmod('a', 0o400), look('a', 0o600)]],
+  ['a promise may be lost with its session', true, [chmod('a', 0o600), lost('a'), look('b', 0o644)]],
+  ['it need not be', true, [chmod('a', 0o600), lost('a'), look('b', 0o600)]],
+  [
+    'the last of several promises may be lost',
+    true,
+    [chmod('a', 0o600), chmod('a', 0o400), lost('a'), look('b', 0o600)],
+  ],
+  [
+    'what another has seen is not lost',
+    false,
+    [chmod('a', 0o600), look('b', 0o600), lost('a'), look('b', 0o644)],
+  ],
+  [
+    'nor what another has changed',
+    false,
+    [chmod('a', 0o600), chmod('b', 0o400), lost('b'), look('c', 0o644)],
+  ],
+  ['the end of another session takes nothing', false, [chmod('a', 0o600), lost('b'), look('b', 0o644)]],
+]
+for (const [what, right, ops] of modes)
+  test(`modes: ${what}`, t => {
+    t.is(isFine(modeModel, inOrder(...ops)), right)
   })

@@ -143,7 +143,7 @@ export class Attributes implements AttrPort {
   }
 
   async #send(node: Inode, change: AttrChange): Promise<Attr> {
-    if (change.size === undefined) return this.shown(await this.#sendNow(node, change))
+    if (change.size === undefined) return this.shown(this.latest(await this.#sendNow(node, change)))
     const file = this.#context.data.known(node.ino)
     let attr: Attr
     try {
@@ -152,7 +152,7 @@ export class Attributes implements AttrPort {
     } finally {
       file?.cutEnded()
     }
-    return this.shown(attr)
+    return this.shown(this.latest(attr))
   }
 
   async #sendNow(node: Inode, change: AttrChange): Promise<Attr> {

@@ -2,6 +2,7 @@ import type { Ino } from '../../core/ids.ts'
 import { check, type Model, type Verdict } from './checker.ts'
 import { fileModel, type FileOp, type Value } from './file-model.ts'
 import { type LockOp, lockModel } from './lock-model.ts'
+import { type ModeOp, modeModel } from './mode-model.ts'
 import { type NamesOp, namesModel } from './names-model.ts'
 import { History, Moments } from './recorder.ts'
 
@@ -50,6 +51,7 @@ export class Witness {
   readonly names = new History<NamesOp>()
   readonly locks = new History<LockOp>()
   readonly #files = new Map<Ino, FileRecord>()
+  readonly #modes = new Map<Ino, History<ModeOp>>()
   readonly #writes: WriteRecord[] = []
   readonly #deaths = new Map<string, number>()
   /** Calls of machines that stopped, by the session that may yet execute them. */
@@ -65,9 +67,19 @@ export class Witness {
     return file
   }
 
+  mode(ino: Ino): History<ModeOp> {
+    let history = this.#modes.get(ino)
+    if (history === undefined) {
+      history = new History()
+      this.#modes.set(ino, history)
+    }
+    return history
+  }
+
   /** Operations recorded. */
   get size(): number {
     let sum = this.names.size + this.locks.size
+    for (const history of this.#modes.values()) sum += history.size
     for (const { history } of this.#files.values()) sum += history.size
     return sum
   }
@@ -186,6 +198,10 @@ export class Witness {
     for (const calls of this.#stranded.values()) for (const add of calls) add()
     yield { what: 'names', verdict: check(namesModel(String(root)), this.names.happenings()) }
     yield { what: 'locks', verdict: check(lockModel, this.locks.happenings()) }
+    for (const [ino, history] of this.#modes) {
+      for (const [session, at] of this.#deaths) history.moment({ kind: 'death', session }, at)
+      yield { what: `mode of ${ino}`, verdict: check(modeModel, history.happenings()) }
+    }
     for (const [ino, { history, sessions, until }] of this.#files) {
       for (const session of sessions) {
         const at = this.#deaths.get(session)

@@ -1,4 +1,4 @@
-import { type Attr, isDirectory } from '../../core/attr.ts'
+import { type Attr, isDirectory, S_IFMT } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import { taken } from '../../core/read-bytes.ts'
@@ -203,6 +203,22 @@ export class FileIo {
       )
       this.#kernel.setAttr(inode, attr, attrTtlMs)
       inode.size = attr.size
+    })
+  }
+
+  async chmod(file: OpenedFile, mode: number): Promise<void> {
+    const { inode, opened, pid } = file
+    const what = `chmod ${inode.ino}`
+    await inode.lock.run('exclusive', what, async () => {
+      const { attr, attrTtlMs } = await this.#kernel.request(what, fs =>
+        fs.setattr(
+          inode.ino,
+          { mode: (inode.attr.mode & S_IFMT) | mode },
+          opened.handle,
+          this.#kernel.caller(pid),
+        ),
+      )
+      this.#kernel.setAttr(inode, attr, attrTtlMs)
     })
   }
 

@@ -125,7 +125,9 @@ export class SharedRun {
   #startPrograms(index: number, mounted: Mounted): void {
     this.#world.say(mounted.env.name, 'mounted')
     this.#programs[index] = Array.from({ length: this.#plan.programs }, () => {
-      const program = new SharedProgram(mounted, this.#world.fork(), this.#rules, this.#pids++)
+      const pid = this.#pids++
+      const aside = this.#world.aside(`program ${pid}`)
+      const program = new SharedProgram(mounted, this.#world.fork(), aside, this.#rules, pid)
       if (this.#stopping) program.stop()
       this.#world.background(program.run())
       return program

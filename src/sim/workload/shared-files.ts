@@ -5,6 +5,7 @@ import type { FileOp } from '../history/file-model.ts'
 import type { NamesOp } from '../history/names-model.ts'
 import type { Call } from '../history/witness.ts'
 import type { OpenedFile, OpenHow } from '../kernel/file-io.ts'
+import type { Prng } from '../world/prng.ts'
 import { cellsOf, valueOf } from './shared-cells.ts'
 import type { Result, SharedState } from './shared-state.ts'
 
@@ -28,8 +29,8 @@ export class SharedFiles {
   }
 
   /** One of the open files. */
-  some(): OpenedFile | undefined {
-    return this.#open.length === 0 ? undefined : this.#state.prng.pick(this.#open)
+  some(prng: Prng = this.#state.prng): OpenedFile | undefined {
+    return this.#open.length === 0 ? undefined : prng.pick(this.#open)
   }
 
   /** `op`: what the names have to say of it. */

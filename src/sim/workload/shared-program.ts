@@ -7,6 +7,7 @@ import type { KernelInode } from '../kernel/kernel-inode.ts'
 import type { Prng } from '../world/prng.ts'
 import { SharedFiles } from './shared-files.ts'
 import { lockPath, SharedLocks } from './shared-locks.ts'
+import { SharedModes } from './shared-modes.ts'
 import { SharedNames } from './shared-names.ts'
 import { SharedState, type SharedRules } from './shared-state.ts'
 
@@ -15,6 +16,8 @@ export const sharedRoot = '/s'
 /** Before it looks at everything once more and ends. */
 const callsMax = 90
 
+/** After so many of the steps something is done with the mode of a file. */
+const modeShare = 0.15
 /** A mount that goes on has old pages dropped in less. */
 const droppedMs = 50
 
@@ -24,21 +27,26 @@ export class SharedProgram {
   readonly #names: SharedNames
   readonly #files: SharedFiles
   readonly #locks: SharedLocks
+  readonly #modes: SharedModes
   readonly #mount: Mounted
   readonly #prng: Prng
+  /** For what came later: it shifts nothing else that is drawn. */
+  readonly #aside: Prng
   readonly #pid: number
   #stopping = false
   #resting = false
   ended = false
 
-  constructor(mount: Mounted, prng: Prng, rules: SharedRules, pid: number) {
+  constructor(mount: Mounted, prng: Prng, aside: Prng, rules: SharedRules, pid: number) {
     this.#mount = mount
     this.#prng = prng
+    this.#aside = aside
     this.#pid = pid
     this.#state = new SharedState(mount, prng, rules, pid)
     this.#files = new SharedFiles(this.#state)
     this.#names = new SharedNames(this.#state, this.#files)
     this.#locks = new SharedLocks(this.#state)
+    this.#modes = new SharedModes(this.#state, aside)
   }
 
   get doing(): string {
@@ -61,7 +69,11 @@ export class SharedProgram {
       await this.#think()
       this.#resting = calls >= callsMax
       if (this.#resting) await this.#mount.env.delay(500)
-      else await this.#step(root)
+      else {
+        await this.#step(root)
+        const file = this.#aside.chance(modeShare) ? this.#files.some(this.#aside) : undefined
+        if (file !== undefined) await this.#modes.step(file)
+      }
     }
     await this.#locks.close()
     await this.#files.closeAll()
