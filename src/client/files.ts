@@ -11,6 +11,7 @@ import { Leases } from './files/leases.ts'
 import { Listings } from './files/listings.ts'
 import { throwUnheardLoss } from './files/losses.ts'
 import { Names } from './files/names.ts'
+import { PromisedAttributes } from './files/promised-attributes.ts'
 import { PromisedNames } from './files/promised-names.ts'
 import { Promises } from './files/promises.ts'
 import { Removals } from './files/removals.ts'
@@ -106,10 +107,10 @@ export class Files {
         return (data ??= makeData(session, attributes))
       },
     }
-    const attributes = new Attributes(context)
+    const promises = new Promises(context)
+    const attributes = new Attributes(context, new PromisedAttributes(context, promises))
     const atimes = new AccessTimes(context)
     const locks = new Locks(session)
-    const promises = new Promises(context)
     const leases = new Leases(context, locks, atimes, promises)
     await session.start(leases)
     return new Files(context, session, { attributes, atimes, locks, promises })

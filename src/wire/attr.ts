@@ -1,9 +1,10 @@
 /** Core types ↔ generated types, for what several parts of the protocol share. */
-import type { Attr, LockRange, TimeChange } from '../core/attr.ts'
+import type { Attr, AttrChange, LockRange, TimeChange } from '../core/attr.ts'
+import type { Ino } from '../core/ids.ts'
 import type { LockChange } from '../core/lock-ranges.ts'
 import { FsError } from '../core/errors.ts'
 import type * as common from './gen/cairn/v1/common.ts'
-import { LeaseKind, type Lock, LockKind, type SetTime } from './gen/cairn/v1/session.ts'
+import { LeaseKind, type Lock, LockKind, type SetAttr, type SetTime } from './gen/cairn/v1/session.ts'
 import { enumValue, fileOffset, required, toIno, u32 } from './validate.ts'
 
 export function attrToWire(attr: Attr): common.Attr {
@@ -130,4 +131,19 @@ export function errorToWire(thrown: unknown): common.Error {
 export function errorFromWire(wire: common.Error | undefined, field = 'error'): FsError {
   const { errno, message } = required(wire, field)
   return FsError.fromErrno(errno, message.slice(0, messageCharsMax))
+}
+
+export function setAttrToWire(ino: Ino, change: AttrChange, time: bigint): SetAttr {
+  return {
+    ino,
+    ...(change.mode === undefined ? {} : { mode: change.mode & 0o7777 }),
+    ...(change.uid === undefined ? {} : { uid: change.uid }),
+    ...(change.gid === undefined ? {} : { gid: change.gid }),
+    ...(change.size === undefined ? {} : { size: BigInt(change.size) }),
+    atime: timeToWire(change.atime),
+    mtime: timeToWire(change.mtime),
+    ctime: timeToWire(change.ctime),
+    killSuidgid: change.killSuidgid ?? false,
+    time,
+  }
 }

@@ -130,7 +130,8 @@ export class InodeCache {
 
   #setAttr(node: Inode, attr: Attr): void {
     if (node.lease === 'none' && !node.gone) return
-    const known = node.promised > 0 && node.attr !== undefined ? notBefore(attr, node.attr) : attr
+    const known =
+      node.promised > 0 && node.attr !== undefined ? notBefore(attr, node.attr, node.setting) : attr
     // The last name went here before the master was told.
     node.attr = node.removed && known.nlink > 0 && !node.isDirectory ? { ...known, nlink: 0 } : known
   }
@@ -252,6 +253,13 @@ export class InodeCache {
     node.xattrNames = undefined
   }
 
+  /** A command of ours changed its mode or owner, or cut it: that changes ACLs and takes capabilities, and gives none. */
+  dropAcls(node: Inode): void {
+    const incapable = node.xattrs?.get(capability) === null && node.lease !== 'none'
+    this.dropXattrs(node)
+    if (incapable) node.xattrs = new Map([[capability, null]])
+  }
+
   /** Forgets what was cached under the lease. What is open stays open. */
   drop(node: Inode): void {
     this.#dropNames(node)
@@ -344,8 +352,12 @@ export class InodeCache {
   }
 }
 
-/** Attributes with the times that programs were shown already; of a file, what is promised changes but its ctime. */
-function notBefore(attr: Attr, shown: Attr): Attr {
+/**
+ * Attributes with the times that programs were shown already; of a file, a promised name changes but its ctime. What is
+ * older than attributes that are promised has them yet to come (`setting`).
+ */
+function notBefore(attr: Attr, shown: Attr, setting: Partial<Attr> | undefined): Attr {
+  if (setting !== undefined && attr.ctime < shown.ctime) return { ...attr, ...setting, ctime: shown.ctime }
   const later = (a: bigint, b: bigint): bigint => (a > b ? a : b)
   const ctime = later(attr.ctime, shown.ctime)
   return { ...attr, mtime: isDirectory(attr.mode) ? later(attr.mtime, shown.mtime) : attr.mtime, ctime }

@@ -89,6 +89,9 @@ export class Inode {
   creation: Promise<void> | undefined
   /** Changes of it, or of names in it, that the master has yet to make: `attr` is ahead of what it says. */
   promised = 0
+  /** Changes of its attributes among those, and all that they set. */
+  settings = 0
+  setting: Partial<Attr> | undefined
   /** Changes of it, or of names in it, that were sent to the master and are not answered (whileChanging). */
   changing = 0
   /** An access time that programs see and the master will be told of soon. */

@@ -3,13 +3,14 @@ import { FsError, messageOf } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import { fileBytesMax } from '../../core/limits.ts'
 import { second } from '../../core/units.ts'
-import { attrFromWire, leaseToWire, timeToWire } from '../../wire/attr.ts'
+import { attrFromWire, leaseToWire, setAttrToWire } from '../../wire/attr.ts'
 import type { SetAttr } from '../../wire/gen/cairn/v1/session.ts'
 import { u64 } from '../../wire/validate.ts'
 import type { Inode } from '../cache/inode.ts'
 import { atLeast } from '../cache/inode-cache.ts'
 import type { AttrPort } from '../ports.ts'
 import { chain, type FilesContext, mustBeOurs, mustBeWritable } from './context.ts'
+import type { PromisedAttributes } from './promised-attributes.ts'
 import { whileChanging } from './while-changing.ts'
 
 /** How often a writer who shares a file asks whether it still does. */
@@ -21,9 +22,11 @@ const regainPauseMs = 1 * second
  */
 export class Attributes implements AttrPort {
   readonly #context: FilesContext
+  readonly #promised: PromisedAttributes
 
-  constructor(context: FilesContext) {
+  constructor(context: FilesContext, promised: PromisedAttributes) {
     this.#context = context
+    this.#promised = promised
   }
 
   get(ino: Ino): Attr | Promise<Attr> {
@@ -109,6 +112,8 @@ export class Attributes implements AttrPort {
     const node = this.#context.cache.make(ino)
     mustBeOurs(node)
     if (node.gone) return this.#setRemoved(node, change)
+    const promised = this.#promised.promise(node, change)
+    if (promised !== undefined) return this.shown(promised)
     if (change.size === undefined) return node.turns.run(() => this.#set(node, change))
     node.truncating += 1
     return Promise.resolve(node.turns.run(() => this.#set(node, change))).finally(() => {
@@ -132,7 +137,7 @@ export class Attributes implements AttrPort {
     const value: SetAttr = { ino: node.ino, ...noTimes, killSuidgid: true, time: session.time() }
     await whileChanging(this.#context, [node.ino], async () => {
       const reply = await session.call({ $case: 'setAttr', value }, 'attr')
-      cache.dropXattrs(node)
+      cache.dropAcls(node)
       cache.noteCommand(attrFromWire(reply.attr))
     })
   }
@@ -162,7 +167,7 @@ export class Attributes implements AttrPort {
     const value = setAttrToWire(node.ino, change, session.time())
     const reply = await session.call({ $case: 'setAttr', value }, 'attr')
     // A mode changes the ACL; everything but times takes file capabilities.
-    if (change.atime === undefined && change.mtime === undefined) cache.dropXattrs(node)
+    if (change.atime === undefined && change.mtime === undefined) cache.dropAcls(node)
     if (change.atime !== undefined) node.atime = undefined
     const attr = attrFromWire(reply.attr)
     cache.noteCommand(attr)
@@ -208,18 +213,3 @@ export class Attributes implements AttrPort {
 }
 
 const noTimes = { atime: undefined, mtime: undefined, ctime: undefined } as const
-
-export function setAttrToWire(ino: Ino, change: AttrChange, time: bigint): SetAttr {
-  return {
-    ino,
-    ...(change.mode === undefined ? {} : { mode: change.mode & 0o7777 }),
-    ...(change.uid === undefined ? {} : { uid: change.uid }),
-    ...(change.gid === undefined ? {} : { gid: change.gid }),
-    ...(change.size === undefined ? {} : { size: BigInt(change.size) }),
-    atime: timeToWire(change.atime),
-    mtime: timeToWire(change.mtime),
-    ctime: timeToWire(change.ctime),
-    killSuidgid: change.killSuidgid ?? false,
-    time,
-  }
-}

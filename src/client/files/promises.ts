@@ -10,12 +10,12 @@ const pendingMax = 1024
 const noRoomMs = 30 * second
 
 /**
- * Changes of names that programs were told of before the master made them.
+ * Changes of names, and of attributes, that programs were told of before the master made them.
  *
  *   promised (done here, and on its way) ──► made
  *                                       └──► lost: ENOSPC, EIO
  *
- * Only under a write lease on the directory, where nobody else can see or take a name, and only what cannot fail by
+ * Only under a write lease, on a directory where nobody else can then see or take a name, and only what cannot fail by
  * what others do. All calls of a session are executed in their order, so what comes after it (a commit, another name,
  * the answer to a recall) finds it made. As with written data, who wants to know that it is stored asks with fsync, of
  * any file or of the directory; without, a crash of this mount may take the last ones, as a crash takes the last
@@ -31,12 +31,12 @@ export class Promises {
     this.#context = context
   }
 
-  /** Whether a name in the directory may be changed so. */
-  covers(directory: Inode | undefined): directory is Inode & { attr: Attr } {
-    if (directory?.attr === undefined) return false
+  /** Whether it, or a name in it, may be changed so. */
+  covers(node: Inode | undefined): node is Inode & { attr: Attr } {
+    if (node?.attr === undefined) return false
     if (this.#pending.size >= pendingMax || this.#context.env.clock.now() < this.#from) return false
-    const { lease, recalling, removed } = directory
-    return lease === 'write' && !recalling && !removed && this.#context.cache.trusted(directory)
+    const { lease, recalling, removed } = node
+    return lease === 'write' && !recalling && !removed && this.#context.cache.trusted(node)
   }
 
   /** Shows that names in the directory changed. */
