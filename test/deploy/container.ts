@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, closeSync, rmdirSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -129,13 +129,7 @@ export class Container {
       '-c',
       `cd /root; exec 2>&1; ${script}`,
     ]
-    return new Promise(resolve => {
-      const options = { timeout: timeoutMs, killSignal: 'SIGKILL', maxBuffer: 64 << 20 } as const
-      execFile(command[0] ?? '', command.slice(1), options, (error, output) => {
-        if (error === null) resolve({ code: 0, output })
-        else resolve({ code: typeof error.code === 'number' ? error.code : 255, output })
-      })
-    })
+    return runToItsEnd(command, timeoutMs)
   }
 
   /** The same, which must succeed. */
@@ -165,7 +159,7 @@ export class Container {
     const leader = this.#leader()
     if (leader !== undefined) kill9(leader)
     if (this.#nspawn?.pid !== undefined) kill9(this.#nspawn.pid)
-    await this.#ended
+    await Promise.race([this.#ended, this.#late('does not end, though it was killed', minuteMs)])
   }
 
   async dispose(): Promise<void> {
@@ -218,6 +212,29 @@ export class Container {
     await sleep(afterMs, undefined, { ref: false })
     throw new Error(`${this.name} ${what}`)
   }
+}
+
+/** What does not end in time is killed with all that it started, and has the exit code of timeout(1). */
+function runToItsEnd([program = '', ...args]: readonly string[], timeoutMs: number): Promise<Outcome> {
+  return new Promise(resolve => {
+    // In a process group of its own: nsenter runs the shell as a child, which would hold the pipe.
+    const child = spawn(program, args, { detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+    const output: Buffer[] = []
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (piece: Buffer) => output.push(piece))
+    const text = (): string => Buffer.concat(output).toString('utf8')
+    const late = setTimeout(() => {
+      if (child.pid !== undefined) kill9(-child.pid)
+      for (const stream of [child.stdout, child.stderr]) stream.destroy()
+      resolve({ code: 124, output: `${text()}\nkilled: no end in ${timeoutMs / 1000} s` })
+    }, timeoutMs)
+    const over = (outcome: Outcome): void => {
+      clearTimeout(late)
+      resolve(outcome)
+    }
+    child.on('error', error => over({ code: 255, output: error.message }))
+    child.on('close', code => over({ code: code ?? 255, output: text() }))
+  })
 }
 
 /**

@@ -11,7 +11,9 @@ const goOn = process.argv.includes('--go-on')
 const files = process.argv.slice(2).filter(each => each !== '--go-on')
 const [first, second] = files.map(file => path.resolve(file))
 if (first === undefined || second === undefined) {
-  console.error('Usage: node run.js [--go-on] PACKAGE NEWER-PACKAGE')
+  console.error(
+    'Usage: node run.js [--go-on] PACKAGE NEWER-PACKAGE (--go-on: also the steps after one that failed)',
+  )
   process.exit(2)
 }
 for (const file of [first, second]) statSync(file)
@@ -75,7 +77,7 @@ async function tellWhatMachinesSay(from: Site): Promise<void> {
   for (const machine of from.all) {
     const script =
       "systemctl --failed --no-legend --plain; journalctl --no-pager -q -n 40 -o short-precise -u 'cairn-*' -u 'mnt-*' -p info"
-    const { output } = await machine.try(`${script}; tail -n 20 /var/log/cairn/*.log`, 20_000)
+    const { output } = await machine.try(`${script}; tail -n 20 /var/log/cairn/*.log 2> /dev/null`, 20_000)
     console.log(`---- ${machine.name}\n${output}`)
   }
 }

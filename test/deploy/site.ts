@@ -27,6 +27,8 @@ interface StatusLine {
   readonly master: { readonly version: string }
   readonly nodes: readonly NodeLine[]
   readonly blocks: { readonly underReplicated: string; readonly missing: string }
+  /** Up to this time, ns, all changes are on chunkservers. */
+  readonly log: { readonly covered: string }
 }
 
 /** Five bare Debian machines on one switch, and what is asked of them again and again. */
@@ -86,8 +88,8 @@ export class Site {
   }
 
   async status(): Promise<StatusLine> {
-    const { output } = await this.get('client').try(`cairn status --json --master ${masterAddress}`)
-    if (!output.startsWith('{')) throw new Error(output)
+    const { output, code } = await this.get('client').try(`cairn status --json --master ${masterAddress}`)
+    if (!output.startsWith('{')) throw new Error(`${output.trimEnd()} (exit code ${code})`)
     return JSON.parse(output) as StatusLine
   }
 
@@ -107,10 +109,24 @@ export class Site {
     return JSON.parse(output)
   }
 
+  /** A machine that is lost: it never comes back, and another one may have its address. */
+  async lose(name: string): Promise<void> {
+    await this.get(name).dispose()
+    this.#all.delete(name)
+  }
+
+  /** What cannot be cleaned up keeps nothing else from being so. */
   async dispose(): Promise<void> {
-    for (const container of this.all) await container.dispose()
-    await this.#machines.dispose()
-    await run('rm', ['--recursive', '--force', '--one-file-system', this.#dir])
+    const ends = [
+      ...this.all.map(container => () => container.dispose()),
+      () => this.#machines.dispose(),
+      async () => {
+        await run('rm', ['--recursive', '--force', '--one-file-system', this.#dir])
+      },
+    ]
+    const failures: unknown[] = []
+    for (const end of ends) await end().catch((error: unknown) => failures.push(error))
+    if (failures.length > 0) throw new AggregateError(failures, `${failures.length} things are left`)
   }
 }
 

@@ -28,11 +28,13 @@ export const steps: readonly (readonly [string, Step])[] = [
   ['files are written, and are the same on a new mount', writeFiles],
   ['the unit of a mount works beside a chunkserver', mountUnit],
   ['what hangs is started again, what is configured wrongly is not', watchdogs],
-  ['every machine goes down and comes up again with everything', reboots],
+  ['every machine goes down under load, and comes up again with everything', reboots],
   ['the package is upgraded under load', upgrade],
+  ['a downgrade is done without loss, and refused where it cannot be', downgrade],
   ['a storage machine dies under load', killStore],
   ['a disk is drained and taken away', drain],
-  ['the master is lost, and restored from a backup on a new machine', restoreMaster],
+  ['the master is lost, and a new machine goes on with what the chunkservers have', rebuildMaster],
+  ['the master is lost, and a new machine goes on with a backup', restoreMaster],
   ['nothing had to be killed to stop', stopsInTime],
   ['removing keeps data, and purging says what stays', remove],
 ]
@@ -41,10 +43,11 @@ export const steps: readonly (readonly [string, Step])[] = [
 async function follow(machine: Container, prompt: string, only = /^/): Promise<void> {
   const commands = page.filter(command => command.prompt === prompt && only.test(command.script))
   ok(commands.length > 0, `the page has no commands for ${prompt}`)
-  for (const { script } of commands)
-    await machine.run(
-      script.replaceAll('10.77.0.2:', `${machine.machine.address}:`).replace('_amd64.deb', '_*.deb'),
-    )
+  for (const { script } of commands) {
+    // The prompt is of all machines, the address of one.
+    const own = prompt === 'store' ? script.replaceAll('10.77.0.2:', `${machine.machine.address}:`) : script
+    await machine.run(own.replace('_amd64.deb', '_*.deb'))
+  }
 }
 
 async function install(site: Site, { first, say }: Packages): Promise<void> {
@@ -149,8 +152,10 @@ async function watchdogs(site: Site, { say }: Packages): Promise<void> {
       const before = await machine.run(`systemctl show -P MainPID ${unit}`)
       await machine.run(`kill -STOP ${before}`)
       await until(`${unit} to be started again`, async () => {
-        const now = await machine.run(`systemctl show -P NRestarts -P MainPID -P ActiveState ${unit}`)
-        return now.includes('active') && now.includes('1') && !now.includes(before) ? undefined : now
+        const now = await stateOf(machine, unit)
+        return now.state === 'active' && now.restarts === '1' && now.pid !== before
+          ? undefined
+          : `${unit} is ${now.state}`
       })
       equal(await machine.run(`systemctl show -P NRestarts ${unit}`), '1')
       await machine.run(`rm -r ${dropIn}; systemctl daemon-reload; systemctl restart ${unit}`)
@@ -167,18 +172,65 @@ async function watchdogs(site: Site, { say }: Packages): Promise<void> {
   await verify(site.get('client'))
 }
 
+async function stateOf(
+  machine: Container,
+  unit: string,
+): Promise<{ state: string; restarts: string; pid: string }> {
+  const shown = await machine.run(`systemctl show -p NRestarts -p MainPID -p ActiveState ${unit}`)
+  const of = (name: string): string => new RegExp(`^${name}=(.*)$`, 'm').exec(shown)?.[1] ?? ''
+  return { state: of('ActiveState'), restarts: of('NRestarts'), pid: of('MainPID') }
+}
+
+/**
+ * Asks the master again and again, also while it goes down and comes up: each command ends, and one that had no answer
+ * says so in one line.
+ */
+const askOn = `
+rm -f /root/asked.stop /root/asked
+while [ ! -e /root/asked.stop ]; do
+  for command in status health 'node ls' fsck; do
+    said=$(timeout 90 cairn $command --master ${masterAddress} 2>&1 > /dev/null) code=$?
+    echo "$code $said" >> /root/asked
+  done
+done
+`
+
+/** Lines of `askOn`: 0, 1 and 3 are answers, 2 has a reason. */
+const asked = /^(?:[013] ?$|2 cairn: (?:no answer from the master|the master) at 10\.77\.0\.1:9420.*)$/
+
+async function rebootMaster(site: Site): Promise<void> {
+  const client = site.get('client')
+  const asking = client.try(askOn, 10 * 60_000)
+  await until('questions to be asked', async () => {
+    const { code } = await client.try('test -s /root/asked')
+    return code === 0 ? undefined : 'none yet'
+  })
+  await site.get('master').reboot()
+  await site.healthy(6)
+  await client.run('touch /root/asked.stop')
+  equal((await asking).code, 0)
+  const lines = (await client.run('cat /root/asked')).split('\n')
+  deepEqual(
+    lines.filter(line => !asked.test(line)),
+    [],
+  )
+}
+
 async function reboots(site: Site, { say }: Packages): Promise<void> {
   const client = site.get('client')
+  const load = await Load.start(client)
   for (const machine of site.all) {
+    if (machine === client) await load.stop()
     // Not synced: a machine that goes down in order writes it back.
     const there = `/mnt/files/truth/before-${machine.name}-went`
     await client.run(
       `head -c 3000000 /dev/urandom > /root/late; cp /root/late ${there}; cp -a ${there} /root/truth`,
     )
-    await machine.reboot()
+    await (machine.name === 'master' ? rebootMaster(site) : machine.reboot())
     say(`    ${machine.name} is up again`)
     await site.healthy(6)
     await client.run(`cmp /root/late ${there}`)
+    if (machine !== client) await load.goesOn()
   }
   await verify(client)
 }
@@ -197,6 +249,49 @@ async function upgrade(site: Site, { second, say }: Packages): Promise<void> {
   for (const machine of site.all) match(await machine.run('cairn version'), new RegExp(version))
   await load.stop()
   await follow(client, 'client', /^systemctl restart/)
+  await verify(client)
+}
+
+async function downgrade(site: Site, { first, second, say }: Packages): Promise<void> {
+  const [master, store, client] = [site.get('master'), site.get('store1'), site.get('client')]
+  const versionOf = (file: string): string => /_(.*)_/.exec(path.basename(file))?.[1] ?? ''
+
+  // A package of before the first version is made of the newer one: its number is all that counts.
+  for (const machine of [master, store]) {
+    const units = machine === master ? ['cairn-master'] : storeUnits
+    const before = await Promise.all(units.map(unit => stateOf(machine, unit)))
+    const { code, output } = await machine.try(`
+      set -e
+      dpkg-deb --raw-extract ${path.basename(second)} older
+      sed -i 's/^Version: .*/Version: 0.0.1/' older/DEBIAN/control
+      dpkg-deb -Zgzip -z1 --build older cairn-older.deb > /dev/null
+      apt-get install -y --allow-downgrades ./cairn-older.deb`)
+    ok(code !== 0, output)
+    match(output, /cairn: 0\.0\.1 cannot read what this version has written/)
+    await machine.run('rm -r older cairn-older.deb')
+    equal(
+      await machine.run("dpkg-query -W -f '${Status} ${Version}' cairn"),
+      `install ok installed ${versionOf(second)}`,
+    )
+    deepEqual(await Promise.all(units.map(unit => stateOf(machine, unit))), before)
+  }
+  say('    refused')
+
+  // Those who ask before those who answer; the rest of the machines stay as they are.
+  const load = await Load.start(client)
+  for (const machine of [client, store, master]) {
+    await installOn(site, machine, first, 'downgrade')
+    equal(await machine.run('cairn version'), versionOf(first))
+    say(`    ${machine.name} is back at the version before`)
+    await load.goesOn()
+    await site.healthy(6)
+  }
+  equal((await site.status()).master.version, versionOf(first))
+  await load.stop()
+  await follow(client, 'client', /^systemctl restart/)
+  await verify(client)
+  for (const machine of [master, store, client]) await installOn(site, machine, second, 'upgrade')
+  await site.healthy(6)
   await verify(client)
 }
 
@@ -244,50 +339,93 @@ async function drain(site: Site, { say }: Packages): Promise<void> {
   await verify(client)
 }
 
-async function restoreMaster(site: Site, { second, say }: Packages): Promise<void> {
-  const client = site.get('client')
-  await client.run(`cairn backup /root/cairn.db ${atMaster}`)
-  await client.run('echo later > /mnt/files/after-the-backup; sync /mnt/files/after-the-backup')
-  await site.get('master').kill()
-  const fresh = site.add('newmaster', 'master')
+/** A bare machine at the master's address, with the package and the settings. */
+async function newMaster(site: Site, name: string, file: string): Promise<Container> {
+  const fresh = site.add(name, 'master')
   await fresh.boot()
-  await installOn(site, fresh, second, 'upgrade')
+  await installOn(site, fresh, file, 'upgrade')
   await follow(fresh, 'master', /^c/)
-  await client.run('cp cairn.db /shared')
-  await fresh.run('cp /shared/cairn.db .')
-  await follow(fresh, 'newmaster')
-  say('    the new master is up')
-  // On top of what is there, too, which is the user cairn's and not root's.
-  await fresh.run(
-    'systemctl stop cairn-master && cairn restore /root/cairn.db --data /var/lib/cairn/master && systemctl start cairn-master',
-  )
+  return fresh
+}
+
+/** Everything is there and sound, and what nobody refers to may go. */
+async function confirmed(site: Site): Promise<void> {
+  const client = site.get('client')
   await until('all chunkservers to have said what they have', async () => {
     const { output, code } = await client.try(`cairn restore confirm ${atMaster}`)
     return code === 0 ? undefined : output
   })
   await site.healthy(5)
   await verify(client)
-  ok((await client.try('ls /mnt/files/after-the-backup')).code !== 0)
-  await client.run('echo again > /mnt/files/truth/again; cp --archive /mnt/files/truth/again /root/truth')
   const { code, output } = await client.try(`cairn fsck --data ${atMaster}`)
   equal(code, 0, output)
-  await verify(client)
 }
 
-/** Stops everything by turning the machines off, and asks their journals about all of the time. */
+async function rebuildMaster(site: Site, { second, say }: Packages): Promise<void> {
+  const client = site.get('client')
+  await client.run(`cairn backup /root/cairn.db ${atMaster}`)
+  await client.run(`
+    set -e
+    head -c 3000000 /dev/urandom > /root/truth/just-before
+    cp --archive /root/truth/just-before /mnt/files/truth
+    sync /mnt/files/truth/just-before`)
+  const written = BigInt(Date.now()) * 1_000_000n
+  await until('the chunkservers to have the log', async () => {
+    const { covered } = (await site.status()).log
+    return BigInt(covered) > written ? undefined : `they have it up to ${covered}, of ${written}`
+  })
+  await site.lose('master')
+  const fresh = await newMaster(site, 'newmaster', second)
+  await follow(fresh, 'newmaster')
+  say('    the new master is up')
+  await confirmed(site)
+}
+
+/** It is older than a file, which is not there any more; all else is. */
+async function restoreMaster(site: Site, { second, say }: Packages): Promise<void> {
+  const client = site.get('client')
+  await client.run('cp cairn.db /shared')
+  await site.lose('newmaster')
+  const nobody = await client.try(`cairn status ${atMaster}`)
+  equal(nobody.code, 2)
+  match(nobody.output, /^cairn: no answer from the master at 10\.77\.0\.1:9420: .*\n$/)
+  const fresh = await newMaster(site, 'lastmaster', second)
+  await fresh.run(`
+    cairn restore /shared/cairn.db --data /var/lib/cairn/master
+    systemctl enable --now cairn-master`)
+  say('    the new master is up')
+  await client.run('mv /root/truth/just-before /root')
+  await until('the mount to go on', async () => {
+    const { code, output } = await client.try('ls /mnt/files/truth')
+    return code === 0 && !output.includes('just-before') ? undefined : output
+  })
+  await client.run(
+    'cp --archive /root/just-before /root/truth; cp --archive /root/just-before /mnt/files/truth',
+  )
+  await confirmed(site)
+  // On top of what is there, too, which is the user cairn's and not root's.
+  await fresh.run(
+    `cairn backup /shared/again.db ${atMaster} && systemctl stop cairn-master && cairn restore /shared/again.db --data /var/lib/cairn/master && systemctl start cairn-master`,
+  )
+  await confirmed(site)
+}
+
+/**
+ * Stops everything by turning the machines off, and asks their journals about all of the time; what hung was to be killed,
+ * with SIGABRT.
+ */
 async function stopsInTime(site: Site): Promise<void> {
-  const machines = site.all.filter(machine => machine !== site.get('master'))
   const client = site.get('client')
   await client.run(
     'head -c 3000000 /dev/urandom > /root/truth/last; cp --archive /root/truth/last /mnt/files/truth',
   )
-  for (const name of ['client', 'store1', 'store2', 'store3', 'newmaster']) await site.get(name).powerOff()
-  await Promise.all(machines.map(machine => machine.boot()))
+  for (const name of ['client', 'store1', 'store2', 'store3', 'lastmaster']) await site.get(name).powerOff()
+  await Promise.all(site.all.map(machine => machine.boot()))
   await site.healthy(5)
   await verify(client)
-  for (const machine of machines) {
+  for (const machine of site.all) {
     const late =
-      "journalctl -q --no-pager -o cat -t systemd -g 'stop-.*timed out|Killing process|left-over process|status=9/KILL'"
+      "journalctl -q --no-pager -o cat -t systemd -g 'stop-.*timed out|with signal SIGKILL|left-over process|status=9/KILL'"
     equal((await machine.try(late)).output, '', machine.name)
   }
 }
@@ -302,16 +440,21 @@ async function remove(site: Site): Promise<void> {
   await client.run('apt-get remove -y cairn && ls /etc/cairn/mount.toml && ! grep fuse.cairn /proc/mounts')
 
   const store = site.get('store2')
-  const before = await store.run('find /srv/disk1/cairn -type f | wc -l')
+  // What belongs to the index beside the file itself goes with an orderly stop.
+  const data =
+    'cd /srv/disk1/cairn && ls -d index.sqlite && find blocks -type f -print0 | sort -z | xargs -0 sha256sum'
+  const before = await store.run(data)
+  match(before, /^index\.sqlite\n[0-9a-f]{64} {2}blocks\//)
   await store.run('apt-get remove -y cairn')
   equal(await store.run(`systemctl is-active ${storeUnits.join(' ')} || true`), 'inactive\ninactive')
-  equal(await store.run('find /srv/disk1/cairn -type f | wc -l'), before)
-  await store.run(
-    'apt-get install -y ./cairn_*.1_*.deb && systemctl start cairn-chunkserver@disk1 cairn-chunkserver@disk2',
-  )
-  await store.run('systemctl is-active cairn-chunkserver@disk1 cairn-chunkserver@disk2')
+  equal(await store.run(data), before)
+  await store.run(`apt-get install -y ./cairn_*.1_*.deb && systemctl start ${storeUnits.join(' ')}`)
+  await until('the cluster to be whole again', async () => {
+    const { code, output } = await store.try(`cairn health ${atMaster}`)
+    return code === 0 ? undefined : output
+  })
 
-  const master = site.get('newmaster')
+  const master = site.get('lastmaster')
   match(await master.run('apt-get purge -y cairn'), /\/var\/lib\/cairn stays/)
   await master.run('ls /var/lib/cairn/master/master.db && ! ls /etc/cairn && getent passwd cairn')
   equal(await master.run('find /etc/systemd -name "cairn-*"'), '')

@@ -3,7 +3,9 @@ import test from 'ava'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { formatVersion } from '#src/chunkserver/blocks/block-tables.ts'
 import { chunkserverEnvironment, daemonNodeOptions, masterEnvironment } from '#src/cli/local/daemon-node.ts'
+import { schemaVersion } from '#src/master/store/format.ts'
 
 const file = (name: string): string => fileURLToPath(new URL(`../../../ops/${name}`, import.meta.url))
 
@@ -65,4 +67,25 @@ test('every unit is ready only when it says so, is watched, and does not repeat 
     readFileSync(file('systemd/cairn-mount@.service'), 'utf8'),
     /^(Protect(System|Home)|Private\w+)=/m,
   )
+})
+
+test('a package that cannot read what is written is refused before anything is stopped', t => {
+  const prerm = (...args: string[]) => spawnSync('sh', [file('debian/prerm'), ...args], { encoding: 'utf8' })
+  const refused = prerm('upgrade', '0.0.9')
+  t.is(refused.status, 1)
+  t.regex(
+    refused.stderr,
+    /^cairn: 0\.0\.9 cannot read .* the oldest that can is 0\.1\.0\.\ncairn: Nothing was changed\.\n$/,
+  )
+  for (const version of ['0.1.0', '0.2.0'])
+    t.deepEqual([prerm('upgrade', version).status, version], [0, version])
+  // The older one, which dpkg asks then, does not overrule it; a newer one does overrule an older one that fails.
+  t.is(prerm('failed-upgrade', '0.2.0', '0.1.0').status, 1)
+  t.is(prerm('failed-upgrade', '0.1.0', '0.2.0').status, 0)
+})
+
+test('the version since which data can be read is that of the formats', t => {
+  const [, since] = /^readable_since=(.*)$/m.exec(readFileSync(file('debian/prerm'), 'utf8')) ?? []
+  // Who changes a format changes this line, and readable_since to the version that is the first to have it.
+  t.deepEqual({ master: schemaVersion, index: formatVersion, since }, { master: 5, index: 1, since: '0.1.0' })
 })

@@ -31,7 +31,9 @@ export class Machines {
       for (const name of names) await machines.#add(name)
       return machines
     } catch (error) {
-      await machines.dispose()
+      await machines.dispose().catch((left: unknown) => {
+        throw new AggregateError([error, left], 'the machines could not be made, and not all are gone')
+      })
       throw error
     }
   }
@@ -65,9 +67,14 @@ export class Machines {
   }
 
   async dispose(): Promise<void> {
+    const failures: unknown[] = []
     for (const name of [...this.#all.keys(), 'switch'])
-      await run('ip', ['netns', 'del', this.#space(name)]).catch(() => undefined)
+      await run('ip', ['netns', 'del', this.#space(name)]).catch((error: unknown) => {
+        // One that was not made, or is gone already.
+        if (!String(error).includes('No such file or directory')) failures.push(error)
+      })
     this.#all.clear()
+    if (failures.length > 0) throw new AggregateError(failures, 'network namespaces are left')
   }
 
   async #add(name: string): Promise<void> {
