@@ -121,7 +121,9 @@ export class Handles {
     // One that looks untouched need not be truncated.
     const fresh = exclusive || looksNew(attr)
     const opened = await this.open(attr.ino, { ...how, truncate: how.truncate && !fresh })
-    return { attr: how.truncate && !fresh ? await this.#attributes.get(attr.ino) : attr, opened }
+    if (how.truncate && !fresh) return { attr: await this.#attributes.get(attr.ino), opened }
+    // It may have changed while the lease to open it was asked for.
+    return { attr: this.#attributes.shown(this.#attributes.latest(attr)), opened }
   }
 
   async tmpfile(
