@@ -3,9 +3,11 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { FsError, messageOf, NotStoredError, UsageError } from '../core/errors.ts'
 import type { Network } from '../core/network.ts'
 import { version } from '../service/version.ts'
+import { chosenIdentity, type ClusterOptions } from './cluster-address.ts'
 import { registerBackup } from './commands/backup.ts'
 import { registerBench } from './commands/bench.ts'
 import { registerChunkserver } from './commands/chunkserver.ts'
+import { registerCluster } from './commands/cluster.ts'
 import { registerCompletion } from './commands/completion.ts'
 import { registerConfig } from './commands/config.ts'
 import { registerCopies } from './commands/copies.ts'
@@ -15,6 +17,7 @@ import { registerDown } from './commands/down.ts'
 import { registerFsck } from './commands/fsck.ts'
 import { registerGc } from './commands/gc.ts'
 import { registerHealth } from './commands/health.ts'
+import { registerIdentity } from './commands/identity.ts'
 import { registerInfo } from './commands/info.ts'
 import { registerLease } from './commands/lease.ts'
 import { registerLocate } from './commands/locate.ts'
@@ -49,10 +52,13 @@ const wholeNumber =
     return value
   }
 
+/** How the command that runs was told which cluster is meant. */
+let asked: ClusterOptions = {}
+
 /** gRPC is loaded only by the commands that talk to a cluster: the others start faster without. */
 const network = async (): Promise<Network> => {
   const { commandNetwork } = await import('./command-network.ts')
-  return commandNetwork()
+  return commandNetwork(chosenIdentity(asked))
 }
 
 const program = new Command('cairn')
@@ -61,6 +67,9 @@ const program = new Command('cairn')
   .showHelpAfterError('(see cairn --help)')
   .showSuggestionAfterError()
   .exitOverride()
+  .hook('preAction', (_program, command) => {
+    asked = command.opts<ClusterOptions>()
+  })
 
 registerUp(program, wholeNumber)
 registerDown(program)
@@ -84,6 +93,8 @@ registerFsck(program, network)
 registerBackup(program, network)
 registerRestore(program, network)
 registerNode(program, network)
+registerCluster(program, network, wholeNumber)
+registerIdentity(program, network)
 registerRepair(program, network)
 registerRebalance(program, network)
 registerScrub(program, network)

@@ -1,11 +1,14 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { parseAddress } from '../core/address.ts'
 import { UsageError } from '../core/errors.ts'
+import { defaultFolder } from './identity-folders.ts'
 import { LocalLayout } from './local/layout.ts'
 
 export interface ClusterOptions {
   readonly master?: string
   readonly dir?: string
+  /** A folder, or off. */
+  readonly identity?: string
 }
 
 /** A commander argument parser for where something serves: a port is needed, and 0 is none. */
@@ -20,6 +23,17 @@ export function withCluster(command: Command): Command {
   return command
     .option('--master <host:port>', 'address of the master (or CAIRN_MASTER)', peerAddress)
     .option('--dir <dir>', 'the local cluster that cairn up runs in this folder')
+    .option(
+      '--identity <dir>',
+      `whose identity to come with, or off (or CAIRN_IDENTITY; default: ${defaultFolder('admin')}, if it is there)`,
+    )
+}
+
+/** With whose identity to ask: undefined is the usual one, if it is there. What runs in a local folder has none. */
+export function chosenIdentity({ identity, dir, master }: ClusterOptions): string | undefined {
+  if (identity !== undefined) return identity
+  if (dir !== undefined && master === undefined) return 'off'
+  return process.env['CAIRN_IDENTITY'] || undefined
 }
 
 /** The master's address: --master, else --dir, else CAIRN_MASTER, else `fallback` (of the mount that a path is on). */

@@ -72,11 +72,18 @@ export interface CallOptions {
   readonly signal?: AbortSignal
 }
 
+/** Who made a call, as far as TLS tells; without it nobody knows. */
+export interface Caller {
+  /** Where the other end is, for logs. */
+  readonly peer: string
+  readonly identity: { readonly role: string; readonly name: string; readonly id: string } | undefined
+}
+
 export interface Serving {
   stream<Up, Down>(def: StreamDef<Up, Down>, accept: (link: Link<Down, Up>) => void): void
   call<Request, Response>(
     def: CallDef<Request, Response>,
-    handle: (request: Request) => Promise<Response>,
+    handle: (request: Request, caller: Caller) => Promise<Response>,
   ): void
 }
 

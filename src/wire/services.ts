@@ -3,6 +3,7 @@ import { blocksDownCodec, blocksUpCodec } from './blocks-codec.ts'
 import { messageCodec, stream, unary } from './codec.ts'
 import * as admin from './gen/cairn/v1/admin.ts'
 import * as log from './gen/cairn/v1/log.ts'
+import * as identity from './gen/cairn/v1/identity.ts'
 import { NodeDown, NodeUp } from './gen/cairn/v1/nodes.ts'
 import { SessionDown, SessionUp } from './gen/cairn/v1/session.ts'
 
@@ -168,4 +169,40 @@ export const adminActivity = unary(
   '/cairn.v1.Admin/Activity',
   messageCodec(admin.ActivityRequest, 'ActivityRequest'),
   messageCodec(admin.ActivityReply, 'ActivityReply'),
+)
+
+export const identityJoin = unary(
+  '/cairn.v1.Identity/Join',
+  messageCodec(identity.JoinRequest, 'JoinRequest'),
+  messageCodec(identity.CertificateReply, 'CertificateReply'),
+)
+
+export const identityRenew = unary(
+  '/cairn.v1.Identity/Renew',
+  messageCodec(identity.RenewRequest, 'RenewRequest'),
+  messageCodec(identity.CertificateReply, 'CertificateReply'),
+)
+
+export const identityCreateToken = unary(
+  '/cairn.v1.Identity/CreateToken',
+  messageCodec(identity.CreateTokenRequest, 'CreateTokenRequest'),
+  messageCodec(identity.CreateTokenReply, 'CreateTokenReply'),
+)
+
+export const identityList = unary(
+  '/cairn.v1.Identity/List',
+  messageCodec(identity.ListIdentitiesRequest, 'ListIdentitiesRequest'),
+  messageCodec(identity.ListIdentitiesReply, 'ListIdentitiesReply'),
+)
+
+export const identityRevoke = unary(
+  '/cairn.v1.Identity/Revoke',
+  messageCodec(identity.RevokeRequest, 'RevokeRequest'),
+  messageCodec(identity.RevokeReply, 'RevokeReply'),
+)
+
+export const identityWatch = stream(
+  '/cairn.v1.Identity/Watch',
+  messageCodec(identity.WatchUp, 'WatchUp'),
+  messageCodec(identity.Standings, 'Standings'),
 )

@@ -17,6 +17,8 @@ const paths = sections.map(line => line.replace(/ [[<].*$/, ''))
 
 /** Arguments of those that need some and talk to a master. */
 const needed: Readonly<Record<string, readonly string[]>> = {
+  'cairn cluster token create': ['--role', 'mount'],
+  'cairn identity revoke': ['nobody'],
   'cairn mount evict': ['1', '--yes'],
   'cairn node show': ['1'],
   'cairn node label': ['1', 'x'],

@@ -15,6 +15,9 @@ import { daemonNodeOptions } from '../local/daemon-node.ts'
 import { isAutomountPoint } from '../mounts.ts'
 import { awaitReadiness, readyEnvironment } from '../local/ready.ts'
 import { print, printJson } from '../output.ts'
+import { defaultFolder } from '../identity-folders.ts'
+import { IdentityFolder } from '../../wire/tls/identity-folder.ts'
+import { join } from './identity.ts'
 import { registerMountAdmin } from './mount-admin.ts'
 import { needRoot } from '../need-root.ts'
 import { programFile } from './up.ts'
@@ -22,6 +25,7 @@ import { programFile } from './up.ts'
 interface Flags extends DaemonFlags {
   readonly foreground?: boolean
   readonly json?: boolean
+  readonly token?: string
 }
 
 export function registerMount(program: Command, network: () => Promise<Network>): void {
@@ -31,6 +35,10 @@ export function registerMount(program: Command, network: () => Promise<Network>)
     .argument('[host:port]', 'address of the master (or master in the configuration file, or CAIRN_MASTER)')
     .argument('[path]', 'an empty folder (./ls for one that is called as a command)')
     .option('-f, --foreground', 'stay, and unmount on Ctrl-C')
+    .option(
+      '--token <token>',
+      'join first, if this machine has no identity yet (or CAIRN_TOKEN, which ps does not show)',
+    )
     .option('--json', 'print the result as JSON')
     .action(async (first: string | undefined, second: string | undefined, flags: Flags) => {
       const target = second ?? first
@@ -41,11 +49,23 @@ export function registerMount(program: Command, network: () => Promise<Network>)
           ? flags
           : { ...flags, master: argumentOf(mountDaemon, 'master', first) }
       const settings = settingsOf(mountDaemon, given, { section: mountpoint, sectionOptional: true })
+      await joinIfStranger(settings, flags)
       await (flags.foreground === true
         ? foreground(mountpoint, settings, flags)
         : background(mountpoint, settings, flags))
     })
   registerMountAdmin(mount, network)
+}
+
+/** A token that is given again and again, as from fstab, is used once. */
+async function joinIfStranger({ master, identity }: MountSettings, { token }: Flags): Promise<void> {
+  const given = token ?? process.env['CAIRN_TOKEN'] ?? ''
+  // It is not for the mount process that goes on.
+  delete process.env['CAIRN_TOKEN']
+  if (given === '') return
+  if (identity === 'off') throw new UsageError('a token is of no use with --identity off')
+  const folder = identity ?? defaultFolder('mount')
+  if (!new IdentityFolder(folder).isThere) await join(master, { token: given, identity: folder })
 }
 
 async function foreground(mountpoint: string, settings: MountSettings, flags: Flags): Promise<void> {

@@ -7,6 +7,7 @@ import { ask, askLong } from '../admin-client.ts'
 import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
 import { bytes, duration, print, printJson, printPairs, printTable, rangeText } from '../output.ts'
 import { visible } from '../terminal.ts'
+import { registerJoin } from './identity.ts'
 
 interface Options extends ClusterOptions {
   readonly json?: boolean
@@ -15,7 +16,9 @@ interface Options extends ClusterOptions {
 const exitRefused = '\nExit code 0 if done, 1 if refused, 2 if it could not be asked.'
 
 export function registerNode(program: Command, network: () => Promise<Network>): void {
-  const node = program.command('node').description('chunkservers: list, show, call, empty, remove')
+  const node = program.command('node').description('chunkservers: join, list, show, call, empty, remove')
+
+  registerJoin(node)
 
   withCluster(node.command('ls'))
     .description('all chunkservers, with the progress of those that are being emptied')

@@ -11,6 +11,8 @@ import {
 } from '../../core/limits.ts'
 import { GiB, hour, MiB, second } from '../../core/units.ts'
 import { type LogFormat, logFormats, type LogLevel, logLevels } from '../../service/log.ts'
+import type { Role } from '../../wire/tls/roles.ts'
+import { defaultFolder } from '../identity-folders.ts'
 import * as kind from './kinds.ts'
 import { type Daemon, maybe, sure, type Values } from './setting.ts'
 
@@ -30,6 +32,14 @@ const common = {
     example: 'auto',
   }),
 } as const
+
+const identity = (role: Role, meaning: string) =>
+  maybe<string>({
+    kind: kind.folderOrOff,
+    meaning: `The folder of its identity, with which all it says goes by TLS${meaning}; off: go without`,
+    otherwise: `${defaultFolder(role)}, if it is there`,
+    example: defaultFolder(role),
+  })
 
 const shortCircuit = (meaning: string) =>
   sure<'on' | 'off'>({ kind: kind.choice(['on', 'off']), meaning, default: 'on', example: 'on' })
@@ -57,6 +67,7 @@ const master = {
     required: true,
     example: '127.0.0.1:9420',
   }),
+  identity: identity('master', ', as cairn cluster init makes it'),
   copies: maybe({
     kind: kind.wholeNumber(1, copiesMax),
     meaning:
@@ -158,6 +169,7 @@ const chunkserver = {
     required: true,
     example: '127.0.0.1:9421',
   }),
+  identity: identity('chunkserver', ', as cairn node join makes it'),
   zone: sure({
     kind: kind.zone,
     meaning: 'The failure domain: copies of a block go to different ones',
@@ -184,6 +196,7 @@ const mount = {
     env: 'CAIRN_MASTER',
     argument: 'host:port',
   }),
+  identity: identity('mount', ', as cairn mount --token makes it'),
   options: sure({
     kind: kind.words,
     meaning: 'Mount options: ro, noatime, nosuid, nodev, noexec, …',

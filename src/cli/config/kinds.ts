@@ -50,6 +50,14 @@ export const folder: Kind<string> = {
   toToml: quoted,
 }
 
+/** `off` is no folder. */
+export const folderOrOff: Kind<string> = {
+  ...folder,
+  allowed: 'an absolute path, or off',
+  schema: z.string().refine(value => value === 'off' || value.startsWith('/')),
+  fromText: value => (value === '' || value === 'off' ? value : path.resolve(value)),
+}
+
 export const file: Kind<string> = { ...folder, placeholder: 'file' }
 
 const isAddress = (value: string): boolean => parseAddress(value) !== undefined

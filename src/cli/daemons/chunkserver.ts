@@ -6,6 +6,7 @@ import { collectEvery } from '../../env/collect-every.ts'
 import { version } from '../../service/version.ts'
 import { measureChunkserver } from '../metrics/chunkserver-metrics.ts'
 import { type Started, takeFolder, type World } from './daemon.ts'
+import { keepOwnIdentity } from './keep-own-identity.ts'
 import { openBlockStore } from './open-block-store.ts'
 import { hostIdentity } from './this-host.ts'
 
@@ -28,7 +29,7 @@ const acceptedWithinMs = 5 * second
 const collectedBytes = 48 * MiB
 
 export async function startChunkserver(
-  { env, network }: World,
+  { env, network, identity }: World,
   options: ChunkserverOptions,
 ): Promise<Started> {
   const folder = path.resolve(options.data)
@@ -51,6 +52,7 @@ export async function startChunkserver(
       program: version,
       onMoved: collectEvery(collectedBytes),
     })
+    const forget = keepOwnIdentity(env, network, identity, options.master)
     const listener = await network.listen(options.listen, serving => node.register(serving))
     const running = node.run(listener.address, stop.signal)
     const ended = Promise.race([running, death])
@@ -62,6 +64,7 @@ export async function startChunkserver(
       stop: async () => {
         stop.abort()
         await running.catch(() => undefined)
+        await forget()
         await listener.close()
         await store.close()
         lock.release()

@@ -11,6 +11,8 @@ import { Watchdog } from '../../service/watchdog.ts'
 import { GrpcNetwork } from '../../wire/grpc/grpc-network.ts'
 import type { Metrics } from '../../service/metrics.ts'
 import { lifelineCut, reportReadiness } from '../local/ready.ts'
+import type { DaemonName } from '../config/setting.ts'
+import { daemonIdentity, type OwnIdentity } from '../own-identity.ts'
 import { StatusPages } from '../metrics/status-pages.ts'
 
 export interface DaemonOptions {
@@ -19,12 +21,16 @@ export interface DaemonOptions {
   readonly lifeline: boolean | undefined
   /** HOST:PORT, or off. */
   readonly metrics: string
+  /** A folder, or off; undefined: the usual one, if it is there. */
+  readonly identity: string | undefined
 }
 
 /** What a daemon runs on. */
 export interface World {
   readonly env: Env
   readonly network: GrpcNetwork
+  /** Undefined: it goes without TLS. */
+  readonly identity: OwnIdentity | undefined
 }
 
 /** A daemon that is up. */
@@ -48,22 +54,24 @@ export interface Started {
  * is not; stops it on a signal, or when the lifeline is cut.
  */
 export async function runAsDaemon(
-  name: string,
+  name: DaemonName,
   options: DaemonOptions,
   start: (world: World) => Promise<Started>,
 ): Promise<void> {
   const log = stderrLog(options.logLevel, { daemon: name }, options.logFormat)
   await runDaemon(async signal => {
-    const network = new GrpcNetwork({ log })
     const status = new StatusPages()
+    let network: GrpcNetwork | undefined
     let server: StatusServer | undefined
     let started: Started
     try {
+      const identity = daemonIdentity(options.identity, name)
+      network = new GrpcNetwork({ log, tls: identity?.tls })
       if (options.metrics !== 'off') server = await StatusServer.listen(options.metrics, status)
-      started = await start({ env: realEnv(log), network })
+      started = await start({ env: realEnv(log), network, identity })
     } catch (error) {
       reportReadiness({ ready: false, error: messageOf(error) })
-      await network.close()
+      await network?.close()
       await server?.close()
       throw error
     }

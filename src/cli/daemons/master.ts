@@ -15,6 +15,7 @@ import type { Reading, ReadingJob } from '../../master/rpc/check-database.ts'
 import type { EngineData } from '../../master/rpc/open-engine.ts'
 import type { BaseJob, TakenBase } from '../../master/log/base-worker.ts'
 import { LogShipper } from '../../master/log/log-shipper.ts'
+import { serveIdentities } from '../../master/identity/identity-service.ts'
 import { MasterServer } from '../../master/rpc/server.ts'
 import { damaged, quickCheckBytesMax } from '../../master/store/store.ts'
 import { version } from '../../service/version.ts'
@@ -24,6 +25,7 @@ import { measureMaster } from '../metrics/master-metrics.ts'
 import { takeBase } from '../take-base.ts'
 import { consoleView } from './console-view.ts'
 import { type Started, takeFolder, type World } from './daemon.ts'
+import { keepAuthority, type KeptAuthority } from './keep-authority.ts'
 
 /** Of what goes to the nodes that keep the log. */
 const collectedBytes = 16 * MiB
@@ -52,7 +54,10 @@ export interface MasterOptions {
 }
 
 /** A master over its data folder, which is formatted as a new cluster if it is empty. */
-export async function startMaster({ env, network }: World, options: MasterOptions): Promise<Started> {
+export async function startMaster(
+  { env, network, identity }: World,
+  options: MasterOptions,
+): Promise<Started> {
   const folder = path.resolve(options.data)
   const lock = await takeFolder(folder)
   const copies = options.copies ?? copiesDefault
@@ -83,7 +88,10 @@ export async function startMaster({ env, network }: World, options: MasterOption
   })
   // Whoever stops before it fails has no use for the failure.
   ended.catch(() => undefined)
+  let authority: KeptAuthority | undefined
   try {
+    authority = identity === undefined ? undefined : await keepAuthority(env, identity)
+    const served = authority
     const lane = await WorkerLane.start<readonly EngineInput[], readonly EngineOutput[]>({
       module: new URL('../../master/rpc/engine-worker.js', import.meta.url),
       data,
@@ -133,6 +141,9 @@ export async function startMaster({ env, network }: World, options: MasterOption
           readBackup: request => backups.read(request),
         },
         log,
+        also: serving => {
+          if (served !== undefined) serveIdentities(serving, served.authority)
+        },
         failed: error => fail(error instanceof Error ? error : new Error(String(error))),
       })
       server = serving
@@ -158,6 +169,7 @@ export async function startMaster({ env, network }: World, options: MasterOption
         await serving.close()
         await log?.close()
         room.close()
+        await served?.stop()
         lock.release()
       }
       return {
@@ -179,6 +191,7 @@ export async function startMaster({ env, network }: World, options: MasterOption
       throw error
     }
   } catch (error) {
+    await authority?.stop()
     lock.release()
     throw error
   }

@@ -22,6 +22,7 @@ import { MountRegistry } from '../local/mount-registry.ts'
 import { SessionRecords } from '../local/session-records.ts'
 import { holdersElsewhere, mountAt } from '../mounts.ts'
 import { measureMount } from '../metrics/mount-metrics.ts'
+import { keepOwnIdentity } from './keep-own-identity.ts'
 import type { Started, World } from './daemon.ts'
 import { hostIdentity } from './this-host.ts'
 
@@ -44,11 +45,15 @@ const startWaitMs = 10 * second
 /** After umount(8) the kernel lets go at once, but for a copy of the mount in another namespace (a container's). */
 const releaseMs = 3 * second
 
-export async function startMount({ env, network }: World, options: MountDaemonOptions): Promise<Started> {
+export async function startMount(
+  { env, network, identity }: World,
+  options: MountDaemonOptions,
+): Promise<Started> {
   const mountpoint = path.resolve(options.path)
   const readOnly = options.mountOptions.includes('ro')
   const checksums = await createChecksums()
   const records = await openRecords(env.log)
+  const forget = keepOwnIdentity(env, network, identity, options.master)
   const session = new Session(env, network, {
     address: options.master,
     host: hostIdentity(),
@@ -118,6 +123,7 @@ export async function startMount({ env, network }: World, options: MountDaemonOp
       )
     } finally {
       records?.close()
+      await forget()
     }
   }
   const ended = end()

@@ -33,11 +33,15 @@ export class Child {
   ): Promise<Child> {
     const log = openSync(logFile, 'a')
     const node = [...process.execArgv, ...daemonNodeOptions]
-    const child = spawn(process.execPath, [...node, program, ...args, '--no-config', '--lifeline'], {
-      detached: true,
-      stdio: ['pipe', log, log, 'pipe'],
-      env: { ...environment, ...process.env, ...readyEnvironment },
-    })
+    const child = spawn(
+      process.execPath,
+      [...node, program, ...args, '--no-config', '--identity', 'off', '--lifeline'],
+      {
+        detached: true,
+        stdio: ['pipe', log, log, 'pipe'],
+        env: { ...environment, ...process.env, ...readyEnvironment },
+      },
+    )
     closeSync(log)
     child.stdin?.on('error', () => undefined)
     const ended = new Promise<string>(resolve => {

@@ -1,7 +1,7 @@
 import { must } from '../../core/assert.ts'
 import type { Env, Timer } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
-import type { Lane, Link, Listener, Network } from '../../core/network.ts'
+import type { Lane, Link, Listener, Network, Serving } from '../../core/network.ts'
 import { OperationTimes, type OperationTime } from '../../core/operation-times.ts'
 import { MiB, nsPerMs, second } from '../../core/units.ts'
 import { StatusReply } from '../../wire/gen/cairn/v1/admin.ts'
@@ -28,6 +28,8 @@ export interface MasterServerOptions {
   readonly beside?: Partial<Record<AdminMethod, (request: Uint8Array) => Promise<Uint8Array>>>
   /** Keeps what is committed elsewhere, too. */
   readonly log?: { note(logged: Logged): void; readonly state: LogState } | undefined
+  /** What is served besides. */
+  readonly also?: (serving: Serving) => void
   /** The engine failed: its state is unknown, the process must end. Called at most once. */
   readonly failed: (error: unknown) => void
 }
@@ -114,6 +116,7 @@ export class MasterServer {
       serving.stream(rawNodesAttach, link => server.#accept(link, 'node'))
       for (const method of Object.keys(rawAdminCalls) as AdminMethod[])
         serving.call(rawAdminCalls[method], async bytes => server.#call(method, bytes))
+      options.also?.(serving)
     })
     return server
   }

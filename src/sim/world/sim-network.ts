@@ -1,6 +1,15 @@
 import { assert } from '../../core/assert.ts'
 import { FsError, UsageError } from '../../core/errors.ts'
-import type { CallDef, CallOptions, Link, Listener, Network, Serving, StreamDef } from '../../core/network.ts'
+import type {
+  CallDef,
+  Caller,
+  CallOptions,
+  Link,
+  Listener,
+  Network,
+  Serving,
+  StreamDef,
+} from '../../core/network.ts'
 import { second } from '../../core/units.ts'
 import type { HostEnv } from './host.ts'
 import type { Prng } from './prng.ts'
@@ -17,6 +26,9 @@ export interface NetworkWeather {
   /** Probability that a frame takes a hundred times as long. */
   slow: number
 }
+
+/** There is no TLS here. */
+const nobody: Caller = { peer: '', identity: undefined }
 
 const connectTimeoutMs = 5 * second
 
@@ -133,7 +145,7 @@ export class SimNetwork implements Carrier {
       stream: (def, handler) => accept.streams.set(def.path, link => handler(typed(link, def.down, def.up))),
       call: (def, handler) =>
         accept.calls.set(def.path, async bytes =>
-          def.response.encode(await handler(def.request.decode(bytes))),
+          def.response.encode(await handler(def.request.decode(bytes), nobody)),
         ),
     })
     this.#listeners.set(address, accept)

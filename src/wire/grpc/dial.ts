@@ -8,6 +8,8 @@ import {
 import type { Log } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import type { CallDef, CallOptions, StreamDef } from '../../core/network.ts'
+import type { PeerIdentity } from '../tls/peer.ts'
+import type { Dialler } from '../tls/tls.ts'
 import { Connection } from './connection.ts'
 import { GrpcLink } from './grpc-link.ts'
 import { asIs, encodeMessage } from './message.ts'
@@ -16,6 +18,8 @@ import { errorOfTrailers, fromStatus } from './status.ts'
 
 export interface Dialled<Up, Down> {
   readonly link: GrpcLink<Up, Down>
+  /** Who serves it, once that is known. */
+  readonly server: () => PeerIdentity | undefined
   /** Drops the connection at once. */
   readonly drop: () => void
   /** Resolves when the stream has ended and its connection was given back. */
@@ -23,8 +27,12 @@ export interface Dialled<Up, Down> {
 }
 
 /** Opens a stream. Throws EINVAL for a bad address. */
-export function dialStream<Up, Down>(address: string, def: StreamDef<Up, Down>, log: Log): Dialled<Up, Down> {
-  const connection = new Connection(address)
+export function dialStream<Up, Down>(
+  address: string,
+  def: StreamDef<Up, Down>,
+  { log, tls }: { readonly log: Log; readonly tls: Dialler | undefined },
+): Dialled<Up, Down> {
+  const connection = new Connection(address, def.path, tls)
   const stream: ClientDuplexStream<Buffer, Buffer> = connection.client.makeBidiStreamRequest(
     def.path,
     asIs,
@@ -56,7 +64,7 @@ export function dialStream<Up, Down>(address: string, def: StreamDef<Up, Down>, 
     connection.reached = true
     clearTimeout(connecting)
   })
-  stream.on('error', (error: ServiceError) => link.ended(fromStatus(error, address, connection.reached)))
+  stream.on('error', (error: ServiceError) => link.ended(fromStatus(error, address, connection)))
   // Only now, since frames before an OK status may still be on their way through the stream.
   stream.on('end', () => {
     link.ended(errorOfTrailers(trailers))
@@ -71,7 +79,7 @@ export function dialStream<Up, Down>(address: string, def: StreamDef<Up, Down>, 
       resolve()
     })
   })
-  return { link, drop: () => stream.cancel(), finished }
+  return { link, server: () => connection.server, drop: () => stream.cancel(), finished }
 }
 
 /** A single call, on a connection of its own. */
@@ -80,9 +88,10 @@ export async function callUnary<Request, Response>(
   def: CallDef<Request, Response>,
   request: Request,
   { timeoutMs, signal }: CallOptions,
+  tls: Dialler | undefined,
 ): Promise<Response> {
   if (signal?.aborted === true) throw new FsError('ECANCELED', `Call to ${address} was cancelled`)
-  const connection = new Connection(address)
+  const connection = new Connection(address, def.path, tls)
   try {
     const reply = await new Promise<Buffer>((resolve, reject) => {
       const message = encodeMessage(def.request, request)
@@ -96,7 +105,7 @@ export async function callUnary<Request, Response>(
         { deadline },
         (error, value) => {
           signal?.removeEventListener('abort', cancel)
-          if (error !== null) reject(callError(error, address, connection.reached, timeoutMs))
+          if (error !== null) reject(callError(error, address, connection, timeoutMs))
           else if (value === undefined) reject(new FsError('EPROTO', `${address} answered nothing`))
           else resolve(value)
         },
@@ -113,8 +122,8 @@ export async function callUnary<Request, Response>(
   }
 }
 
-function callError(error: ServiceError, address: string, reached: boolean, timeoutMs: number): FsError {
-  const fsError = fromStatus(error, address, reached)
+function callError(error: ServiceError, address: string, connection: Connection, timeoutMs: number): FsError {
+  const fsError = fromStatus(error, address, connection)
   if (error.code === status.DEADLINE_EXCEEDED && errorOfTrailers(error.metadata) === undefined)
     return new FsError('ETIMEDOUT', `No answer from ${address} in ${timeoutMs} ms`)
   return fsError

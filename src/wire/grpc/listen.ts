@@ -1,11 +1,14 @@
 import { Server, ServerCredentials } from '@grpc/grpc-js'
-import type { Http2Server, ServerHttp2Session } from 'node:http2'
+import type { Http2SecureServer, Http2Server, ServerHttp2Session } from 'node:http2'
 import { formatAddress, parseAddress } from '../../core/address.ts'
 import { assert } from '../../core/assert.ts'
 import type { Log } from '../../core/env.ts'
 import { messageOf, UsageError } from '../../core/errors.ts'
 import type { Listener, Serving } from '../../core/network.ts'
-import { serverOptions, stopGraceMs, windowBytes } from './options.ts'
+import type { Tls } from '../tls/tls.ts'
+import { Admission } from './admission.ts'
+import { Guard } from './guard.ts'
+import { handshakeTimeoutMs, serverOptions, stopGraceMs, windowBytes } from './options.ts'
 import { GrpcServing } from './serve.ts'
 import { addHealth, addReflection } from './tools.ts'
 
@@ -13,18 +16,19 @@ import { addHealth, addReflection } from './tools.ts'
 export async function listenOn(
   address: string,
   register: (serving: Serving) => void,
-  log: Log,
+  { log, tls }: { readonly log: Log; readonly tls: Tls | undefined },
 ): Promise<Listener> {
   const parsed = parseAddress(address)
   if (parsed === undefined) throw new UsageError(`Cannot listen on ${address}: not an address (HOST:PORT)`)
   const server = new Server(serverOptions)
-  widenWindows(server)
-  const serving = new GrpcServing(server, log)
+  prepare(server, tls, log)
+  const guard = new Guard(tls, log)
+  const serving = new GrpcServing(server, guard, log)
   register(serving)
-  const health = addHealth(server, serving.services)
-  addReflection(server, serving.services)
+  const health = addHealth(server, guard, serving.services)
+  addReflection(server, guard, serving.services)
 
-  const port = await bind(server, formatAddress(parsed)).catch((error: unknown) => {
+  const port = await bind(server, formatAddress(parsed), tls).catch((error: unknown) => {
     server.forceShutdown()
     throw new UsageError(`Cannot listen on ${address}: ${reasonOf(messageOf(error))}`)
   })
@@ -39,13 +43,20 @@ export async function listenOn(
   }
 }
 
-function bind(server: Server, address: string): Promise<number> {
+function bind(server: Server, address: string, tls: Tls | undefined): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
+    server.bindAsync(address, credentialsOf(tls), (error, port) => {
       if (error === null) resolve(port)
       else reject(error)
     })
   })
+}
+
+function credentialsOf(tls: Tls | undefined): ServerCredentials {
+  if (tls === undefined) return ServerCredentials.createInsecure()
+  const { authority, key, certificate } = tls.credentials
+  const pair = { private_key: Buffer.from(key), cert_chain: Buffer.from(certificate) }
+  return ServerCredentials.createSsl(Buffer.from(authority), [pair], true)
 }
 
 /** Does not rely on tryShutdown: it never calls back when a session was just destroyed by its keepalive. */
@@ -74,25 +85,34 @@ function reasonOf(message: string): string {
 
 /** The parts of grpc-js' Server that its types hide. */
 interface ServerInternals {
-  commonServerOptions: { settings?: Record<string, unknown> }
-  createHttp2Server: (credentials: ServerCredentials) => Http2Server
+  commonServerOptions: {
+    settings?: Record<string, unknown>
+    rejectUnauthorized?: boolean
+    handshakeTimeout?: number
+  }
+  createHttp2Server: (credentials: ServerCredentials) => Http2Server | Http2SecureServer
 }
 
 /**
  * grpc-js has an option for the client's windows but none for the server's, which stay at 64 KiB, a
  * round trip each. So its HTTP/2 server is made with a larger window for streams, and every session
- * gets a larger one for the connection. Fails loudly where the internals are no longer so.
+ * gets a larger one for the connection. Nor has it one for what TLS must be like, and who stays connected.
+ * Fails loudly where the internals are no longer so.
  */
-function widenWindows(server: Server): void {
+function prepare(server: Server, tls: Tls | undefined, log: Log): void {
   const internals = server as unknown as ServerInternals
   assert(typeof internals.commonServerOptions === 'object', 'grpc-js Server has commonServerOptions')
   assert(typeof internals.createHttp2Server === 'function', 'grpc-js Server has createHttp2Server')
   const options = internals.commonServerOptions
   options.settings = { ...options.settings, initialWindowSize: windowBytes }
+  options.handshakeTimeout = handshakeTimeoutMs
+  // A stranger may join, with the master; who has a certificate that is not good is told why in the log.
+  options.rejectUnauthorized = tls?.identity.role !== 'master'
   const create = internals.createHttp2Server.bind(server)
   internals.createHttp2Server = credentials => {
     const http2Server = create(credentials)
     http2Server.on('session', (session: ServerHttp2Session) => session.setLocalWindowSize(windowBytes))
+    if (tls !== undefined) new Admission(http2Server as Http2SecureServer, tls, log)
     return http2Server
   }
 }

@@ -1,6 +1,7 @@
 import type { ClientOptions, ServerOptions } from '@grpc/grpc-js'
 import { messageBytesMax } from '../../core/limits.ts'
 import { MiB, second } from '../../core/units.ts'
+import { serverName } from '../tls/peer.ts'
 
 /** HTTP/2 flow-control windows, of a stream and of a connection: with the usual 64 KiB a block crawls. */
 export const windowBytes = 4 * MiB
@@ -10,6 +11,9 @@ export const highWaterBytes = 4 * MiB
 
 /** A connection that is not there by then will not come. */
 export const connectTimeoutMs = 5 * second
+
+/** A client that has not finished TLS' handshake by then will not. */
+export const handshakeTimeoutMs = 10 * second
 
 /** How long an orderly end may take to reach the other side. */
 export const closeGraceMs = 5 * second
@@ -34,6 +38,7 @@ export const clientOptions: ClientOptions = {
   'grpc.enable_retries': 0,
   // One connection to a link: no other link's backoff holds it up.
   'grpc.use_local_subchannel_pool': 1,
+  'grpc.ssl_target_name_override': serverName,
   'grpc.enable_http_proxy': 0,
   'grpc.service_config_disable_resolution': 1,
 }

@@ -9,20 +9,23 @@ import {
 } from '@grpc/grpc-js'
 import type { Log } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
-import type { CallDef, Link, Serving, StreamDef } from '../../core/network.ts'
+import type { CallDef, Caller, Link, Serving, StreamDef } from '../../core/network.ts'
 import { GrpcLink } from './grpc-link.ts'
+import type { Guard } from './guard.ts'
 import { asIs, encodeMessage } from './message.ts'
 import { errorTrailers, toServiceError } from './status.ts'
 
 /** Puts streams and calls on a server, and knows the links that are open. */
 export class GrpcServing implements Serving {
   readonly #server: Server
+  readonly #guard: Guard
   readonly #log: Log
   readonly #services = new Set<string>()
   readonly #links = new Set<{ close(): void }>()
 
-  constructor(server: Server, log: Log) {
+  constructor(server: Server, guard: Guard, log: Log) {
     this.#server = server
+    this.#guard = guard
     this.#log = log
   }
 
@@ -34,11 +37,11 @@ export class GrpcServing implements Serving {
 
   call<Request, Response>(
     def: CallDef<Request, Response>,
-    handle: (request: Request) => Promise<Response>,
+    handle: (request: Request, caller: Caller) => Promise<Response>,
   ): void {
     this.#add(def.path, false, (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) => {
       const answer = async (): Promise<Buffer> =>
-        encodeMessage(def.response, await handle(def.request.decode(call.request)))
+        encodeMessage(def.response, await handle(def.request.decode(call.request), this.#guard.caller(call)))
       answer().then(
         reply => done(null, reply),
         (thrown: unknown) => {
@@ -71,7 +74,7 @@ export class GrpcServing implements Serving {
       responseSerialize: asIs,
       responseDeserialize: asIs,
     }
-    this.#server.addService({ [path]: method }, { [path]: handler })
+    this.#guard.add(this.#server, method, handler)
   }
 
   #accepted<Up, Down>(

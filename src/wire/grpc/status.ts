@@ -80,16 +80,20 @@ export function errorOfTrailers(trailers: Metadata | undefined): FsError | undef
 
 /**
  * The error of a call or stream that ended with a status other than OK. `reached`: the peer had
- * answered before.
+ * answered before. `hint`: what may be the matter if it never did.
  */
-export function fromStatus(ended: StatusObject, peer: string, reached: boolean): FsError {
+export function fromStatus(
+  ended: StatusObject,
+  peer: string,
+  { reached, hint }: { readonly reached: boolean; readonly hint: string },
+): FsError {
   const own = errorOfTrailers(ended.metadata)
   if (own !== undefined) return own
   const details = tidy(ended.details)
   if (ended.code === status.UNAVAILABLE) {
     if (reached || /^(Connection dropped|Write (error|failed))|GOAWAY|ECONNRESET/.test(details))
-      return new FsError('ECONNRESET', `Lost the connection to ${peer}: ${details}`)
-    return new FsError('ECONNREFUSED', `Cannot connect to ${peer}: ${details}`)
+      return new FsError('ECONNRESET', `Lost the connection to ${peer}: ${details}${hint}`)
+    return new FsError('ECONNREFUSED', `Cannot connect to ${peer}: ${details}${hint}`)
   }
   const code = errnoOf[ended.code] ?? 'EIO'
   return new FsError(code, `${peer} answered with status ${nameOf(ended.code)}: ${details}`)

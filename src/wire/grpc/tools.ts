@@ -17,12 +17,13 @@ import { createRequire } from 'node:module'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { must } from '../../core/assert.ts'
+import type { Guard } from './guard.ts'
 
 const require = createRequire(import.meta.url)
 
 /** Beside src/ and dist/ alike, and so in an installed package. */
 const protoFolder = fileURLToPath(new URL('../../../proto/', import.meta.url))
-const protoFiles = ['session', 'nodes', 'blocks', 'admin'].map(name => `cairn/v1/${name}.proto`)
+const protoFiles = ['session', 'nodes', 'blocks', 'admin', 'identity'].map(name => `cairn/v1/${name}.proto`)
 
 const healthName = 'grpc.health.v1.Health'
 
@@ -37,7 +38,7 @@ export interface Health {
 }
 
 /** Health of the server as a whole and of each of `services`, all the same. */
-export function addHealth(server: Server, services: readonly string[]): Health {
+export function addHealth(server: Server, guard: Guard, services: readonly string[]): Health {
   let status: 'SERVING' | 'NOT_SERVING' = 'SERVING'
   let implementation: healthCheck.HealthImplementation | undefined
   const load = (): readonly Service[] => {
@@ -47,7 +48,7 @@ export function addHealth(server: Server, services: readonly string[]): Health {
     )
     return servicesOf(implementation)
   }
-  const later = new LazyServices(load)
+  const later = new LazyServices(guard, load)
   later.add(server, `/${healthName}/Check`, { stream: false })
   later.add(server, `/${healthName}/List`, { stream: false })
   later.add(server, `/${healthName}/Watch`, { stream: true })
@@ -60,8 +61,8 @@ export function addHealth(server: Server, services: readonly string[]): Health {
 }
 
 /** Tells the descriptions of `services`, and of the health service. */
-export function addReflection(server: Server, services: readonly string[]): void {
-  const later = new LazyServices(() => {
+export function addReflection(server: Server, guard: Guard, services: readonly string[]): void {
+  const later = new LazyServices(guard, () => {
     const { loadSync } = require('@grpc/proto-loader') as typeof protoLoader
     const { protoPath } = require('grpc-health-check') as typeof healthCheck
     const { ReflectionService } = require('@grpc/reflection') as typeof reflection
@@ -94,10 +95,12 @@ interface Loaded {
 
 /** Methods whose codecs and handlers are looked up in what `load` gives, when first used. */
 class LazyServices {
+  readonly #guard: Guard
   readonly #load: () => readonly Service[]
   #services: readonly Service[] | undefined
 
-  constructor(load: () => readonly Service[]) {
+  constructor(guard: Guard, load: () => readonly Service[]) {
+    this.#guard = guard
     this.#load = load
   }
 
@@ -114,7 +117,7 @@ class LazyServices {
       responseDeserialize: bytes => get().method.responseDeserialize(bytes),
     }
     const handler = ((...args: unknown[]) => get().handler(...args)) as UntypedHandleCall
-    server.addService({ [path]: method }, { [path]: handler })
+    this.#guard.add(server, method, handler)
   }
 
   #find(path: string): Loaded {

@@ -1,0 +1,104 @@
+/**
+ * Who stays connected to a TLS server. A connection is
+ *
+ *   arrived ──handshake──► a stranger (no certificate), for a moment: to join
+ *                     └──► known, until its identity is revoked or has expired
+ *
+ * Those that have not got further make room for newer ones, oldest first: whoever opens connections and says
+ * nothing keeps out nobody who speaks.
+ */
+import type { Http2SecureServer, ServerHttp2Session } from 'node:http2'
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import type { Log } from '../../core/env.ts'
+import { messageOf } from '../../core/errors.ts'
+import { second } from '../../core/units.ts'
+import { knownIdentity, type PeerIdentity } from '../tls/peer.ts'
+import type { Tls } from '../tls/tls.ts'
+
+/** Handshakes that may be under way. */
+export const arrivedMax = 256
+const strangersMax = 32
+const strangerMs = 10 * second
+const sweepMs = 1 * second
+
+export class Admission {
+  readonly #tls: Tls
+  readonly #log: Log
+  /** By the other end's address and port, oldest first. */
+  readonly #arrived = new Map<string, Socket>()
+  readonly #strangers = new Set<ServerHttp2Session>()
+  readonly #known = new Map<ServerHttp2Session, PeerIdentity>()
+  readonly #sweeper: NodeJS.Timeout
+  readonly #forget: readonly (() => void)[]
+
+  constructor(server: Http2SecureServer, tls: Tls, log: Log) {
+    this.#tls = tls
+    this.#log = log
+    const renew = (): void => server.setSecureContext(tls.contextOptions)
+    renew()
+    this.#forget = [tls.onReplace(renew), tls.standings.onChange(() => this.#sweep())]
+    this.#sweeper = setInterval(() => this.#sweep(), sweepMs)
+    this.#sweeper.unref()
+    server.on('connection', (socket: Socket) => this.#arrive(socket))
+    server.on('secureConnection', (socket: TLSSocket) => void this.#arrived.delete(endOf(socket)))
+    server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
+      this.#log.debug('A connection was refused', { peer: endOf(socket), why: messageOf(error) })
+      socket.destroy()
+    })
+    server.on('session', session => this.#admit(session))
+    server.on('close', () => this.close())
+  }
+
+  close(): void {
+    clearInterval(this.#sweeper)
+    for (const forget of this.#forget) forget()
+    for (const socket of this.#arrived.values()) socket.destroy()
+  }
+
+  #arrive(socket: Socket): void {
+    const end = endOf(socket)
+    this.#arrived.set(end, socket)
+    socket.once('close', () => void this.#arrived.delete(end))
+    // The first of a map is the oldest.
+    if (this.#arrived.size > arrivedMax) this.#arrived.values().next().value?.destroy()
+  }
+
+  #admit(session: ServerHttp2Session): void {
+    const socket = session.socket as TLSSocket
+    const certificate = socket.getPeerCertificate()
+    const identity = socket.authorized ? knownIdentity(certificate) : undefined
+    if (identity !== undefined) {
+      this.#known.set(session, identity)
+      session.once('close', () => void this.#known.delete(session))
+      return
+    }
+    if (Object.keys(certificate).length > 0) {
+      // In spite of its type: null for what is verified and nobody's.
+      const why = `its certificate is not good: ${String((socket.authorizationError as Error | null) ?? 'it names no identity')}`
+      this.#log.warn('Denied', { audit: true, peer: endOf(socket), why })
+      session.destroy()
+      return
+    }
+    this.#strangers.add(session)
+    const late = setTimeout(() => session.destroy(), strangerMs)
+    session.once('close', () => {
+      clearTimeout(late)
+      this.#strangers.delete(session)
+    })
+    if (this.#strangers.size > strangersMax) this.#strangers.values().next().value?.destroy()
+  }
+
+  #sweep(): void {
+    const now = Date.now()
+    for (const [session, identity] of this.#known) {
+      const objection = this.#tls.standings.objection(identity, now)
+      if (objection === undefined) continue
+      const { role, name, id } = identity
+      this.#log.warn('Disconnected', { audit: true, role, name, identity: id, why: objection })
+      session.destroy()
+    }
+  }
+}
+
+const endOf = (socket: Socket): string => `${socket.remoteAddress ?? ''}:${String(socket.remotePort ?? 0)}`

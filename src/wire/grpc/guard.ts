@@ -1,0 +1,121 @@
+import type {
+  handleBidiStreamingCall,
+  handleServerStreamingCall,
+  handleUnaryCall,
+  MethodDefinition,
+  Server,
+  ServerDuplexStream,
+  ServerUnaryCall,
+  ServerWritableStream,
+  UntypedHandleCall,
+} from '@grpc/grpc-js'
+import type { Log } from '../../core/env.ts'
+import { FsError } from '../../core/errors.ts'
+import type { Caller } from '../../core/network.ts'
+import { minute } from '../../core/units.ts'
+import { knownIdentity, type PeerIdentity } from '../tls/peer.ts'
+import { methodOf } from '../tls/roles.ts'
+import type { Tls } from '../tls/tls.ts'
+import { toServiceError } from './status.ts'
+
+type AnyCall =
+  | ServerUnaryCall<unknown, unknown>
+  | ServerWritableStream<unknown, unknown>
+  | ServerDuplexStream<unknown, unknown>
+
+const againMs = 1 * minute
+const deniedMax = 1000
+
+/**
+ * The one door by which methods get on a server. With TLS nothing is called that the table of roles does not allow
+ * the caller; without, there is no telling who calls, and everything is.
+ */
+export class Guard {
+  readonly #tls: Tls | undefined
+  readonly #log: Log
+  readonly #denied = new Map<string, { readonly told: number; since: number }>()
+
+  constructor(tls: Tls | undefined, log: Log) {
+    this.#tls = tls
+    this.#log = log
+  }
+
+  add<Request, Response>(
+    server: Server,
+    method: MethodDefinition<Request, Response>,
+    handler: UntypedHandleCall,
+  ): void {
+    const { path, requestStream, responseStream } = method
+    let guarded: UntypedHandleCall
+    if (!responseStream) {
+      const handle = handler as handleUnaryCall<unknown, unknown>
+      guarded = ((call, done) => {
+        const refusal = this.#refusal(path, call)
+        if (refusal === undefined) handle(call, done)
+        else done(toServiceError(refusal))
+      }) as handleUnaryCall<unknown, unknown>
+    } else {
+      const handle = handler as (call: AnyCall) => void
+      const guard = (call: AnyCall): void => {
+        const refusal = this.#refusal(path, call)
+        if (refusal === undefined) handle(call)
+        else call.emit('error', toServiceError(refusal))
+      }
+      guarded = requestStream
+        ? (guard as handleBidiStreamingCall<unknown, unknown>)
+        : (guard as handleServerStreamingCall<unknown, unknown>)
+    }
+    server.addService({ [path]: method }, { [path]: guarded })
+  }
+
+  caller(call: AnyCall): Caller {
+    return { peer: call.getPeer(), identity: this.#identity(call) }
+  }
+
+  #refusal(path: string, call: AnyCall): FsError | undefined {
+    if (this.#tls === undefined) return undefined
+    const identity = this.#identity(call)
+    const why = this.#objection(path, identity, this.#tls)
+    const who = identity ?? { role: 'none', name: '', id: '' }
+    const fields = { method: path, peer: call.getPeer(), role: who.role, name: who.name, identity: who.id }
+    if (why !== undefined) {
+      this.#note({ ...fields, why })
+      return new FsError('EACCES', why)
+    }
+    if (methodOf(path)?.audited === true) this.#log.info('Called', { audit: true, ...fields })
+    return undefined
+  }
+
+  /** Who is denied may try again and again: that is told once a minute, with how often. */
+  #note(fields: { readonly method: string; readonly identity: string; readonly why: string }): void {
+    const key = `${fields.method} ${fields.identity} ${fields.why}`
+    const now = Date.now()
+    const before = this.#denied.get(key)
+    if (before !== undefined && now - before.told < againMs) {
+      before.since += 1
+      return
+    }
+    if (this.#denied.size >= deniedMax) this.#denied.clear()
+    this.#denied.set(key, { told: now, since: 0 })
+    const again = before === undefined || before.since === 0 ? {} : { before: before.since }
+    this.#log.warn('Denied', { audit: true, ...fields, ...again })
+  }
+
+  #objection(path: string, identity: PeerIdentity | undefined, tls: Tls): string | undefined {
+    const method = methodOf(path)
+    if (method === undefined) return `nobody may call ${path}`
+    if (identity === undefined)
+      return method.strangers === true ? undefined : 'a certificate is needed: see cairn node join'
+    const objection = tls.standings.objection(identity, Date.now())
+    if (objection !== undefined) return `the identity ${identity.name} (${identity.id}) is ${objection}`
+    return method.callers.includes(identity.role)
+      ? undefined
+      : `the role ${identity.role} of ${identity.name} does not allow it`
+  }
+
+  /** Of a certificate that TLS has verified. */
+  #identity(call: AnyCall): PeerIdentity | undefined {
+    const certificate = call.getAuthContext().sslPeerCertificate
+    return certificate === undefined ? undefined : knownIdentity(certificate)
+  }
+}

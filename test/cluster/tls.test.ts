@@ -1,0 +1,222 @@
+import test, { type ExecutionContext } from 'ava'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import os from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { cairn, cairnFails, cairnProgram } from '../support/cluster.js'
+
+/** A cluster with TLS, set up as an operator does it; all on loopback. Dispose of it in teardown. */
+class TlsCluster {
+  readonly dir = mkdtempSync(path.join(os.tmpdir(), 'cairn-tls-'))
+  readonly #daemons: { readonly child: ChildProcess; log: string }[] = []
+  readonly mounts: string[] = []
+  master = ''
+
+  at(...names: readonly string[]): string {
+    return path.join(this.dir, ...names)
+  }
+
+  async start(...args: readonly string[]): Promise<{ readonly address: string; readonly log: () => string }> {
+    const child = spawn(process.execPath, [cairnProgram, ...args, '--no-config'], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, CAIRN_LOG_FORMAT: 'json' },
+    })
+    const daemon = { child, log: '' }
+    child.stderr.on('data', (chunk: Buffer) => (daemon.log += chunk.toString()))
+    this.#daemons.push(daemon)
+    for (let tries = 0; tries < 600 && child.exitCode === null; tries++) {
+      const found = /"address":"([^"]+)"[^\n]*"Serving"/.exec(daemon.log)
+      if (found !== null) return { address: found[1] ?? '', log: () => daemon.log }
+      await sleep(50)
+    }
+    throw new Error(daemon.log)
+  }
+
+  /** As the admin. */
+  admin(...args: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+    return cairnFails([...args, '--master', this.master, '--identity', this.at('admin')])
+  }
+
+  async token(role: string): Promise<string> {
+    const { stdout } = await this.admin('cluster', 'token', 'create', '--role', role)
+    return stdout.trim()
+  }
+
+  async chunkserver(number: number): Promise<void> {
+    const identity = this.at(`node-${String(number)}-identity`)
+    await cairn([
+      'node',
+      'join',
+      this.master,
+      '--token',
+      await this.token('chunkserver'),
+      '--identity',
+      identity,
+      '--name',
+      `node-${String(number)}`,
+    ])
+    const data = this.at(`node-${String(number)}`)
+    await this.start(
+      'chunkserver',
+      '--data',
+      data,
+      '--master',
+      this.master,
+      '--listen',
+      '127.0.0.1:0',
+      '--identity',
+      identity,
+    )
+  }
+
+  async mount(name: string, ...flags: readonly string[]): Promise<string> {
+    const target = this.at(name)
+    mkdirSync(target)
+    this.mounts.push(target)
+    const token = await this.token('mount')
+    await cairn([
+      'mount',
+      this.master,
+      target,
+      '--no-config',
+      '--token',
+      token,
+      '--identity',
+      `${target}-identity`,
+      '--log',
+      `${target}.log`,
+      '--wait',
+      '3',
+      ...flags,
+    ])
+    return target
+  }
+
+  async dispose(): Promise<void> {
+    for (const target of this.mounts) {
+      const { code } = await cairnFails(['umount', target])
+      if (code !== 0) await cairnFails(['umount', '--lazy', target])
+    }
+    for (const { child } of this.#daemons) {
+      if (child.exitCode !== null || child.signalCode !== null) continue
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+    }
+    rmSync(this.dir, { recursive: true, force: true })
+  }
+}
+
+async function tlsCluster(
+  t: ExecutionContext,
+): Promise<{ readonly cluster: TlsCluster; readonly masterLog: () => string }> {
+  const cluster = new TlsCluster()
+  t.teardown(() => cluster.dispose())
+  chmodSync(cluster.dir, 0o755)
+  await cairn([
+    'cluster',
+    'init',
+    '--master-identity',
+    cluster.at('authority'),
+    '--admin-identity',
+    cluster.at('admin'),
+  ])
+  const started = await cluster.start(
+    'master',
+    '--data',
+    cluster.at('master'),
+    '--listen',
+    '127.0.0.1:0',
+    '--copies',
+    '1',
+    '--identity',
+    cluster.at('authority'),
+  )
+  cluster.master = started.address
+  return { cluster, masterLog: started.log }
+}
+
+test('a cluster with TLS stores and reads, knows who is who, and lets in nobody else', async t => {
+  const { cluster, masterLog } = await tlsCluster(t)
+  await cluster.chunkserver(1)
+  const laptop = await cluster.mount('laptop', '--short-circuit', 'off')
+  const file = path.join(laptop, 'data')
+  const data = randomBytes(9 << 20)
+  writeFileSync(file, data, { flush: true })
+  const tower = await cluster.mount('tower', '--short-circuit', 'off')
+  t.true(readFileSync(path.join(tower, 'data')).equals(data), 'over TLS, from the chunkserver')
+  const listed = JSON.parse((await cluster.admin('identity', 'ls', '--json')).stdout) as {
+    role: string
+    name: string
+    id: string
+  }[]
+  t.deepEqual(
+    listed.map(({ role }) => role),
+    ['master', 'admin', 'chunkserver', 'mount', 'mount'],
+  )
+  t.is((await cluster.admin('fsck', '--data')).code, 0)
+  t.is(statSync(path.join(`${laptop}-identity`, 'identity.pem')).mode & 0o777, 0o600)
+
+  const as = (identity: string, ...args: readonly string[]) =>
+    cairnFails([...args, '--master', cluster.master, '--identity', identity])
+  const denied = await as(`${laptop}-identity`, 'status')
+  t.is(denied.code, 2)
+  t.regex(denied.stderr, /the role mount of .* does not allow it/)
+  t.regex(masterLog(), /"audit":true,"method":"\/cairn.v1.Admin\/Status"[^\n]*"role":"mount"[^\n]*"Denied"/)
+  t.regex(
+    masterLog(),
+    /"audit":true,"method":"\/cairn.v1.Identity\/CreateToken"[^\n]*"role":"admin"[^\n]*"Called"/,
+  )
+  const plain = await as('off', 'status')
+  t.is(plain.code, 2)
+  t.regex(plain.stderr, /may want TLS/)
+  const wrongRole = await cairnFails([
+    'mount',
+    cluster.master,
+    cluster.at('admin'),
+    '--no-config',
+    '--foreground',
+    '--identity',
+    cluster.at('admin'),
+  ])
+  t.regex(wrongRole.stderr, /the identity in .* has the role admin, not mount/)
+
+  // Revoked: what is not in its cache is not to be had, from the master nor from the chunkserver.
+  const { id = '' } = listed.findLast(({ role }) => role === 'mount') ?? {}
+  t.is((await cluster.admin('identity', 'revoke', id)).code, 0)
+  for (let tries = 0; tries < 200 && !masterLog().includes('"Disconnected"'); tries++) await sleep(50)
+  t.regex(masterLog(), new RegExp(`"identity":"${id}","why":"revoked"[^\\n]*"Disconnected"`))
+  for (let tries = 0; tries < 200 && !readFileSync(`${tower}.log`, 'utf8').includes('is revoked'); tries++)
+    await sleep(50)
+  t.regex(readFileSync(`${tower}.log`, 'utf8'), /is revoked/)
+  writeFileSync(path.join(laptop, 'more'), 'the other mount goes on', { flush: true })
+})
+
+test('a key that others can read, and an authority that is there already, are one line', async t => {
+  const { cluster } = await tlsCluster(t)
+  const again = await cairnFails([
+    'cluster',
+    'init',
+    '--master-identity',
+    cluster.at('authority'),
+    '--admin-identity',
+    cluster.at('admin'),
+  ])
+  t.is(again.code, 2)
+  t.regex(again.stderr, /^cairn: there is an identity in [^\n]*\n$/)
+  const running = await cairnFails([
+    'cluster',
+    'init',
+    '--master-identity',
+    cluster.at('authority'),
+    '--admin-identity',
+    cluster.at('second'),
+  ])
+  t.regex(running.stderr, /is in use by process/)
+  chmodSync(cluster.at('admin', 'identity.pem'), 0o644)
+  const loose = await cluster.admin('status')
+  t.is(loose.code, 2)
+  t.regex(loose.stderr, /^cairn: [^\n]*identity\.pem can be used by others[^\n]*\n$/)
+})
