@@ -84,6 +84,8 @@ export function nextSteps({ code, node, session }: Finding, status: StatusReply)
       ]
     case 'copies-share-machines':
       return ['run chunkservers on more machines, so that one may fail']
+    case 'insecure':
+      return ['set up TLS: docs/security.md, cairn cluster init']
     case 'mount-silent':
       return [
         `look at its machine and the network; if it is gone for good: cairn mount evict ${String(session)}`,

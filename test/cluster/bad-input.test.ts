@@ -84,6 +84,12 @@ test(
   /notaport/,
 )
 test(
+  'an address that others reach, without TLS',
+  refused,
+  () => ['master', '--data', folder('m1'), '--listen', '0.0.0.0:0'],
+  /without TLS.*cairn cluster init/,
+)
+test(
   'an unusable data folder',
   refused,
   () => ['master', '--data', '/proc/nothing', '--listen', '127.0.0.1:0'],

@@ -86,7 +86,7 @@ export class SpreadCluster {
   async startMaster(): Promise<void> {
     const { leaseTime, masterFlags = [] } = this.#options
     await this.#startDaemon('master', 'master', [
-      ...['master', '--data', path.join(this.dir, 'master'), '--listen', this.master],
+      ...['master', '--data', path.join(this.dir, 'master'), '--listen', this.master, '--insecure'],
       ...(leaseTime === undefined ? [] : ['--lease-time', String(leaseTime)]),
       ...masterFlags,
     ])
@@ -95,7 +95,7 @@ export class SpreadCluster {
   async startNode(index: number, ...flags: readonly string[]): Promise<void> {
     const machine = this.#options.nodesApart === true ? nameOf(index) : 'nodes'
     const args = ['--data', this.folderOf(index), '--master', this.master, '--listen', this.addressOf(index)]
-    await this.#startDaemon(nameOf(index), machine, ['chunkserver', ...args, ...flags])
+    await this.#startDaemon(nameOf(index), machine, ['chunkserver', ...args, '--insecure', ...flags])
   }
 
   /** Where a chunkserver keeps its blocks. */

@@ -31,6 +31,14 @@ const common = {
     default: 'auto',
     example: 'auto',
   }),
+  insecure: sure<'on' | 'off'>({
+    kind: kind.onOrOff,
+    meaning:
+      'Whether it may serve without TLS where other machines reach it: everybody who does reads and changes everything ' +
+      '(docs/security.md)',
+    default: 'off',
+    example: 'off',
+  }),
 } as const
 
 const identity = (role: Role, meaning: string) =>

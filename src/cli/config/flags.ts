@@ -14,9 +14,9 @@ export function withSettings(command: Command, daemon: Daemon<unknown>): Command
   for (const named of namedSettings(daemon as Daemon)) {
     if (named.flag === undefined) continue
     const { kind } = named.setting
-    command.addOption(
-      new Option(`${named.flag} <${kind.placeholder}>`, describe(named)).argParser(parser(named)),
-    )
+    const value = kind.alone === undefined ? `<${kind.placeholder}>` : `[${kind.placeholder}]`
+    const option = new Option(`${named.flag} ${value}`, describe(named)).argParser(parser(named))
+    command.addOption(kind.alone === undefined ? option : option.preset(kind.alone))
   }
   command.option(
     '--config <file>',

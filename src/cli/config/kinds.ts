@@ -17,6 +17,8 @@ export interface Kind<T> {
   readonly schema: z.ZodType<T>
   /** What a text of the command line or the environment would be in a file. */
   readonly fromText: (text: string) => unknown
+  /** The value that a flag has by itself; undefined: a flag needs one. */
+  readonly alone?: string
   /** A value as a file has it. */
   readonly toToml: (value: T) => string
 }
@@ -158,6 +160,9 @@ export const choice = <T extends string>(values: readonly [T, ...T[]]): Kind<T> 
   fromText: same,
   toToml: quoted,
 })
+
+/** A flag by itself switches it on. */
+export const onOrOff: Kind<'on' | 'off'> = { ...choice(['on', 'off']), alone: 'on' }
 
 /** A list of words: an array in a file, separated by commas elsewhere. */
 export const words: Kind<readonly string[]> = {

@@ -14,6 +14,7 @@ import { lifelineCut, reportReadiness } from '../local/ready.ts'
 import type { DaemonName } from '../config/setting.ts'
 import { daemonIdentity, type OwnIdentity } from '../own-identity.ts'
 import { StatusPages } from '../metrics/status-pages.ts'
+import { checkReach } from './check-reach.ts'
 
 export interface DaemonOptions {
   readonly logLevel: LogLevel
@@ -21,6 +22,12 @@ export interface DaemonOptions {
   readonly lifeline: boolean | undefined
   /** HOST:PORT, or off. */
   readonly metrics: string
+  /** Serve without TLS also where others reach it. */
+  readonly insecure: 'on' | 'off'
+  /** HOST:PORT, or off: a page for browsers. */
+  readonly console?: string
+  /** HOST:PORT; absent for a mount. */
+  readonly listen?: string
   /** A folder, or off; undefined: the usual one, if it is there. */
   readonly identity: string | undefined
 }
@@ -31,6 +38,8 @@ export interface World {
   readonly network: GrpcNetwork
   /** Undefined: it goes without TLS. */
   readonly identity: OwnIdentity | undefined
+  /** It serves without TLS where others reach it, as it was told to. */
+  readonly insecure: boolean
 }
 
 /** A daemon that is up. */
@@ -66,9 +75,10 @@ export async function runAsDaemon(
     let started: Started
     try {
       const identity = daemonIdentity(options.identity, name)
+      const insecure = checkReach(options, identity, log)
       network = new GrpcNetwork({ log, tls: identity?.tls })
       if (options.metrics !== 'off') server = await StatusServer.listen(options.metrics, status)
-      started = await start({ env: realEnv(log), network, identity })
+      started = await start({ env: realEnv(log), network, identity, insecure })
     } catch (error) {
       reportReadiness({ ready: false, error: messageOf(error) })
       await network?.close()

@@ -55,7 +55,7 @@ export interface MasterOptions {
 
 /** A master over its data folder, which is formatted as a new cluster if it is empty. */
 export async function startMaster(
-  { env, network, identity }: World,
+  { env, network, identity, insecure }: World,
   options: MasterOptions,
 ): Promise<Started> {
   const folder = path.resolve(options.data)
@@ -79,7 +79,7 @@ export async function startMaster(
       created: env.clock.wall(),
     },
     program: version,
-    settings: settingsOf(options),
+    settings: { ...settingsOf(options), insecure },
     logged: options.logCopies > 0,
   }
   let fail: (error: Error) => void = () => undefined

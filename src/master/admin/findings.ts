@@ -134,7 +134,9 @@ function notes(turn: Turn, { nodes, sessions }: StatusParts, copies: number): Fi
         `copies of a block share a machine: ${count(copies, 'copy', 'copies')} wanted, ${count(hosts, 'machine')}`,
       ),
     )
-  const { leaseMs, leaseMarginMs } = turn.settings
+  const { leaseMs, leaseMarginMs, insecure } = turn.settings
+  if (insecure)
+    found.push(finding('note', 'insecure', 'no TLS: whoever reaches the master reads and changes everything'))
   for (const session of sessions.all()) {
     if (session.connection !== undefined) continue
     const leftMs = Math.max(0, session.heardMs + leaseMs + leaseMarginMs - turn.now)

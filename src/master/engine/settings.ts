@@ -40,6 +40,8 @@ export interface EngineSettings {
   readonly leasesPerSession: number
   /** Most leases of all sessions; beyond, the oldest of those with more than their share are recalled. */
   readonly leases: number
+  /** It serves without TLS where other machines reach it. */
+  readonly insecure: boolean
 }
 
 export const defaultSettings: EngineSettings = {
@@ -62,6 +64,7 @@ export const defaultSettings: EngineSettings = {
   rowsPerTick: 2000,
   leasesPerSession: 1_000_000,
   leases: 4_000_000,
+  insecure: false,
 }
 
 /** A lease time, and heartbeats as often as it needs them. */
