@@ -39,6 +39,9 @@ const methods: Readonly<Record<string, Method>> = {
   '/cairn.v1.Session/Attach': { servers: master, callers: ['mount'] },
   '/cairn.v1.Nodes/Attach': { servers: master, callers: ['chunkserver'] },
   '/cairn.v1.Blocks/Open': { servers: ['chunkserver'], callers: ['chunkserver', 'mount', 'admin'] },
+  '/cairn.v1.MasterLog/Follow': { servers: ['chunkserver'], callers: master },
+  '/cairn.v1.MasterLog/ListLog': { servers: ['chunkserver'], callers: ['admin'], audited: true },
+  '/cairn.v1.MasterLog/ReadLog': { servers: ['chunkserver'], callers: ['admin'], audited: true },
 
   '/cairn.v1.Identity/Join': { servers: master, callers: everybody, strangers: true, audited: true },
   '/cairn.v1.Identity/Renew': { servers: master, callers: everybody, audited: true },

@@ -271,8 +271,8 @@ test('connections to a revoked chunkserver are dropped', async t => {
 
 test('a connection ends with its certificate, unless its owner has a newer one', async t => {
   const { address, authority, tls, network } = await world(t)
-  const short = await authority.issue({ role: 'mount', lasts: 2500 })
-  const renewed = await authority.issue({ role: 'mount', lasts: 2500 })
+  const short = await authority.issue({ role: 'mount', lasts: 8000 })
+  const renewed = await authority.issue({ role: 'mount', lasts: 8000 })
   tls.standings.replace([{ id: new Tls(renewed).identity.id, until: Date.now() + 3_600_000, revoked: false }])
   const links = [short, renewed].map(each => network(each).dial(address, attach))
   const [first, second] = links.map(link => new Arrivals(link))
