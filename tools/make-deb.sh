@@ -55,7 +55,7 @@ cairn completion zsh > "$root/usr/share/zsh/vendor-completions/_cairn"
 cairn completion fish > "$root/usr/share/fish/vendor_completions.d/cairn.fish"
 
 doc=$root/usr/share/doc/cairn
-install -D -m 644 -t "$doc" README.md docs/operations.md docs/configuration.md docs/design.md
+install -D -m 644 -t "$doc" README.md docs/operations.md docs/configuration.md docs/security.md docs/design.md
 cp -r ops/prometheus ops/grafana "$doc/"
 {
   printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: Cairn\n\n'
@@ -65,7 +65,7 @@ cp -r ops/prometheus ops/grafana "$doc/"
   printf ' See https://github.com/nodejs/node/blob/%s/LICENSE\n' "$(node --version)"
 } > "$doc/copyright"
 
-install -m 755 -t "$root/DEBIAN" ops/debian/{postinst,prerm,postrm}
+install -m 755 -t "$root/DEBIAN" ops/debian/{preinst,postinst,prerm,postrm}
 (cd "$root" && find etc -type f -printf '/%p\n' | sort) > "$root/DEBIAN/conffiles"
 chmod -R u+rwX,go+rX,go-w "$root"
 # The newest version of the libraries that a symbol in what is bundled needs: that of the machine that compiled it.

@@ -36,6 +36,8 @@ export class Site {
   readonly #machines: Machines
   readonly #dir: string
   readonly #all = new Map<string, Container>()
+  /** By the names that docs/operations.md has in their places. */
+  readonly tokens = new Map<string, string>()
 
   static async make(): Promise<Site> {
     const dir = mkdtempSync(path.join(folder, 'cairn-deploy-'))

@@ -1,4 +1,4 @@
-import { deepEqual, equal, match, ok } from 'node:assert/strict'
+import { deepEqual, doesNotMatch, equal, match, ok, rejects } from 'node:assert/strict'
 import { copyFileSync, existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Container } from './container.js'
@@ -18,10 +18,11 @@ type Step = (site: Site, packages: Packages) => Promise<void>
 const page = commandsOfPage()
 const storeUnits = ['cairn-chunkserver@disk1', 'cairn-chunkserver@disk2']
 const atMaster = `--master ${masterAddress}`
+const versionOf = (file: string): string => /_(.*)_/.exec(path.basename(file))?.[1] ?? ''
 
 export const steps: readonly (readonly [string, Step])[] = [
   ['the package installs on bare machines, and starts nothing', install],
-  ['the master starts', site => follow(site.get('master'), 'master')],
+  ['the master starts, and an admin has an identity', startMaster],
   ['storage machines start with two disks each', startStores],
   ['a client mounts by a line in /etc/fstab', startClient],
   ['the units are as exposed as the page says', exposure],
@@ -29,6 +30,7 @@ export const steps: readonly (readonly [string, Step])[] = [
   ['the unit of a mount works beside a chunkserver', mountUnit],
   ['what hangs is started again, what is configured wrongly is not', watchdogs],
   ['every machine goes down under load, and comes up again with everything', reboots],
+  ['the package is not put over what would serve everybody', refuseToOpen],
   ['the package is upgraded under load', upgrade],
   ['a downgrade is done without loss, and refused where it cannot be', downgrade],
   ['a storage machine dies under load', killStore],
@@ -39,15 +41,30 @@ export const steps: readonly (readonly [string, Step])[] = [
   ['removing keeps data, and purging says what stays', remove],
 ]
 
-/** Runs the page's commands for a prompt, with the machine's own address. */
-async function follow(machine: Container, prompt: string, only = /^/): Promise<void> {
+/** Runs the page's commands for a prompt, with the machine's own address, and the tokens that earlier ones made. */
+async function follow(site: Site, machine: Container, prompt: string, only = /^/): Promise<void> {
   const commands = page.filter(command => command.prompt === prompt && only.test(command.script))
   ok(commands.length > 0, `the page has no commands for ${prompt}`)
   for (const { script } of commands) {
     // The prompt is of all machines, the address of one.
     const own = prompt === 'store' ? script.replaceAll('10.77.0.2:', `${machine.machine.address}:`) : script
-    await machine.run(own.replace('_amd64.deb', '_*.deb'))
+    const output = await machine.run(
+      own.replace('_amd64.deb', '_*.deb').replaceAll(/[A-Z]+_TOKEN/g, name => site.tokens.get(name) ?? name),
+    )
+    const [, role] = /token create --role ([a-z]+)/.exec(script) ?? []
+    const [token] = /^cairn1\.\S+$/m.exec(output) ?? []
+    if (role !== undefined && token !== undefined) site.tokens.set(`${role.toUpperCase()}_TOKEN`, token)
   }
+}
+
+async function startMaster(site: Site): Promise<void> {
+  const master = site.get('master')
+  await follow(site, master, 'master')
+  await follow(site, site.get('client'), 'admin')
+  equal(
+    await master.run('stat -c "%U %a" /var/lib/cairn/identity/master/{identity,ca-key}.pem'),
+    'cairn 600\ncairn 600',
+  )
 }
 
 async function install(site: Site, { first, say }: Packages): Promise<void> {
@@ -78,11 +95,11 @@ async function installOn(site: Site, machine: Container, file: string, prompt: s
   const shared = path.join(site.shared, path.basename(file))
   if (!existsSync(shared)) copyFileSync(file, shared)
   await machine.run(`cp /shared/${path.basename(file)} .`)
-  await follow(machine, prompt)
+  await follow(site, machine, prompt)
 }
 
 async function startStores(site: Site): Promise<void> {
-  await Promise.all(site.stores.map(machine => follow(machine, 'store')))
+  await Promise.all(site.stores.map(machine => follow(site, machine, 'store')))
   await until('six chunkservers', async () => {
     const { nodes } = await site.status()
     return nodes.filter(({ state }) => state === 'up').length === 6 ? undefined : `${nodes.length}`
@@ -91,7 +108,7 @@ async function startStores(site: Site): Promise<void> {
 
 async function startClient(site: Site): Promise<void> {
   const client = site.get('client')
-  await follow(client, 'client', /^(?!systemctl restart)/)
+  await follow(site, client, 'client', /^(?!systemctl restart)/)
   equal(await client.run('awk \'$2 == "/mnt/files" { print $3 }\' /proc/mounts'), 'autofs\nfuse.cairn')
   await site.healthy(6)
 }
@@ -123,6 +140,10 @@ async function writeFiles(site: Site): Promise<void> {
 
 async function mountUnit(site: Site): Promise<void> {
   const store = site.get('store1')
+  const token = await site
+    .get('master')
+    .run(`cairn cluster token create --role mount ${atMaster} 2> /dev/null`)
+  await store.run(`CAIRN_TOKEN=${token} cairn node join ${masterAddress}`)
   await store.run(`
     set -e
     sed -i 's/^master = .*/master = "${masterAddress}"/' /etc/cairn/mount.toml
@@ -235,6 +256,18 @@ async function reboots(site: Site, { say }: Packages): Promise<void> {
   await verify(client)
 }
 
+/** As where a version from before TLS served everybody: on the client, where nothing of it runs. */
+async function refuseToOpen(site: Site, { second }: Packages): Promise<void> {
+  const client = site.get('client')
+  await client.run('sed -i \'s/^listen = .*/listen = "10.77.0.5:9420"/\' /etc/cairn/master.toml')
+  await rejects(
+    installOn(site, client, second, 'upgrade'),
+    /master\.toml: 10\.77\.0\.5:9420 .*insecure = "on"/,
+  )
+  doesNotMatch(await client.run('cairn version'), new RegExp(versionOf(second)))
+  await client.run('sed -i \'1i insecure = "on"\' /etc/cairn/master.toml')
+}
+
 async function upgrade(site: Site, { second, say }: Packages): Promise<void> {
   const client = site.get('client')
   const load = await Load.start(client)
@@ -244,17 +277,16 @@ async function upgrade(site: Site, { second, say }: Packages): Promise<void> {
     await load.goesOn()
     if (machine !== client) await site.healthy(6)
   }
-  const version = /_(.*)_/.exec(path.basename(second))?.[1] ?? ''
+  const version = versionOf(second)
   equal((await site.status()).master.version, version)
   for (const machine of site.all) match(await machine.run('cairn version'), new RegExp(version))
   await load.stop()
-  await follow(client, 'client', /^systemctl restart/)
+  await follow(site, client, 'client', /^systemctl restart/)
   await verify(client)
 }
 
 async function downgrade(site: Site, { first, second, say }: Packages): Promise<void> {
   const [master, store, client] = [site.get('master'), site.get('store1'), site.get('client')]
-  const versionOf = (file: string): string => /_(.*)_/.exec(path.basename(file))?.[1] ?? ''
 
   // A package of before the first version is made of the newer one: its number is all that counts.
   for (const machine of [master, store]) {
@@ -288,7 +320,7 @@ async function downgrade(site: Site, { first, second, say }: Packages): Promise<
   }
   equal((await site.status()).master.version, versionOf(first))
   await load.stop()
-  await follow(client, 'client', /^systemctl restart/)
+  await follow(site, client, 'client', /^systemctl restart/)
   await verify(client)
   for (const machine of [master, store, client]) await installOn(site, machine, second, 'upgrade')
   await site.healthy(6)
@@ -344,7 +376,8 @@ async function newMaster(site: Site, name: string, file: string): Promise<Contai
   const fresh = site.add(name, 'master')
   await fresh.boot()
   await installOn(site, fresh, file, 'upgrade')
-  await follow(fresh, 'master', /^c/)
+  await follow(site, fresh, 'master', /^ca(t|irn config)/)
+  await fresh.run('cp /shared/cairn-identity.tar .')
   return fresh
 }
 
@@ -374,9 +407,11 @@ async function rebuildMaster(site: Site, { second, say }: Packages): Promise<voi
     const { covered } = (await site.status()).log
     return BigInt(covered) > written ? undefined : `they have it up to ${covered}, of ${written}`
   })
+  await follow(site, site.get('master'), 'oldmaster')
+  await site.get('master').run('cp cairn-identity.tar /shared')
   await site.lose('master')
   const fresh = await newMaster(site, 'newmaster', second)
-  await follow(fresh, 'newmaster')
+  await follow(site, fresh, 'newmaster')
   say('    the new master is up')
   await confirmed(site)
 }
@@ -390,6 +425,7 @@ async function restoreMaster(site: Site, { second, say }: Packages): Promise<voi
   equal(nobody.code, 2)
   match(nobody.output, /^cairn: no answer from the master at 10\.77\.0\.1:9420: .*\n$/)
   const fresh = await newMaster(site, 'lastmaster', second)
+  await follow(site, fresh, 'newmaster', /^tar/)
   await fresh.run(`
     cairn restore /shared/cairn.db --data /var/lib/cairn/master
     systemctl enable --now cairn-master`)

@@ -1,7 +1,9 @@
 /** The files of ops/ for systemd and mount(8), as far as that can be seen without either. */
 import test from 'ava'
 import { execFileSync, spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { formatVersion } from '#src/chunkserver/blocks/block-tables.ts'
 import { chunkserverEnvironment, daemonNodeOptions, masterEnvironment } from '#src/cli/local/daemon-node.ts'
@@ -88,4 +90,41 @@ test('the version since which data can be read is that of the formats', t => {
   const [, since] = /^readable_since=(.*)$/m.exec(readFileSync(file('debian/prerm'), 'utf8')) ?? []
   // Who changes a format changes this line, and readable_since to the version that is the first to have it.
   t.deepEqual({ master: schemaVersion, index: formatVersion, since }, { master: 5, index: 1, since: '0.1.0' })
+})
+
+test('the package is not put over daemons that would not start any more, and says what to do', t => {
+  const root = mkdtempSync(path.join(os.tmpdir(), 'cairn-preinst-'))
+  t.teardown(() => rmSync(root, { recursive: true }))
+  const identity = path.join(root, 'var/lib/cairn/identity/master')
+  for (const folder of [path.join(root, 'etc/cairn'), identity]) mkdirSync(folder, { recursive: true })
+  const preinst = (daemon: string, settings: string, why = 'upgrade') => {
+    const settingsFile = path.join(root, `etc/cairn/${daemon}.toml`)
+    writeFileSync(settingsFile, settings)
+    const env = { ...process.env, DPKG_ROOT: root }
+    const { status, stderr } = spawnSync('sh', [file('debian/preinst'), why, '0.1.0'], {
+      encoding: 'utf8',
+      env,
+    })
+    rmSync(settingsFile)
+    return status === 0
+      ? `well${stderr}`
+      : (/\.toml: (\S+) would be served [^\n]* insecure = "on" [^\n]*\n$/.exec(stderr)?.[1] ?? stderr)
+  }
+  const open = '# listen = "no"\nlisten = "10.0.0.1:9420" # everybody\n'
+  t.is(preinst('master', open), '10.0.0.1:9420')
+  t.is(preinst('master', open, 'install'), 'well')
+  t.is(preinst('master', `insecure = "on"\n${open}`), 'well')
+  t.is(preinst('master', `${open}identity = "/srv/identity"\n`), 'well')
+  for (const here of ['localhost:1', '127.0.0.1:1', '[::1]:1'])
+    t.is(preinst('master', `listen = "${here}"`), 'well')
+  t.is(preinst('master', 'listen = "127.0.0.1:1"\nmetrics = "0.0.0.0:2"'), '0.0.0.0:2')
+  const disks = (first: string) =>
+    `[disk.a]\nlisten = "127.0.0.1:1"\n${first}\n[disk.b]\n  listen="[fd00::1]:9421"\n`
+  t.is(preinst('chunkserver', disks('')), '[fd00::1]:9421')
+  t.is(preinst('chunkserver', disks('insecure = "on"')), '[fd00::1]:9421', 'only of the other disk')
+  t.is(preinst('chunkserver', `insecure = 'on'\n${disks('')}`), 'well')
+  t.is(preinst('mount', 'metrics = "10.0.0.1:9430"'), '10.0.0.1:9430')
+  writeFileSync(path.join(identity, 'identity.pem'), '')
+  t.is(preinst('master', open), 'well', 'it has an identity')
+  t.is(preinst('master', `${open}identity = "off"\n`), '10.0.0.1:9420')
 })

@@ -21,13 +21,13 @@ export function checkReach(served: Served, identity: object | undefined, log: Lo
   const allowed = insecure === 'on'
   if (wire && !allowed)
     throw new UsageError(
-      `will not serve ${listen} without TLS, where other machines reach it: make identities with cairn cluster init and cairn node join, or allow it with --insecure (docs/security.md)`,
+      `will not serve ${listen} without TLS, where other machines reach it: make identities with cairn cluster init and cairn node join, or allow it with --insecure or insecure = "on" (docs/security.md)`,
     )
   for (const [what, address] of [['metrics', metrics] as const, ['the console', console] as const]) {
     if (!reachesOthers(address)) continue
     if (!allowed)
       throw new UsageError(
-        `will not serve ${what} on ${address}, where other machines reach it: it has no TLS and asks for no password; serve it on loopback, or allow it with --insecure (docs/security.md)`,
+        `will not serve ${what} on ${address}, where other machines reach it: it has no TLS and asks for no password; serve it on loopback, or allow it with --insecure or insecure = "on" (docs/security.md)`,
       )
     log.warn('INSECURE: other machines reach what has no TLS and asks for no password', { what, address })
   }

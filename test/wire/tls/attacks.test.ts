@@ -304,14 +304,37 @@ test('a server that gets a new certificate uses it for the next connection, and 
 test('connections that never finish their handshake keep out nobody, and are closed', async t => {
   const { address, as, port } = await world(t)
   const mount = await as('mount')
-  const halfOpen = Array.from({ length: arrivedMax * 2 }, () => connectTcp(port, '127.0.0.1'))
+  const first: Socket[] = []
+  const open = new Set<Socket>()
+  let stopped = false
+  /** One that goes makes room for another, so that there are always as many. */
+  const knock = (): Socket => {
+    const socket = connectTcp(port, '127.0.0.1')
+    open.add(socket)
+    socket.on('error', () => undefined)
+    socket.once('close', () => {
+      open.delete(socket)
+      setTimeout(() => {
+        if (!stopped) knock()
+      }, 100)
+    })
+    return socket
+  }
   t.teardown(() => {
-    for (const socket of halfOpen) socket.destroy()
+    stopped = true
+    for (const socket of open) socket.destroy()
   })
-  for (const socket of halfOpen) socket.on('error', () => undefined)
-  t.is(await tries(mount, address, attach), 'echo')
-  await Promise.all(halfOpen.slice(0, arrivedMax).map(ended))
-  t.is(await tries(mount, address, attach), 'echo')
+  while (first.length < arrivedMax * 2) first.push(knock())
+  // On a busy machine a handshake behind so many may take longer than is waited for.
+  const comesIn = async (): Promise<string> => {
+    for (let left = 10; ; left--) {
+      const outcome = await tries(mount, address, attach)
+      if (!outcome.startsWith('ETIMEDOUT') || left === 0) return outcome
+    }
+  }
+  t.is(await comesIn(), 'echo')
+  await Promise.all(first.slice(0, arrivedMax).map(ended))
+  t.is(await comesIn(), 'echo')
 })
 
 test('a stranger that stays is shown out', async t => {
