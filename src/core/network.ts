@@ -72,7 +72,7 @@ export interface CallOptions {
   readonly signal?: AbortSignal
 }
 
-/** Who made a call, as far as TLS tells; without it nobody knows. */
+/** Who made a call or opened a stream, as far as TLS tells; without it nobody knows. */
 export interface Caller {
   /** Where the other end is, for logs. */
   readonly peer: string
@@ -80,7 +80,7 @@ export interface Caller {
 }
 
 export interface Serving {
-  stream<Up, Down>(def: StreamDef<Up, Down>, accept: (link: Link<Down, Up>) => void): void
+  stream<Up, Down>(def: StreamDef<Up, Down>, accept: (link: Link<Down, Up>, caller: Caller) => void): void
   call<Request, Response>(
     def: CallDef<Request, Response>,
     handle: (request: Request, caller: Caller) => Promise<Response>,

@@ -24,6 +24,8 @@ export const sha = (text: string | Uint8Array): Buffer => createHash('sha256').u
 export class EngineFixture {
   now = 1000
   diskFull = false
+  /** Whose certificate they come with who connect now. */
+  identity: string | undefined
   /** Added to the wall clock. */
   wallOffset = 0n
   readonly logs: string[] = []
@@ -118,7 +120,7 @@ export class EngineFixture {
   open(of: 'session' | 'node', peer: Peer): number {
     const connection = this.#next++
     this.#peers.set(connection, peer)
-    this.step({ kind: 'opened', connection, of, peer: 'test' })
+    this.step({ kind: 'opened', connection, of, peer: 'test', identity: this.identity })
     return connection
   }
 

@@ -244,6 +244,7 @@ export class Fixture implements Disposable {
       readOnly: false,
       started: 1n,
       acked: 0n,
+      identity: '',
     })
   }
 
@@ -262,6 +263,7 @@ export class Fixture implements Disposable {
       knownSequence: 0n,
       seen: 1n,
       draining: false,
+      identity: '',
     })
   }
 

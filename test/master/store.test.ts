@@ -299,7 +299,8 @@ test('a database of version 1 is brought up to date, once', t => {
       using store = Store.format(openDatabase(file), format)
       store.db.exec(
         'DROP TABLE ino_ranges; DROP INDEX blocks_surplus; DROP TABLE restores; DROP TABLE unverified;\
-         DROP TABLE bad_copies; DROP TABLE switches; DROP TABLE node_labels; UPDATE format SET version = 1',
+         DROP TABLE bad_copies; DROP TABLE switches; DROP TABLE node_labels;\
+         ALTER TABLE nodes DROP COLUMN identity; ALTER TABLE sessions DROP COLUMN identity; UPDATE format SET version = 1',
       )
     }
     for (const session of [1n, 2n]) {

@@ -141,13 +141,15 @@ export async function startMaster(
           readBackup: request => backups.read(request),
         },
         log,
+        identities: served?.authority.good,
         also: serving => {
-          if (served !== undefined) serveIdentities(serving, served.authority)
+          if (served !== undefined) serveIdentities(serving, served.authority, env)
         },
         failed: error => fail(error instanceof Error ? error : new Error(String(error))),
       })
       server = serving
       serving.noteBackups(backups.state)
+      served?.authority.watch(() => serving.noteIdentities(served.authority.good))
       env.log.info('Serving', { address: serving.address, data: folder })
       if (options.console !== 'off') {
         page = await ConsoleServer.listen(env, options.console, consoleView(serving))

@@ -55,6 +55,8 @@ export type EngineInput =
       readonly connection: number
       readonly of: ConnectionKind
       readonly peer: string
+      /** Whose certificate it came with; undefined without TLS. */
+      readonly identity?: string | undefined
     }
   | { readonly kind: 'frame'; readonly connection: number; readonly bytes: Uint8Array }
   | { readonly kind: 'closed'; readonly connection: number }
@@ -64,6 +66,8 @@ export type EngineInput =
       readonly method: AdminMethod
       readonly bytes: Uint8Array
     }
+  /** With TLS: the ids of all identities that are good now. */
+  | { readonly kind: 'identities'; readonly good: readonly string[] }
   /** Copies of the database came or went, or could not be taken. */
   | { readonly kind: 'backups'; readonly state: BackupState }
   /** What the engine did since it started is asked for. */

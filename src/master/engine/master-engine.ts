@@ -88,7 +88,10 @@ export class MasterEngine {
   readonly #safeMode: SafeMode
   readonly #admin: Admin
   /** Connections that the front has, by what they are for. */
-  readonly #connections = new Map<number, ConnectionKind>()
+  readonly #connections = new Map<
+    number,
+    { readonly kind: ConnectionKind; readonly identity: string | undefined }
+  >()
   /** Sessions that ended and still have orphans. */
   readonly #dying = new Set<Session['id']>()
   /** Until then sessions of the database may reclaim; undefined when none is left to. */
@@ -249,7 +252,7 @@ export class MasterEngine {
         this.#setClock(input)
         return tickMs
       case 'opened':
-        this.#connections.set(input.connection, input.of)
+        this.#connections.set(input.connection, { kind: input.of, identity: input.identity })
         return tickMs
       case 'frame':
         this.#frame(input.connection, input.bytes)
@@ -263,6 +266,13 @@ export class MasterEngine {
       case 'backups':
         this.#turn.backups = input.state
         return tickMs
+      case 'identities': {
+        const good = new Set(input.good)
+        this.#nodes.disown(good)
+        for (const session of this.#sessions.ofOthersThan(good))
+          this.#endSession(session, 'Its identity is not good any more')
+        return tickMs
+      }
       case 'measure':
         this.#turn.out.measured(input.call, this.#measures())
         return tickMs
@@ -318,9 +328,10 @@ export class MasterEngine {
   // ---- connections
 
   #frame(connection: number, bytes: Uint8Array): void {
-    const kind = this.#connections.get(connection)
+    const opened = this.#connections.get(connection)
     // Frames that were on their way when the engine closed the connection.
-    if (kind === undefined) return
+    if (opened === undefined) return
+    const { kind } = opened
     try {
       if (kind === 'session') this.#sessionFrame(connection, decodeWhole(SessionUp, 'SessionUp', bytes))
       else this.#nodeFrame(connection, decodeWhole(NodeUp, 'NodeUp', bytes))
@@ -359,7 +370,11 @@ export class MasterEngine {
     const session = this.#sessions.ofConnection(connection)
     if (item.$case === 'hello') {
       if (session !== undefined) throw new FsError('EPROTO', 'A second Hello on a connection')
-      const welcomed = this.#sessions.hello(connection, item.value)
+      const welcomed = this.#sessions.hello(
+        connection,
+        item.value,
+        this.#connections.get(connection)?.identity,
+      )
       if (welcomed === undefined) this.#connections.delete(connection)
       else {
         // A connection that this one replaced may have left some.
@@ -406,7 +421,11 @@ export class MasterEngine {
     const node = this.#nodes.ofConnection(connection)
     if (item.$case === 'register') {
       if (node !== undefined) throw new FsError('EPROTO', 'A second Register on a connection')
-      const accepted = this.#nodes.register(connection, item.value)
+      const accepted = this.#nodes.register(
+        connection,
+        item.value,
+        this.#connections.get(connection)?.identity,
+      )
       if (accepted === undefined) this.#connections.delete(connection)
       else this.#nodeUp(accepted, item.value.sequence)
       return

@@ -11,7 +11,7 @@ import { identityNameForm } from '../../wire/tls/peer.ts'
 import { isJoinable, joinableRoles, type Role } from '../../wire/tls/roles.ts'
 import type { Standing } from '../../wire/tls/standing.ts'
 import { isSecret, secretHash, tokenIdBytes, tokenSecretBytes, tokenText } from '../../wire/tls/token.ts'
-import type { IdentityRow, Registry, RegistryStore } from './registry-file.ts'
+import type { IdentityRow, Registry, RegistryStore, TokenRow } from './registry-file.ts'
 
 /** What certificates last. Daemons renew theirs by themselves; people should not have to every month. */
 const lastsMs: Readonly<Record<Role, number>> = {
@@ -65,6 +65,14 @@ export class Authority {
     return this.#registry.identities
   }
 
+  /** Ids of those whose certificates are good now. */
+  get good(): string[] {
+    const now = this.#now()
+    return this.#registry.identities
+      .filter(({ revoked, until }) => revoked === undefined && until > now)
+      .map(({ id }) => id)
+  }
+
   /** Calls back with all standings after each change. */
   watch(watcher: (standings: readonly Standing[]) => void): () => void {
     this.#watchers.add(watcher)
@@ -107,20 +115,16 @@ export class Authority {
     request: Uint8Array,
     name: string,
   ) {
+    // Before the request is looked into, which is more work, and again after it: others come meanwhile.
+    this.#tokenRow(token)
     const publicKey = await keyOfRequest(request)
-    const id = Buffer.from(token.id).toString('hex')
-    const now = this.#now()
-    const row = this.#registry.tokens.find(each => each.id === id)
-    // Compared also where there is none, so that time does not tell.
-    const right = isSecret(token.secret, Buffer.from(row?.secret ?? '', 'hex'))
-    if (row === undefined || !right || row.expires <= now || row.uses < 1)
-      throw new FsError('EACCES', 'this token is not good: unknown, expired, or used up')
+    const row = this.#tokenRow(token)
     if (this.#registry.identities.length >= identitiesMax)
       throw new FsError('EDQUOT', `there are ${identitiesMax} identities`)
     const chosen = name === '' ? row.role : name
     checkName(chosen)
     row.uses -= 1
-    return this.#enrol(row.role, chosen, publicKey, now)
+    return this.#enrol(row.role, chosen, publicKey, this.#now())
   }
 
   /** For the master itself, and for who sets up the cluster: no token is asked for. */
@@ -153,6 +157,16 @@ export class Authority {
     if (row.role === 'master') throw new FsError('EINVAL', 'the identity of the master cannot be revoked')
     row.revoked ??= now
     this.#store()
+    return row
+  }
+
+  #tokenRow(token: { readonly id: Uint8Array; readonly secret: Uint8Array }): TokenRow {
+    const id = Buffer.from(token.id).toString('hex')
+    const row = this.#registry.tokens.find(each => each.id === id)
+    // Compared also where there is none, so that time does not tell.
+    const right = isSecret(token.secret, Buffer.from(row?.secret ?? '', 'hex'))
+    if (row === undefined || !right || row.expires <= this.#now() || row.uses < 1)
+      throw new FsError('EACCES', 'this token is not good: unknown, expired, or used up')
     return row
   }
 

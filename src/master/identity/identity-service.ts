@@ -1,5 +1,7 @@
+import type { Env } from '../../core/env.ts'
 import type { Caller, Link, Serving } from '../../core/network.ts'
 import { FsError } from '../../core/errors.ts'
+import { second } from '../../core/units.ts'
 import type {
   IdentityRecord,
   Standings as StandingsMessage,
@@ -15,16 +17,36 @@ import {
 } from '../../wire/services.ts'
 import type { Standing } from '../../wire/tls/standing.ts'
 import type { Authority } from './authority.ts'
+import { JoinLimit } from './join-limit.ts'
 import type { IdentityRow } from './registry-file.ts'
 
 /** A change more often than this is told later: a peer that does not read must not fill our memory. */
 const queuedBytesMax = 1 << 20
 
 /** Serves what others ask of the authority. Who may ask what is the wire's to check. */
-export function serveIdentities(serving: Serving, authority: Authority): void {
-  serving.call(identityJoin, async ({ tokenId: id, tokenSecret: secret, request, name }) => ({
-    certificate: await authority.join({ id, secret }, request, name),
-  }))
+export function serveIdentities(
+  serving: Serving,
+  authority: Authority,
+  { clock, log }: Pick<Env, 'clock' | 'log'>,
+): void {
+  const limit = new JoinLimit(clock)
+  serving.call(identityJoin, async ({ tokenId: id, tokenSecret: secret, request, name }, { peer }) => {
+    const wait = limit.waitMs(peer)
+    if (wait > 0)
+      throw new FsError(
+        'EAGAIN',
+        `too many wrong tokens came from there: again in ${Math.ceil(wait / second)} s`,
+      )
+    try {
+      return { certificate: await authority.join({ id, secret }, request, name) }
+    } catch (thrown) {
+      if (thrown instanceof FsError && thrown.code === 'EACCES') {
+        limit.note(peer)
+        log.warn('Denied', { audit: true, peer, why: thrown.message })
+      }
+      throw thrown
+    }
+  })
   serving.call(identityRenew, async ({ request }, caller) => ({
     certificate: await authority.renew(whoIs(caller), request),
   }))

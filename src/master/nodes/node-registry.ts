@@ -208,10 +208,13 @@ export class NodeRegistry {
     this.#turn.store.nodeLabels.set(node.id, '')
   }
 
-  /** Admits a node, or answers NodeRefused and ends the connection. */
-  register(connection: number, wire: Register): Node | undefined {
+  /**
+   * Admits a node, or answers NodeRefused and ends the connection. `identity`: whose certificate it came with; undefined
+   * without TLS.
+   */
+  register(connection: number, wire: Register, identity: string | undefined): Node | undefined {
     try {
-      return this.#admit(connection, wire)
+      return this.#admit(connection, wire, identity)
     } catch (thrown) {
       if (!this.#turn.store.canGoOn(thrown)) throw thrown
       const error = FsError.from(thrown)
@@ -273,6 +276,16 @@ export class NodeRegistry {
     return node
   }
 
+  /** Nodes of identities that are not good any more are whoever's that has their stores. */
+  disown(good: ReadonlySet<string>): void {
+    for (const node of this.#byId.values()) {
+      const { id, identity } = node.row
+      if (identity === '' || good.has(identity)) continue
+      node.row = { ...node.row, identity: '' }
+      this.#turn.store.nodes.setIdentity(id, '')
+    }
+  }
+
   /** Connections of nodes that have been silent for too long. */
   silent(): number[] {
     const limit = this.#turn.now - this.#turn.settings.nodeSilentMs
@@ -286,7 +299,7 @@ export class NodeRegistry {
     for (const node of this.#byId.values()) node.heardMs += ms
   }
 
-  #admit(connection: number, wire: Register): Node {
+  #admit(connection: number, wire: Register, identity: string | undefined): Node {
     const { store, time, now } = this.#turn
     const version = agreedVersion(wire.versionMin, wire.versionMax)
     const facts = store.format.facts
@@ -296,6 +309,12 @@ export class NodeRegistry {
         `The store belongs to cluster ${hex(wire.cluster)}, this master to ${hex(facts.cluster)}`,
       )
     const known = this.#known(wire)
+    const owner = known?.identity ?? ''
+    if (identity !== undefined && owner !== '' && owner !== identity)
+      throw new FsError(
+        'EACCES',
+        `Node ${known?.id ?? ''} is of the identity ${owner}, and this is ${identity}: if its machine has joined anew, cairn identity revoke ${owner}`,
+      )
     const incarnation = u63(wire.incarnation, 'incarnation')
     if (known !== undefined && incarnation < known.incarnation)
       throw new FsError(
@@ -316,6 +335,7 @@ export class NodeRegistry {
       knownSequence: minimum(known?.knownSequence ?? 0n, u63(wire.sequence, 'sequence')),
       seen: time,
       draining: known?.draining ?? false,
+      identity: identity ?? owner,
     }
     store.nodes.registered(row)
     const node = this.#byId.get(row.id) ?? new Node(row, now)

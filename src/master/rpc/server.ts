@@ -1,7 +1,7 @@
 import { must } from '../../core/assert.ts'
 import type { Env, Timer } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
-import type { Lane, Link, Listener, Network, Serving } from '../../core/network.ts'
+import type { Caller, Lane, Link, Listener, Network, Serving } from '../../core/network.ts'
 import { OperationTimes, type OperationTime } from '../../core/operation-times.ts'
 import { MiB, nsPerMs, second } from '../../core/units.ts'
 import { StatusReply } from '../../wire/gen/cairn/v1/admin.ts'
@@ -28,6 +28,8 @@ export interface MasterServerOptions {
   readonly beside?: Partial<Record<AdminMethod, (request: Uint8Array) => Promise<Uint8Array>>>
   /** Keeps what is committed elsewhere, too. */
   readonly log?: { note(logged: Logged): void; readonly state: LogState } | undefined
+  /** With TLS: the ids of all identities that are good. */
+  readonly identities?: readonly string[] | undefined
   /** What is served besides. */
   readonly also?: (serving: Serving) => void
   /** The engine failed: its state is unknown, the process must end. Called at most once. */
@@ -110,10 +112,11 @@ export class MasterServer {
   ): Promise<MasterServer> {
     const server = new MasterServer(env, lane, options)
     // The first step tells where cluster time is, before anybody can ask.
-    await server.#step([])
+    const { identities: good } = options
+    await server.#step(good === undefined ? [] : [{ kind: 'identities', good }])
     server.#listener = await network.listen(options.listen, serving => {
-      serving.stream(rawSessionAttach, link => server.#accept(link, 'session'))
-      serving.stream(rawNodesAttach, link => server.#accept(link, 'node'))
+      serving.stream(rawSessionAttach, (link, caller) => server.#accept(link, 'session', caller))
+      serving.stream(rawNodesAttach, (link, caller) => server.#accept(link, 'node', caller))
       for (const method of Object.keys(rawAdminCalls) as AdminMethod[])
         serving.call(rawAdminCalls[method], async bytes => server.#call(method, bytes))
       options.also?.(serving)
@@ -136,6 +139,11 @@ export class MasterServer {
   noteBackups(state: BackupState): void {
     this.#backups = state
     this.#enqueue({ kind: 'backups', state })
+  }
+
+  /** Tells the engine whose certificates are good, whenever that changes. */
+  noteIdentities(good: readonly string[]): void {
+    this.#enqueue({ kind: 'identities', good })
   }
 
   /** Stops listening, lets what has arrived be executed, and ends the engine. Sessions live on. */
@@ -181,7 +189,7 @@ export class MasterServer {
 
   // ---- what arrives
 
-  #accept(link: RawLink, kind: ConnectionKind): void {
+  #accept(link: RawLink, kind: ConnectionKind, { identity }: Caller): void {
     if (this.#failed) {
       // Between the failure and the end of the process nobody may be left waiting for an answer.
       link.onClose(() => undefined)
@@ -190,7 +198,7 @@ export class MasterServer {
     }
     const number = this.#nextNumber++
     this.#connections.set(number, { link, kind, welcomed: false, paused: false })
-    this.#enqueue({ kind: 'opened', connection: number, of: kind, peer: link.peer })
+    this.#enqueue({ kind: 'opened', connection: number, of: kind, peer: link.peer, identity: identity?.id })
     link.onFrame(bytes => {
       this.#beat(number, bytes)
       this.#enqueue({ kind: 'frame', connection: number, bytes })

@@ -119,8 +119,11 @@ export class SessionRegistry {
     return false
   }
 
-  /** Begins or resumes a session, or answers Refused and ends the connection. */
-  hello(connection: number, wire: Hello): Session | undefined {
+  /**
+   * Begins or resumes a session, or answers Refused and ends the connection. `identity`: whose certificate it came
+   * with; undefined without TLS.
+   */
+  hello(connection: number, wire: Hello, identity: string | undefined): Session | undefined {
     let dead = false
     try {
       const version = agreedVersion(wire.versionMin, wire.versionMax)
@@ -133,7 +136,9 @@ export class SessionRegistry {
       if (dead) throw new FsError('ESTALE', `Session ${wire.session} (epoch ${wire.epoch}) has ended`)
       if (known !== undefined && !isSecret(known.row.secret, wire.secret))
         throw new FsError('EACCES', `Session ${wire.session}: wrong secret`)
-      const session = known ?? this.#begin(wire)
+      if (known !== undefined && !isOf(known, identity))
+        throw new FsError('EACCES', `Session ${wire.session} is of another identity`)
+      const session = known ?? this.#begin(wire, identity)
       this.#connect(session, connection, version, known !== undefined)
       return session
     } catch (thrown) {
@@ -160,8 +165,8 @@ export class SessionRegistry {
   }
 
   /**
-   * The other session that `by` names with its secret. Undefined if there is none: it has ended, or the
-   * database is of before it began.
+   * The other session that `by` names with its secret. Undefined if there is none: it has ended, the database is of
+   * before it began, or it is of another identity.
    */
   proven(by: Session, wire: EndSession): Session | undefined {
     const id = toSessionIdOrNone(wire.session)
@@ -170,7 +175,7 @@ export class SessionRegistry {
     if (id === by.id) throw new FsError('EINVAL', 'end_session.session: a session ends itself by Goodbye')
     const session = id === undefined ? undefined : this.#byId.get(id)
     if (session?.row.epoch !== epoch || !isSecret(session.row.secret, secret)) return undefined
-    return session
+    return isOf(session, by.row.identity) ? session : undefined
   }
 
   /** Forgets a session that ended. What it held is the caller's. */
@@ -190,6 +195,11 @@ export class SessionRegistry {
     return [...this.#byId.values()].filter(session => session.heardMs < limit)
   }
 
+  /** Sessions of identities that are not good any more. */
+  ofOthersThan(good: ReadonlySet<string>): Session[] {
+    return [...this.#byId.values()].filter(({ row }) => row.identity !== '' && !good.has(row.identity))
+  }
+
   /** The whole process was stopped for so long: that was not the mounts' silence. */
   forgive(ms: number): void {
     for (const session of this.#byId.values()) session.heardMs += ms
@@ -206,7 +216,7 @@ export class SessionRegistry {
     }
   }
 
-  #begin(wire: Hello): Session {
+  #begin(wire: Hello, identity = ''): Session {
     const { store, entropy, now, time } = this.#turn
     const row: SessionRow = {
       id: store.sessions.issueId(),
@@ -220,6 +230,7 @@ export class SessionRegistry {
       readOnly: wire.readOnly,
       started: time,
       acked: 0n,
+      identity,
     }
     store.sessions.began(row)
     const session = new Session(row, now, false, 0n)
@@ -261,6 +272,10 @@ export class SessionRegistry {
     out.log('info', known ? 'mount resumed' : 'mount attached', { session: session.id, host, mountpoint })
   }
 }
+
+/** Its own, or nobody's: without TLS there is no telling. */
+const isOf = ({ row }: Session, identity = ''): boolean =>
+  row.identity === '' || identity === '' || row.identity === identity
 
 const isSecret = (secret: Uint8Array, given: Uint8Array): boolean =>
   secret.length === given.length && timingSafeEqual(secret, given)

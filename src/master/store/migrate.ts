@@ -6,6 +6,8 @@ import { Restores } from './restores.ts'
 import { schemaVersion } from './format.ts'
 import { InoRanges } from './ino-ranges.ts'
 import { NodeLabels } from './node-labels.ts'
+import { Nodes } from './nodes.ts'
+import { Sessions } from './sessions.ts'
 import { Switches } from './switches.ts'
 
 /** What leads from a version of the schema to the next one. */
@@ -14,6 +16,7 @@ const steps: ReadonlyMap<bigint, string> = new Map([
   [2n, Restores.schema],
   [3n, `${BadCopies.schema} ${Switches.schema}`],
   [4n, NodeLabels.schema],
+  [5n, `${Nodes.identityColumn} ${Sessions.identityColumn}`],
 ])
 
 /**

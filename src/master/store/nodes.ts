@@ -21,6 +21,8 @@ export interface NodeRow {
   readonly seen: bigint
   /** Takes no new blocks: it is being emptied. */
   readonly draining: boolean
+  /** Whose it is: as whom it registered with TLS. Empty: nobody's yet. */
+  readonly identity: string
 }
 
 interface Row {
@@ -36,6 +38,7 @@ interface Row {
   readonly known_sequence: bigint
   readonly seen: bigint
   readonly draining: bigint
+  readonly identity: string
 }
 
 const fromRow = (row: Row): NodeRow => ({
@@ -51,6 +54,7 @@ const fromRow = (row: Row): NodeRow => ({
   knownSequence: row.known_sequence,
   seen: row.seen,
   draining: row.draining !== 0n,
+  identity: row.identity,
 })
 
 /** Chunkservers that ever registered and were not removed for good. */
@@ -68,8 +72,12 @@ export class Nodes {
       used_bytes INTEGER NOT NULL,
       known_sequence INTEGER NOT NULL,
       seen INTEGER NOT NULL, -- ns
-      draining INTEGER NOT NULL
+      draining INTEGER NOT NULL,
+      identity TEXT NOT NULL DEFAULT ''
     ) STRICT;`
+
+  /** What databases of before it lack. */
+  static readonly identityColumn = "ALTER TABLE nodes ADD COLUMN identity TEXT NOT NULL DEFAULT '';"
 
   readonly #counters: Counters
   readonly #byId
@@ -79,6 +87,7 @@ export class Nodes {
   readonly #setKnown
   readonly #setUsage
   readonly #setDraining
+  readonly #setIdentity
   readonly #delete
 
   constructor(db: Database, counters: Counters) {
@@ -88,14 +97,16 @@ export class Nodes {
     this.#all = db.prepare<[], Row>('SELECT * FROM nodes ORDER BY id').safeIntegers()
     this.#put = db.prepare(
       `INSERT OR REPLACE INTO nodes
-         (id, store, key, incarnation, address, zone, host, total_bytes, used_bytes, known_sequence, seen, draining)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+         (id, store, key, incarnation, address, zone, host, total_bytes, used_bytes, known_sequence, seen, draining,
+          identity)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     )
     this.#setKnown = db.prepare<[bigint, bigint]>('UPDATE nodes SET known_sequence = ? WHERE id = ?')
     this.#setUsage = db.prepare<[number, number, bigint, bigint]>(
       'UPDATE nodes SET total_bytes = ?, used_bytes = ?, seen = ? WHERE id = ?',
     )
     this.#setDraining = db.prepare<[number, bigint]>('UPDATE nodes SET draining = ? WHERE id = ?')
+    this.#setIdentity = db.prepare<[string, bigint]>('UPDATE nodes SET identity = ? WHERE id = ?')
     this.#delete = db.prepare<[bigint]>('DELETE FROM nodes WHERE id = ?')
   }
 
@@ -132,6 +143,7 @@ export class Nodes {
       n.knownSequence,
       n.seen,
       n.draining ? 1 : 0,
+      n.identity,
     )
   }
 
@@ -145,6 +157,10 @@ export class Nodes {
 
   setDraining(id: NodeId, draining: boolean): void {
     this.#setDraining.run(draining ? 1 : 0, id)
+  }
+
+  setIdentity(id: NodeId, identity: string): void {
+    this.#setIdentity.run(identity, id)
   }
 
   removed(id: NodeId): void {

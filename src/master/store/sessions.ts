@@ -18,6 +18,8 @@ export interface SessionRow {
   readonly started: bigint
   /** Commands up to this call id were acknowledged. */
   readonly acked: bigint
+  /** Whose it is: as whom it began with TLS. Empty: nobody's. */
+  readonly identity: string
 }
 
 interface Row {
@@ -32,6 +34,7 @@ interface Row {
   readonly read_only: bigint
   readonly started: bigint
   readonly acked: bigint
+  readonly identity: string
 }
 
 const fromRow = ({ id, pid, read_only, ...rest }: Row): SessionRow => ({
@@ -55,8 +58,12 @@ export class Sessions {
       zone TEXT NOT NULL,
       read_only INTEGER NOT NULL,
       started INTEGER NOT NULL, -- ns
-      acked INTEGER NOT NULL -- call id
+      acked INTEGER NOT NULL, -- call id
+      identity TEXT NOT NULL DEFAULT ''
     ) STRICT;`
+
+  /** What databases of before it lack. */
+  static readonly identityColumn = "ALTER TABLE sessions ADD COLUMN identity TEXT NOT NULL DEFAULT '';"
 
   readonly #counters: Counters
   readonly #byId
@@ -71,8 +78,8 @@ export class Sessions {
     this.#byId = db.prepare<[bigint], Row>('SELECT * FROM sessions WHERE id = ?').safeIntegers()
     this.#all = db.prepare<[], Row>('SELECT * FROM sessions ORDER BY id').safeIntegers()
     this.#insert = db.prepare(
-      `INSERT INTO sessions (id, epoch, secret, host, mountpoint, pid, program, zone, read_only, started, acked)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO sessions (id, epoch, secret, host, mountpoint, pid, program, zone, read_only, started, acked, identity)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     )
     this.#setEpoch = db.prepare<[bigint, bigint]>('UPDATE sessions SET epoch = ? WHERE id = ?')
     this.#setAcked = db.prepare<[bigint, bigint]>('UPDATE sessions SET acked = ? WHERE id = ?')
@@ -110,6 +117,7 @@ export class Sessions {
       s.readOnly ? 1 : 0,
       s.started,
       s.acked,
+      s.identity,
     )
   }
 

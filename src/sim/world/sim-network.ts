@@ -142,7 +142,8 @@ export class SimNetwork implements Carrier {
     if (this.#listeners.has(address)) throw new UsageError(`${address} is in use`)
     const accept: Accept = { env, streams: new Map(), calls: new Map() }
     register({
-      stream: (def, handler) => accept.streams.set(def.path, link => handler(typed(link, def.down, def.up))),
+      stream: (def, handler) =>
+        accept.streams.set(def.path, link => handler(typed(link, def.down, def.up), nobody)),
       call: (def, handler) =>
         accept.calls.set(def.path, async bytes =>
           def.response.encode(await handler(def.request.decode(bytes), nobody)),

@@ -29,7 +29,7 @@ export class GrpcServing implements Serving {
     this.#log = log
   }
 
-  stream<Up, Down>(def: StreamDef<Up, Down>, accept: (link: Link<Down, Up>) => void): void {
+  stream<Up, Down>(def: StreamDef<Up, Down>, accept: (link: Link<Down, Up>, caller: Caller) => void): void {
     this.#add(def.path, true, (stream: ServerDuplexStream<Buffer, Buffer>) =>
       this.#accepted(def, stream, accept),
     )
@@ -80,7 +80,7 @@ export class GrpcServing implements Serving {
   #accepted<Up, Down>(
     def: StreamDef<Up, Down>,
     stream: ServerDuplexStream<Buffer, Buffer>,
-    accept: (link: Link<Down, Up>) => void,
+    accept: (link: Link<Down, Up>, caller: Caller) => void,
   ): void {
     // Answers the head at once: the other end counts as connected by it.
     stream.sendMetadata(new Metadata())
@@ -107,7 +107,7 @@ export class GrpcServing implements Serving {
       })
     })
     try {
-      accept(link)
+      accept(link, this.#guard.caller(stream))
     } catch (thrown) {
       this.#log.error('A stream was not accepted', { path: def.path, peer: link.peer, error: thrown })
       link.close(FsError.from(thrown))

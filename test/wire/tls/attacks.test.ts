@@ -11,8 +11,9 @@ import { GrpcNetwork } from '#src/wire/grpc/grpc-network.ts'
 import type { Credentials } from '#src/wire/tls/identity-folder.ts'
 import type { Role } from '#src/wire/tls/roles.ts'
 import { Tls } from '#src/wire/tls/tls.ts'
-import { adminLabelNode, adminStatus } from '#src/wire/services.ts'
+import { adminLabelNode, adminStatus, logList, logRead } from '#src/wire/services.ts'
 import { StatusReply } from '#src/wire/gen/cairn/v1/admin.ts'
+import { ListLogReply, ReadLogReply, ReadLogRequest } from '#src/wire/gen/cairn/v1/log.ts'
 import { Arrivals, bytesCodec, type LogLine, pause, recordingLog } from '../grpc/harness.js'
 import { TestAuthority } from './authority-fixture.js'
 
@@ -26,16 +27,19 @@ const bytes = (path: string): StreamDef<Uint8Array, Uint8Array> => ({
 const blocks = bytes('/cairn.v1.Blocks/Open')
 const attach = bytes('/cairn.v1.Session/Attach')
 const nodes = bytes('/cairn.v1.Nodes/Attach')
+const follow = bytes('/cairn.v1.MasterLog/Follow')
 const unlisted = bytes('/cairn.v1.Session/Unlisted')
 
 const register = (serving: Serving): void => {
-  for (const def of [blocks, attach, nodes, unlisted])
+  for (const def of [blocks, attach, nodes, follow, unlisted])
     serving.stream(def, link => {
       link.onFrame(frame => link.send(frame))
       link.onClose(() => undefined)
     })
   serving.call(adminStatus, async () => StatusReply.create())
   serving.call(adminLabelNode, async () => ({}))
+  serving.call(logList, async () => ListLogReply.create())
+  serving.call(logRead, async () => ReadLogReply.create())
 }
 
 interface World {
@@ -201,6 +205,32 @@ async function overHttp2(socket: TLSSocket, path: string): Promise<string> {
   // 7 is PERMISSION_DENIED.
   return seen.every(status => status === '7') ? 'refused' : seen.join(' ')
 }
+
+test("the master's log on a chunkserver: the master writes it, an admin reads it, nobody else does either", async t => {
+  const { address, as, log } = await world(t, 'chunkserver')
+  const may: [string, string][] = []
+  for (const role of ['master', 'chunkserver', 'mount', 'admin', 'observer'] as const) {
+    const network = await as(role)
+    if ((await tries(network, address, follow)) === 'echo') may.push([role, 'Follow'])
+    const calls = {
+      ListLog: network.call(address, logList, {}, soon),
+      ReadLog: network.call(address, logRead, ReadLogRequest.create(), soon),
+    }
+    for (const [name, call] of Object.entries(calls))
+      try {
+        await call
+        may.push([role, name])
+      } catch (thrown) {
+        t.is((thrown as NodeJS.ErrnoException).code, 'EACCES', `${role} ${name}`)
+      }
+  }
+  t.deepEqual(may, [
+    ['master', 'Follow'],
+    ['admin', 'ListLog'],
+    ['admin', 'ReadLog'],
+  ])
+  t.is(log.filter(({ message }) => message === 'Called').length, 2, 'both are in the log of who did what')
+})
 
 test('a peer that is not what it must be is told nothing', async t => {
   const { address, authority } = await world(t, 'chunkserver')

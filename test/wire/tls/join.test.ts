@@ -7,6 +7,7 @@ import { RealRandom } from '#src/env/real-random.ts'
 import { RealTimers } from '#src/env/real-timers.ts'
 import { Authority } from '#src/master/identity/authority.ts'
 import { serveIdentities } from '#src/master/identity/identity-service.ts'
+import { wrongMax } from '#src/master/identity/join-limit.ts'
 import { emptyRegistry, RegistryFile } from '#src/master/identity/registry-file.ts'
 import { identityCreateToken, identityList, identityRenew, identityRevoke } from '#src/wire/services.ts'
 import { GrpcNetwork } from '#src/wire/grpc/grpc-network.ts'
@@ -54,7 +55,7 @@ async function master(t: ExecutionContext, lasts?: number) {
   own.write(tls.credentials)
   const stopping = new AbortController()
   const renewing = renewInTime(env, tls, own, each => authority.renew(tls.identity.id, each), stopping.signal)
-  const { address } = await server.listen('127.0.0.1:0', serving => serveIdentities(serving, authority))
+  const { address } = await server.listen('127.0.0.1:0', serving => serveIdentities(serving, authority, env))
   const open: GrpcNetwork[] = [server]
   t.teardown(async () => {
     stopping.abort()
@@ -109,6 +110,19 @@ test('a token of another cluster is never sent; one that is cut short is no toke
   await t.throwsAsync(joinCluster(address, wrong, ''), { message: /token is not good/ })
 })
 
+test('who guesses tokens is soon not listened to', async t => {
+  const { address, authority } = await master(t)
+  const { token } = authority.createToken('mount', 60_000, 1)
+  const parsed = parseToken(token)
+  for (let guess = 0; guess < wrongMax; guess++) {
+    const wrong = tokenText({ ...parsed, secret: parsed.secret.map(byte => byte ^ (guess + 1)) })
+    await t.throwsAsync(joinCluster(address, wrong, ''), { message: /token is not good/ })
+  }
+  // A right one is not looked at either.
+  await t.throwsAsync(joinCluster(address, token, ''), { code: 'EAGAIN', message: /too many wrong tokens/ })
+  t.is(authority.identities.length, 2)
+})
+
 test('nobody makes tokens, lists or revokes but an admin; a stranger can only join', async t => {
   const { address, admin, authority, as, fixture } = await master(t)
   const token = (role: string) => authority.createToken(role, 60_000, 1).token
@@ -160,7 +174,7 @@ test('the revoked one is told, hears no more, and others hear of it at once', as
 })
 
 test('certificates are renewed before they end, calls go on meanwhile, and the folder has the newest', async t => {
-  const { address, authority, as, dir } = await master(t, 6000)
+  const { address, authority, as, dir } = await master(t, 24_000)
   const { token } = authority.createToken('mount', 60_000, 1)
   const { network, tls } = as(await joinCluster(address, token, 'laptop'))
   const folder = new IdentityFolder(dir)
@@ -173,7 +187,7 @@ test('certificates are renewed before they end, calls go on meanwhile, and the f
   const renewing = renewInTime(env, tls, folder, renew, stop.signal)
   while (Date.now() < first.until + 1000) {
     await network.call(address, identityRenew, { request: await makeRequest(makeKey()) }, soon)
-    await env.timers.sleep(200)
+    await env.timers.sleep(500)
   }
   stop.abort()
   await renewing

@@ -1,0 +1,46 @@
+import type { Clock } from '../../core/env.ts'
+import { minute } from '../../core/units.ts'
+
+/** Wrong tokens that one address may come with in `periodMs`: a typing error is not the only one that people make. */
+export const wrongMax = 10
+const periodMs = 1 * minute
+/** Addresses that are remembered; of more, those that were quiet longest are forgotten. */
+const addressesMax = 4096
+
+interface Wrong {
+  count: number
+  readonly untilMs: number
+}
+
+/** Who has tried wrong tokens may try no more for a while. Secrets are too long to be guessed: this spares us the work. */
+export class JoinLimit {
+  readonly #clock: Clock
+  readonly #wrong = new Map<string, Wrong>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** How long whoever is at `peer` (ADDRESS:PORT) has to wait, ms; 0: it may try. */
+  waitMs(peer: string): number {
+    const wrong = this.#wrong.get(addressOf(peer))
+    if (wrong === undefined || wrong.count < wrongMax) return 0
+    return Math.max(0, wrong.untilMs - this.#clock.now())
+  }
+
+  /** It came with a token that is not good. */
+  note(peer: string): void {
+    const address = addressOf(peer)
+    const now = this.#clock.now()
+    const before = this.#wrong.get(address)
+    const wrong =
+      before === undefined || before.untilMs <= now ? { count: 0, untilMs: now + periodMs } : before
+    wrong.count += 1
+    // The first of a map is who was added first.
+    this.#wrong.delete(address)
+    this.#wrong.set(address, wrong)
+    if (this.#wrong.size > addressesMax) this.#wrong.delete(this.#wrong.keys().next().value ?? '')
+  }
+}
+
+const addressOf = (peer: string): string => peer.slice(0, Math.max(0, peer.lastIndexOf(':')))
