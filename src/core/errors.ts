@@ -47,6 +47,7 @@ export const errno = {
   ESTALE: 116,
   EDQUOT: 122,
   ECANCELED: 125,
+  EKEYREVOKED: 128,
 } as const
 
 export type ErrnoName = keyof typeof errno

@@ -379,6 +379,23 @@ test('a master that refuses, or is away, at the start is one error', async t => 
   t.is((await outcome).code, 'ETIMEDOUT')
 })
 
+test('when the identity is revoked everything fails at once, and nobody is dialled any more', async t => {
+  const { env, network, holder, session } = await attached()
+  const sent = session.call(mkdir, 'done')
+  await settle()
+  const question = session.call(stat, 'attr')
+  const ends = network.ends.length
+  network.last.break(new FsError('EKEYREVOKED', 'the identity laptop is revoked'))
+  await t.throwsAsync(sent, { code: 'EIO' })
+  await t.throwsAsync(question, { code: 'EKEYREVOKED' })
+  await t.throwsAsync(session.call(stat, 'attr'), { code: 'EKEYREVOKED' })
+  t.deepEqual(holder.events, ['died'])
+  t.is(session.leaseLeftMs(), 0)
+  await env.advance(60_000)
+  t.is(network.ends.length, ends)
+  await session.close()
+})
+
 test('a master that says nothing is dialled again', async t => {
   const { env, network } = await attached()
   const before = network.ends.length

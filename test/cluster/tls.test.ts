@@ -88,8 +88,6 @@ class TlsCluster {
       `${target}-identity`,
       '--log',
       `${target}.log`,
-      '--wait',
-      '3',
       ...flags,
     ])
     return target
@@ -190,7 +188,13 @@ test('a cluster with TLS stores and reads, knows who is who, and lets in nobody 
   t.regex(masterLog(), new RegExp(`"identity":"${id}","why":"revoked"[^\\n]*"Disconnected"`))
   for (let tries = 0; tries < 200 && !readFileSync(`${tower}.log`, 'utf8').includes('is revoked'); tries++)
     await sleep(50)
-  t.regex(readFileSync(`${tower}.log`, 'utf8'), /is revoked/)
+  t.regex(readFileSync(`${tower}.log`, 'utf8'), /is revoked[^\n]*takes this mount no more/)
+  const unmounted = await cairnFails(['umount', tower])
+  t.deepEqual(
+    [unmounted.code, unmounted.stderr],
+    [0, ''],
+    'it does not wait for a master that will not have it',
+  )
   writeFileSync(path.join(laptop, 'more'), 'the other mount goes on', { flush: true })
 })
 

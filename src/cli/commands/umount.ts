@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { messageOf, NotStoredError, UsageError } from '../../core/errors.ts'
+import { errno, messageOf, NotStoredError, UsageError } from '../../core/errors.ts'
 import { minute, second } from '../../core/units.ts'
 import { processStart } from '../local/layout.ts'
 import { holdersElsewhere, mountAt } from '../mounts.ts'
@@ -67,6 +67,8 @@ async function writeBack(mountpoint: string): Promise<void> {
   } catch (error) {
     // ENOTCONN: the mount process is dead; there is nothing to write back, only to clear.
     if (error instanceof Error && 'code' in error && error.code === 'ENOTCONN') return
+    // So it is where its identity was revoked: its process tells what is lost when it ends.
+    if (error instanceof Error && 'errno' in error && error.errno === -errno.EKEYREVOKED) return
     throw new NotStoredError(
       `${mountpoint} could not be written back (${messageOf(error)}), so it stays mounted; --lazy gives it up`,
     )

@@ -13,8 +13,8 @@ export interface LinkEvents {
   /** The first frame of a new link. */
   hello(): SessionUp
   frame(frame: SessionDown): void
-  /** The link is gone; another is dialled after a while. */
-  lost(): void
+  /** The link is gone; another is dialled after a while, unless it is stopped by then. */
+  lost(error: FsError | undefined): void
 }
 
 /** The stream to the master, dialled again whenever it breaks, less and less eagerly. */
@@ -97,7 +97,7 @@ export class MasterLink {
 
   #lost(error: FsError | undefined): void {
     this.#link = undefined
-    this.#events.lost()
+    this.#events.lost(error)
     if (this.#stopped) return
     const fields = { address: this.#address, why: error?.message ?? 'closed' }
     if (this.#attempts === 0) this.#env.log.info('Lost the master', fields)

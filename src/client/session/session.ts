@@ -51,6 +51,8 @@ const noBytes = new Uint8Array(0)
  *      └──── Refused(session_dead): what was sent and cannot be asked again is EIO, the holder
  *            drops everything, and a new session begins
  *
+ * Where the identity of this mount was revoked there is none to come: everything fails at once, and nothing is waited for.
+ *
  * Authoritative here: which commands are unanswered. They are sent again with their ids in the same
  * session until answered, so each happens exactly once; in another session never. Leases count from
  * the *sending* of the last heartbeat that was answered; past that nothing cached may be served,
@@ -90,7 +92,7 @@ export class Session implements MasterPort {
     this.#link = new MasterLink(env, network, options.address, {
       hello: () => this.#hello(),
       frame: frame => this.#onFrame(frame),
-      lost: () => this.#onLost(),
+      lost: error => this.#onLost(error),
     })
   }
 
@@ -250,13 +252,14 @@ export class Session implements MasterPort {
     return { items: [{ item: { $case: 'hello', value } }], acked: this.#pending.acked }
   }
 
-  #onLost(): void {
+  #onLost(error: FsError | undefined): void {
     if (this.#attached) this.#awaySince = this.#env.clock.now()
     this.#attached = false
     this.#outbox.forgetCalls()
     for (const call of this.#pending.all())
       if (call.op.$case === 'reclaim') this.#pending.abandon(call, new FsError('ECANCELED'))
     this.#gone?.()
+    if (error?.code === 'EKEYREVOKED' && this.#failed === undefined) this.#expelled(error)
     if (this.#failed !== undefined) this.#link.stop()
   }
 
@@ -451,6 +454,13 @@ export class Session implements MasterPort {
     for (const call of this.#pending.all())
       if (now - Math.max(call.since, this.#awaySince) > waitMs)
         this.#pending.abandon(call, new FsError('ETIMEDOUT', `The master at ${address} is away`))
+  }
+
+  /** The master takes this mount no more, ever. */
+  #expelled(why: FsError): void {
+    this.#env.log.error('The master takes this mount no more', { why: why.message })
+    if (this.#known !== undefined) this.#sessionDied(why.message)
+    this.#failStart(why)
   }
 
   #failStart(error: FsError): void {

@@ -5,6 +5,7 @@ import { formatAddress, parseAddress } from '../../core/address.ts'
 import { FsError } from '../../core/errors.ts'
 import { identityOf, type PeerIdentity, serverName } from '../tls/peer.ts'
 import { methodOf } from '../tls/roles.ts'
+import { codeOf } from '../tls/standing.ts'
 import type { Dialler } from '../tls/tls.ts'
 import { clientOptions } from './options.ts'
 
@@ -52,7 +53,7 @@ export class Connection {
     const own = tls.identity === undefined ? undefined : tls.standings.objection(tls.identity, now)
     if (own !== undefined)
       throw new FsError(
-        'EACCES',
+        codeOf(own),
         `The identity ${tls.identity?.name ?? ''} of this machine is ${own}: join again`,
       )
     return credentials.createFromSecureContext(tls.context, {

@@ -15,6 +15,7 @@ import type { Caller } from '../../core/network.ts'
 import { minute } from '../../core/units.ts'
 import { knownIdentity, type PeerIdentity } from '../tls/peer.ts'
 import { methodOf } from '../tls/roles.ts'
+import { codeOf } from '../tls/standing.ts'
 import type { Tls } from '../tls/tls.ts'
 import { toServiceError } from './status.ts'
 
@@ -75,12 +76,12 @@ export class Guard {
   #refusal(path: string, call: AnyCall): FsError | undefined {
     if (this.#tls === undefined) return undefined
     const identity = this.#identity(call)
-    const why = this.#objection(path, identity, this.#tls)
+    const refusal = this.#objection(path, identity, this.#tls)
     const who = identity ?? { role: 'none', name: '', id: '' }
     const fields = { method: path, peer: call.getPeer(), role: who.role, name: who.name, identity: who.id }
-    if (why !== undefined) {
-      this.#note({ ...fields, why })
-      return new FsError('EACCES', why)
+    if (refusal !== undefined) {
+      this.#note({ ...fields, why: refusal.message })
+      return refusal
     }
     if (methodOf(path)?.audited === true) this.#log.info('Called', { audit: true, ...fields })
     return undefined
@@ -101,16 +102,18 @@ export class Guard {
     this.#log.warn('Denied', { audit: true, ...fields, ...again })
   }
 
-  #objection(path: string, identity: PeerIdentity | undefined, tls: Tls): string | undefined {
+  #objection(path: string, identity: PeerIdentity | undefined, tls: Tls): FsError | undefined {
+    const denied = (why: string): FsError => new FsError('EACCES', why)
     const method = methodOf(path)
-    if (method === undefined) return `nobody may call ${path}`
+    if (method === undefined) return denied(`nobody may call ${path}`)
     if (identity === undefined)
-      return method.strangers === true ? undefined : 'a certificate is needed: see cairn node join'
+      return method.strangers === true ? undefined : denied('a certificate is needed: see cairn node join')
     const objection = tls.standings.objection(identity, Date.now())
-    if (objection !== undefined) return `the identity ${identity.name} (${identity.id}) is ${objection}`
+    if (objection !== undefined)
+      return new FsError(codeOf(objection), `the identity ${identity.name} (${identity.id}) is ${objection}`)
     return method.callers.includes(identity.role)
       ? undefined
-      : `the role ${identity.role} of ${identity.name} does not allow it`
+      : denied(`the role ${identity.role} of ${identity.name} does not allow it`)
   }
 
   /** Of a certificate that TLS has verified. */

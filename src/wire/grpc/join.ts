@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import { connect, type DetailedPeerCertificate, type TLSSocket } from 'node:tls'
 import { parseAddress } from '../../core/address.ts'
 import { FsError } from '../../core/errors.ts'
+import { second } from '../../core/units.ts'
 import { fingerprint, makeKey, makeRequest, pemOf } from '../tls/certificates.ts'
 import type { Credentials } from '../tls/identity-folder.ts'
 import { serverName } from '../tls/peer.ts'
@@ -9,9 +10,10 @@ import { stranger } from '../tls/tls.ts'
 import { parseToken } from '../tls/token.ts'
 import { identityJoin } from '../services.ts'
 import { callUnary } from './dial.ts'
-import { connectTimeoutMs } from './options.ts'
 
 const chainMax = 8
+/** Once for each machine, perhaps on a busy one. */
+const joinTimeoutMs = 30 * second
 
 /**
  * Becomes somebody: gets a certificate for a token from the master at `address`. The private key is made here and
@@ -26,7 +28,7 @@ export async function joinCluster(address: string, token: string, name: string):
     address,
     identityJoin,
     { tokenId: id, tokenSecret: secret, request: await makeRequest(key), name },
-    { timeoutMs: connectTimeoutMs },
+    { timeoutMs: joinTimeoutMs },
     stranger(authority),
   )
   return { authority, key, certificate }
@@ -59,8 +61,8 @@ async function authorityThere(address: string, wanted: Uint8Array): Promise<stri
 
 function secured(socket: TLSSocket, address: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    socket.setTimeout(connectTimeoutMs, () =>
-      reject(new FsError('ETIMEDOUT', `Cannot connect to ${address}: no answer in ${connectTimeoutMs} ms`)),
+    socket.setTimeout(joinTimeoutMs, () =>
+      reject(new FsError('ETIMEDOUT', `Cannot connect to ${address}: no answer in ${joinTimeoutMs} ms`)),
     )
     socket.once('secureConnect', resolve)
     socket.on('error', (error: Error) =>

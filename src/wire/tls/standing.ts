@@ -1,3 +1,4 @@
+import type { ErrnoName } from '../../core/errors.ts'
 import type { PeerIdentity } from './peer.ts'
 
 /** What the master says of an identity. */
@@ -7,6 +8,13 @@ export interface Standing {
   readonly until: number
   readonly revoked: boolean
 }
+
+/** Why nothing is to be had from, or by, an identity. */
+export type Objection = 'revoked' | 'expired' | 'unknown'
+
+/** Of a revoked one nothing will ever come again; the others may be good again. */
+export const codeOf = (objection: Objection): ErrnoName =>
+  objection === 'revoked' ? 'EKEYREVOKED' : 'EACCES'
 
 /**
  * Which identities are good, as far as the master has told. A connection outlives the certificate that it was
@@ -26,7 +34,7 @@ export class Standings {
   }
 
   /** Why nothing is to be had from `peer` at `now`; undefined: it is good. */
-  objection({ id, until }: PeerIdentity, now: number): 'revoked' | 'expired' | 'unknown' | undefined {
+  objection({ id, until }: PeerIdentity, now: number): Objection | undefined {
     const known = this.#known.get(id)
     if (known === undefined && this.onlyListed) return 'unknown'
     if (known?.revoked === true) return 'revoked'

@@ -278,7 +278,7 @@ test('a revoked identity loses its open connections and gets no new ones', async
   t.is((await first?.closed)?.code, 'ECONNRESET')
   t.regex(
     await tries(revoked, address, attach),
-    /^(EACCES: the identity laptop .* is revoked|ECONNRESET|ECONNREFUSED)/,
+    /^(EKEYREVOKED: the identity laptop .* is revoked|ECONNRESET|ECONNREFUSED)/,
   )
   links[1]?.send(Uint8Array.of(2))
   await second?.until(2)
