@@ -20,13 +20,19 @@ export function peerAddress(text: string): string {
 
 /** Adds the ways to say which cluster is meant. */
 export function withCluster(command: Command): Command {
-  return command
-    .option('--master <host:port>', 'address of the master (or CAIRN_MASTER)', peerAddress)
-    .option('--dir <dir>', 'the local cluster that cairn up runs in this folder')
-    .option(
-      '--identity <dir>',
-      `whose identity to come with, or off (or CAIRN_IDENTITY; default: ${defaultFolder('admin')}, if it is there)`,
-    )
+  return withIdentity(
+    command
+      .option('--master <host:port>', 'address of the master (or CAIRN_MASTER)', peerAddress)
+      .option('--dir <dir>', 'the local cluster that cairn up runs in this folder'),
+  )
+}
+
+/** Adds the option of a command that asks chunkservers themselves. */
+export function withIdentity(command: Command): Command {
+  return command.option(
+    '--identity <dir>',
+    `whose identity to come with, or off (or CAIRN_IDENTITY; default: ${defaultFolder('admin')}, if it is there)`,
+  )
 }
 
 /** With whose identity to ask: undefined is the usual one, if it is there. What runs in a local folder has none. */

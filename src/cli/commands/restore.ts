@@ -5,7 +5,7 @@ import type { Network } from '../../core/network.ts'
 import type { RestoreStatusReply } from '../../wire/gen/cairn/v1/admin.ts'
 import { adminConfirmRestore, adminRestoreStatus } from '../../wire/services.ts'
 import { ask, askLong } from '../admin-client.ts'
-import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
+import { type ClusterOptions, masterAddress, withCluster, withIdentity } from '../cluster-address.ts'
 import { bytes, print, printJson, timeOf } from '../output.ts'
 import { ownLikeFolder } from '../own-like-folder.ts'
 import type { Rebuilt } from '../../master/log/rebuild.ts'
@@ -19,8 +19,7 @@ interface Options {
 }
 
 export function registerRestore(program: Command, network: () => Promise<Network>): void {
-  const restore = program
-    .command('restore')
+  const restore = withIdentity(program.command('restore'))
     .description("put a backup in the place of a master's database; status and confirm come after")
     .argument('[file]', 'made by cairn backup, or one of the copies in DIR/backups')
     .option('--data <dir>', "the master's folder; the master must not run")

@@ -19,7 +19,8 @@ import type { Tls } from '../tls/tls.ts'
 /** Handshakes that may be under way. */
 export const arrivedMax = 256
 const strangersMax = 32
-const strangerMs = 10 * second
+/** To join takes long on a busy machine. */
+const strangerMs = 30 * second
 const sweepMs = 1 * second
 
 export class Admission {
