@@ -17,7 +17,7 @@ import { ListLogReply, ReadLogReply, ReadLogRequest } from '#src/wire/gen/cairn/
 import { Arrivals, bytesCodec, type LogLine, pause, recordingLog } from '../grpc/harness.js'
 import { TestAuthority } from './authority-fixture.js'
 
-const soon = { timeoutMs: 5000 }
+const soon = { timeoutMs: 60_000 }
 
 const bytes = (path: string): StreamDef<Uint8Array, Uint8Array> => ({
   path,

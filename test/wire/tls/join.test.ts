@@ -21,7 +21,7 @@ import { watchStandings } from '#src/wire/tls/watch-standings.ts'
 import { recordingLog } from '../grpc/harness.js'
 import { TestAuthority } from './authority-fixture.js'
 
-const soon = { timeoutMs: 5000 }
+const soon = { timeoutMs: 60_000 }
 const env = {
   clock: new RealClock(),
   timers: new RealTimers(),
