@@ -12,6 +12,8 @@ export interface Measuring {
   readonly sizes: Sizes
   readonly scratch: string
   readonly results: Results
+  /** After each round: what was found so far is complete. */
+  readonly ended: () => void
   readonly say: (line: string) => void
 }
 
@@ -23,6 +25,7 @@ export async function measure(measuring: Measuring): Promise<void> {
       for (const row of group.rows)
         for (const side of rotated(sides, round)) await measureOne(measuring, row, side, round)
     for (const side of sides) await emptied(measuring, side)
+    measuring.ended()
   }
 }
 

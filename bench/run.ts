@@ -116,15 +116,19 @@ async function compare(
     ends.push(() => side.stop())
     await side.start()
   }
-  await measure({ sides, groups, rounds, sizes, scratch, results, say })
-  for (const side of sides)
-    if (!results.sides.some(({ key }) => key === side.key))
-      results.sides.push({ key: side.key, name: side.name, description: side.describe() })
-  results.startsMs.push(...cairn.startsMs)
-  results.mountsMs.push(...cairn.mountsMs)
-  for (const [role, peak] of Object.entries(cairn.peaks()))
-    results.peaksMiB[role] = Math.max(peak, results.peaksMiB[role] ?? 0)
-  keep(results, whole)
+  // A run that is interrupted has its whole rounds.
+  const ended = (): void => {
+    for (const side of sides)
+      if (!results.sides.some(({ key }) => key === side.key))
+        results.sides.push({ key: side.key, name: side.name, description: side.describe() })
+    results.startsMs.push(...cairn.startsMs.splice(0))
+    results.mountsMs.push(...cairn.mountsMs.splice(0))
+    for (const [role, peak] of Object.entries(cairn.peaks()))
+      results.peaksMiB[role] = Math.max(peak, results.peaksMiB[role] ?? 0)
+    keep(results, whole)
+  }
+  await measure({ sides, groups, rounds, sizes, scratch, results, say, ended })
+  say(`\n${markdown(results)}`)
 }
 
 /** A whole run, or one that is put together of parts by name, is kept beside the earlier ones. */
@@ -135,8 +139,7 @@ function keep(results: Results, whole: boolean): void {
   const base = file.replace(/\.json$/, '')
   mkdirSync(path.dirname(file), { recursive: true })
   writeResults(file, results)
-  const text = markdown(results)
-  writeFileSync(`${base}.md`, text)
+  writeFileSync(`${base}.md`, markdown(results))
   writeFileSync(`${base}.svg`, ratiosPlot(results))
   if (path.dirname(path.resolve(file)) === history) {
     const earlier = readdirSync(history)
@@ -146,7 +149,7 @@ function keep(results: Results, whole: boolean): void {
       .sort((a, b) => (a.began < b.began ? -1 : 1))
     writeFileSync(path.join(history, 'history.svg'), historyPlot(earlier))
   }
-  say(`\n${text}\nkept in ${base}.json, .md and .svg`)
+  say(`kept in ${base}.json, .md and .svg`)
 }
 
 /** Rejects on Ctrl-C and the like. Further ones do not stop the cleaning up. */
