@@ -1,7 +1,9 @@
 import { FsError } from '#src/core/errors.ts'
-import type { Codec, Link, Listener, Network, Serving, StreamDef } from '#src/core/network.ts'
+import type { Caller, Codec, Link, Listener, Network, Serving, StreamDef } from '#src/core/network.ts'
 
-type Accept = (link: Link<unknown, unknown>) => void
+type Accept = (link: Link<unknown, unknown>, caller: Caller) => void
+
+const caller: Caller = { peer: 'client', identity: undefined }
 
 /** Both ends of streams in one process: frames pass encoded, in order, each in a turn of its own. */
 export class PairNetwork implements Network {
@@ -19,7 +21,7 @@ export class PairNetwork implements Network {
       }
       const server = new End('client', served.def.down, served.def.up)
       client.meet(server)
-      served.accept(server)
+      served.accept(server, caller)
       server.meet(client)
     })
     return client as unknown as Link<Up, Down>
