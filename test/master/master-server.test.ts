@@ -2,6 +2,7 @@ import test from 'ava'
 import Database from 'better-sqlite3'
 import { createChecksums } from '#src/core/checksum.ts'
 import { silentLog } from '#src/core/env.ts'
+import { FsError } from '#src/core/errors.ts'
 import { realEnv } from '#src/env/real-env.ts'
 import type { EngineInput, EngineOutput } from '#src/master/engine/io.ts'
 import { engineHandler } from '#src/master/rpc/open-engine.ts'
@@ -126,6 +127,46 @@ test('heartbeats are answered while the disk holds up the engine; what arrives m
   t.is(status.mounts.length, 1)
   await server.close()
   await closed
+  await network.close()
+})
+
+test('an engine that begins anew is told again what is told when it changes', async t => {
+  const network = new GrpcNetwork({ log: silentLog })
+  const lane = await slowLane()
+  const told: (readonly string[])[] = []
+  let full = false
+  const server = await MasterServer.start(
+    realEnv(silentLog),
+    network,
+    {
+      run: async batch => {
+        if (full) {
+          full = false
+          throw new FsError('ENOSPC', 'The disk of the master is full')
+        }
+        for (const input of batch.flat()) if (input.kind === 'identities') told.push(input.good)
+        return lane.run(batch)
+      },
+      close: () => lane.close(),
+    },
+    {
+      listen: '127.0.0.1:0',
+      rssBytes: () => 0,
+      identities: ['a'],
+      failed: error => t.fail(String(error)),
+    },
+  )
+  t.deepEqual(told, [['a']])
+  server.noteIdentities(['a', 'b'])
+  await server.measure()
+  t.deepEqual(told.at(-1), ['a', 'b'])
+  full = true
+  // The step that finds no room is undone, with what it was told.
+  server.noteIdentities(['b'])
+  await t.throwsAsync(server.measure(), { instanceOf: FsError })
+  await server.measure()
+  t.deepEqual(told.at(-1), ['b'])
+  await server.close()
   await network.close()
 })
 

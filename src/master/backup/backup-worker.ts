@@ -1,7 +1,7 @@
 /**
  * Takes one backup in a process of its own beside the master's: sessions and nodes live on, however long it takes, and
- * its memory goes with it. BackupJob is the job; the result says what the copy is. A copy has its name only when it is whole, checked
- * and on the disk.
+ * its memory goes with it. BackupJob is the job; the result says what the copy is. A copy has its name only when it is
+ * whole, checked and on the disk.
  */
 import { createHash } from 'node:crypto'
 import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs'

@@ -4,8 +4,8 @@
  * of an operation; recalling them and waiting is the engine's.
  *
  * Per inode at most one session holds 'write', and then no other holds anything; else any number hold
- * 'read'; but for claims that contradict each other after a restart. A session that has the inode open without a lease is remembered too ('none', open), since
- * an unlink must ask it; and one that has it, or may have it, open for writing (`writing`), since nobody
+ * 'read'; but for claims that contradict each other after a restart. A session that has the inode open without a
+ * lease is remembered too ('none', open), since an unlink must ask it; and one that has it, or may have it, open for writing (`writing`), since nobody
  * else is given 'write' before it was asked. A million leases of one mount are the usual case, so an inode with a single
  * holder costs one small integer.
  */

@@ -1,7 +1,7 @@
 /**
  * Copies the database for the log on the chunkservers in a process of its own beside the master's: sessions and
- * nodes live on, however long it takes, and its memory goes with it. A BaseJob is the job; the result says what the copy is. It is page for page the
- * database, and not synced: it is read once, and made again after a crash.
+ * nodes live on, however long it takes, and its memory goes with it. A BaseJob is the job; the result says what the
+ * copy is. It is page for page the database, and not synced: it is read once, and made again after a crash.
  */
 import { createHash } from 'node:crypto'
 import { closeSync, openSync, readSync, rmSync } from 'node:fs'

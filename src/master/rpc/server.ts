@@ -101,7 +101,8 @@ export class MasterServer {
   #stopped = false
   #failed = false
   #listener: Listener | undefined
-  #backups: BackupState | undefined
+  /** What is told when it changes, as of now: an engine that begins anew is told again. */
+  readonly #facts = new Map<EngineInput['kind'], EngineInput>()
 
   /** Listens. Rejects with UsageError when the address cannot be had. */
   static async start(
@@ -113,7 +114,8 @@ export class MasterServer {
     const server = new MasterServer(env, lane, options)
     // The first step tells where cluster time is, before anybody can ask.
     const { identities: good } = options
-    await server.#step(good === undefined ? [] : [{ kind: 'identities', good }])
+    if (good !== undefined) server.#facts.set('identities', { kind: 'identities', good })
+    await server.#step([...server.#facts.values()])
     server.#listener = await network.listen(options.listen, serving => {
       serving.stream(rawSessionAttach, (link, caller) => server.#accept(link, 'session', caller))
       serving.stream(rawNodesAttach, (link, caller) => server.#accept(link, 'node', caller))
@@ -137,13 +139,17 @@ export class MasterServer {
 
   /** Tells the engine of the copies of its database. */
   noteBackups(state: BackupState): void {
-    this.#backups = state
-    this.#enqueue({ kind: 'backups', state })
+    this.#tell({ kind: 'backups', state })
   }
 
   /** Tells the engine whose certificates are good, whenever that changes. */
   noteIdentities(good: readonly string[]): void {
-    this.#enqueue({ kind: 'identities', good })
+    this.#tell({ kind: 'identities', good })
+  }
+
+  #tell(fact: EngineInput): void {
+    this.#facts.set(fact.kind, fact)
+    this.#enqueue(fact)
   }
 
   /** Stops listening, lets what has arrived be executed, and ends the engine. Sessions live on. */
@@ -303,7 +309,7 @@ export class MasterServer {
   #beginAgain(why: FsError): void {
     this.#env.log.error('the disk is full: everybody has to attach again', { why: why.message })
     this.#options.diskExhausted?.()
-    this.#queue = this.#backups === undefined ? [] : [{ kind: 'backups', state: this.#backups }]
+    this.#queue = [...this.#facts.values()]
     for (const { link } of this.#connections.values()) link.close(why)
     this.#connections.clear()
     this.#rejectCalls(why)
