@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, rmSync } from 'node:fs'
 import path from 'node:path'
-import type { Done, Group, Row, Sizes } from './row.ts'
+import { type Done, type Group, rowsOf, type Sizes } from './row.ts'
 
 interface FioJob {
   readonly read: { readonly total_ios: number; readonly io_bytes: number }
@@ -9,12 +9,14 @@ interface FioJob {
   readonly job_runtime: number
 }
 
+const folder = (dir: string) => path.join(dir, 'fio')
+
 function fio(dir: string, ...options: string[]): FioJob {
   const { status, stdout, stderr, error } = spawnSync(
     'fio',
     [
       '--name=bench',
-      `--directory=${dir}`,
+      `--directory=${folder(dir)}`,
       '--ioengine=psync',
       '--thread',
       '--group_reporting',
@@ -37,22 +39,9 @@ function fio(dir: string, ...options: string[]): FioJob {
 
 /** What fio's users ask of it: several jobs at once. */
 export function fioGroup({ bigMiB, randoms }: Sizes): Group {
-  const folder = (dir: string) => path.join(dir, 'fio')
   const jobs = 4
   const sizeOf = `--size=${String(Math.ceil(bigMiB / 16))}m`
-  const row = (
-    key: string,
-    name: string,
-    unit: string,
-    run: (dir: string) => Done,
-    more: Partial<Row> = {},
-  ): Row => ({
-    key: `fio-${key}`,
-    name: `fio: ${name}`,
-    unit,
-    run: dir => run(folder(dir)),
-    ...more,
-  })
+  const row = rowsOf('fio')
   /** Job threads add up their times. */
   const doneOf = ({ read, write, job_runtime }: FioJob): Done => ({
     units: read.total_ios + write.total_ios,

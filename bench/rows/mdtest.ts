@@ -1,6 +1,6 @@
 import { closeSync, mkdirSync, openSync, rmdirSync, rmSync, statSync, unlinkSync } from 'node:fs'
 import path from 'node:path'
-import type { Done, Group, Row, Sizes } from './row.ts'
+import { type Done, type Group, rowsOf, type Sizes } from './row.ts'
 
 const branches = 8
 const depth = 2
@@ -28,19 +28,7 @@ export function mdtestGroup({ files }: Sizes): Group {
     for (const one of paths) work(one)
     return { units: paths.length }
   }
-  const row = (
-    key: string,
-    name: string,
-    unit: string,
-    run: (dir: string) => Done,
-    more: Partial<Row> = {},
-  ): Row => ({
-    key: `mdtest-${key}`,
-    name: `mdtest: ${name}`,
-    unit,
-    run,
-    ...more,
-  })
+  const row = rowsOf('mdtest')
   return {
     key: 'mdtest',
     rows: [

@@ -23,6 +23,17 @@ export interface Done {
   readonly ms?: number
 }
 
+/** Makes the rows of one kind: their keys and names begin with what it is. */
+export const rowsOf =
+  (kind: string) =>
+  (key: string, name: string, unit: string, run: Row['run'], more: Partial<Row> = {}): Row => ({
+    key: `${kind}-${key}`,
+    name: `${kind}: ${name}`,
+    unit,
+    run,
+    ...more,
+  })
+
 /** Rows that build on each other's files, in this order. */
 export interface Group {
   readonly key: string

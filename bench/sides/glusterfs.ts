@@ -2,37 +2,31 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { command } from './command.ts'
-import { detach, isMounted } from './mounts.ts'
+import { isMounted } from './mounts.ts'
 import type { PeerNetwork } from './peer-network.ts'
-import type { Side } from './side.ts'
+import { PeerSide } from './peer-side.ts'
 
 const bricks = 3
 const volume = 'bench'
 const patienceMs = 30_000
 
 /** A daemon with three bricks of one volume, and a mount, of GlusterFS; the volume's options are the defaults. */
-export class GlusterFsSide implements Side {
-  readonly key = 'glusterfs'
+export class GlusterFsSide extends PeerSide {
   readonly name = 'GlusterFS'
-  readonly dir: string
-  readonly #data: string
-  readonly #network: PeerNetwork
   #version = ''
 
   constructor(scratch: string, network: PeerNetwork) {
-    this.dir = path.join(scratch, 'glusterfs-mnt')
-    this.#data = path.join(scratch, 'glusterfs')
-    this.#network = network
+    super('glusterfs', scratch, network)
   }
 
   async start(): Promise<void> {
     this.#version = /glusterfs (\S+)/.exec(await command('glusterfs', ['--version']))?.[1] ?? '?'
     for (const folder of [this.dir, this.#folder('run'), this.#folder('log'), this.#folder('state')])
       mkdirSync(folder, { recursive: true })
-    const file = path.join(this.#data, 'glusterd.vol')
+    const file = path.join(this.data, 'glusterd.vol')
     writeFileSync(file, this.#management())
-    const pid = path.join(this.#data, 'glusterd.pid')
-    await this.#network.run(
+    const pid = path.join(this.data, 'glusterd.pid')
+    await this.network.run(
       'glusterd',
       '-f',
       file,
@@ -48,21 +42,7 @@ export class GlusterFsSide implements Side {
     )
     await this.#gluster('volume', 'create', volume, 'replica', String(bricks), ...places, 'force')
     await this.#gluster('volume', 'start', volume)
-    await this.#mount()
-  }
-
-  async settle(): Promise<void> {
-    await command('sync', ['-f', this.#data])
-  }
-
-  async remount(): Promise<void> {
-    await command('umount', [this.dir])
-    await this.#mount()
-  }
-
-  async stop(): Promise<void> {
-    // Its daemons are the network's to end: they keep nothing that is needed again.
-    detach(this.dir)
+    await this.mount()
   }
 
   describe(): string {
@@ -70,11 +50,11 @@ export class GlusterFsSide implements Side {
   }
 
   get #address(): string {
-    return this.#network.addresses[0] ?? ''
+    return this.network.addresses[0] ?? ''
   }
 
   #folder(name: string): string {
-    return path.join(this.#data, name)
+    return path.join(this.data, name)
   }
 
   get #socket(): string {
@@ -103,7 +83,7 @@ export class GlusterFsSide implements Side {
   }
 
   #gluster(...args: string[]): Promise<string> {
-    return this.#network.run('gluster', '--mode=script', `--glusterd-sock=${this.#socket}`, ...args)
+    return this.network.run('gluster', '--mode=script', `--glusterd-sock=${this.#socket}`, ...args)
   }
 
   async #awaitDaemon(): Promise<void> {
@@ -117,9 +97,9 @@ export class GlusterFsSide implements Side {
       }
   }
 
-  async #mount(): Promise<void> {
+  protected async mount(): Promise<void> {
     const log = path.join(this.#folder('log'), 'mount.log')
-    await this.#network.run(
+    await this.network.run(
       'glusterfs',
       `--volfile-server=${this.#address}`,
       `--volfile-id=/${volume}`,

@@ -2,31 +2,11 @@ import test from 'ava'
 import type { AttrChange } from '#src/core/attr.ts'
 import { FsError } from '#src/core/errors.ts'
 import { type Ino, rootIno } from '#src/core/ids.ts'
-import { deferred } from '#src/client/waiting.ts'
 import { Dice } from '../support/random-calls.ts'
+import { holdPosts } from './hold-posts.ts'
 import { directory, make, type Mount, Mounts, name, plainWrite, root, writing } from './mounts-fixture.ts'
 
 const second = 1_000_000_000n
-
-/** What is posted waits until it is let go, and is listed. */
-function hold(mount: Mount, failure?: FsError): { readonly posted: string[]; readonly letGo: () => void } {
-  const { promise: held, resolve } = deferred<undefined>()
-  const post = mount.session.post.bind(mount.session)
-  const posted: string[] = []
-  mount.session.post = async (op, expect) => {
-    posted.push(op.$case)
-    await held
-    if (failure !== undefined) throw failure
-    return post(op, expect)
-  }
-  return {
-    posted,
-    letGo: () => {
-      mount.session.post = post
-      resolve(undefined)
-    },
-  }
-}
 
 /** A new file in a directory whose write lease the mount has, and which has told of it. */
 async function begin(mount: Mount): Promise<{ parent: Ino; ino: Ino }> {
@@ -51,7 +31,7 @@ test('mode, owner and times of a file are set before the master was asked, and a
   const before = await seen(a, ino)
   a.calls.length = 0
   a.forgotten.length = 0
-  const { posted, letGo } = hold(a)
+  const { posted, letGo } = holdPosts(a)
   t.is((await change(a, ino, { mode: 0o600 })).mode, 0o100600)
   t.is((await change(a, ino, { uid: 7, killSuidgid: true })).uid, 7)
   await change(a, ino, { gid: 8 })
@@ -86,7 +66,7 @@ test('what is told of the file between the promise and its answer does not take 
   await using mounts = await Mounts.start()
   const mount = await mounts.mount()
   const { parent, ino } = await begin(mount)
-  const { posted, letGo } = hold(mount)
+  const { posted, letGo } = holdPosts(mount)
   await change(mount, ino, { mode: 0o400, mtime: 5n })
   await change(mount, ino, { uid: 3 })
   // A commit that was sent before, a name that it gets, data that is written after.
@@ -129,7 +109,7 @@ test('the master is asked where it decides', async t => {
   const { parent, ino } = await begin(a)
   await change(a, ino, { mode: 0o4755 })
   await a.files.flushAll()
-  const { posted, letGo } = hold(a)
+  const { posted, letGo } = holdPosts(a)
   // A new owner takes setuid; a size is data; a directory may be looked into by its own lease.
   t.is((await change(a, ino, { uid: 5 })).mode, 0o100755)
   t.is((await change(a, ino, { size: 0 })).size, 0)
@@ -147,7 +127,7 @@ test('what the master does not do is EIO to fsync, and the file is as the master
   const { ino } = await begin(mount)
   const before = await seen(mount, ino)
   const { handle } = await mount.fs.open(ino, writing, root)
-  const { letGo } = hold(mount, new FsError('ESTALE', 'the session has ended'))
+  const { letGo } = holdPosts(mount, new FsError('ESTALE', 'the session has ended'))
   t.is((await change(mount, ino, { mode: 0o600 })).mode, 0o100600)
   letGo()
   await t.throwsAsync(async () => mount.fs.fsync(ino, handle), { code: 'EIO' })

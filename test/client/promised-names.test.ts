@@ -1,7 +1,7 @@
 import test from 'ava'
 import { FsError } from '#src/core/errors.ts'
 import { type Ino, rootIno } from '#src/core/ids.ts'
-import { deferred } from '#src/client/waiting.ts'
+import { holdPosts } from './hold-posts.ts'
 import { directory, file, make, type Mount, Mounts, name, reading, root } from './mounts-fixture.ts'
 
 const codeOf = async (work: () => unknown): Promise<string> => {
@@ -20,25 +20,6 @@ async function begin(mount: Mount, ...names: string[]): Promise<Ino> {
   await mount.session.call({ $case: 'barrier', value: {} }, 'done')
   for (const text of names) await mount.fs.mknod(attr.ino, name(text), file(), root)
   return attr.ino
-}
-
-/** What is posted waits until it is let go, and is listed. */
-function hold(mount: Mount): { readonly posted: string[]; readonly letGo: () => void } {
-  const { promise: held, resolve } = deferred<undefined>()
-  const post = mount.session.post.bind(mount.session)
-  const posted: string[] = []
-  mount.session.post = async (op, expect) => {
-    posted.push(op.$case)
-    await held
-    return post(op, expect)
-  }
-  return {
-    posted,
-    letGo: () => {
-      mount.session.post = post
-      resolve(undefined)
-    },
-  }
 }
 
 async function list(mount: Mount, ino: Ino): Promise<string[]> {
@@ -60,7 +41,7 @@ test('files lose and change their names before the master was asked', async t =>
   const { ino } = (await a.fs.getattr((await a.fs.lookup(parent, name('f'))).attr?.ino ?? rootIno)).attr
   const before = (await a.fs.getattr(ino)).attr
   a.calls.length = 0
-  const { posted, letGo } = hold(a)
+  const { posted, letGo } = holdPosts(a)
   await rename(a, parent, 'f', parent, 'new')
   await rename(a, parent, 'g', parent, 'new2')
   await rename(a, parent, 'new', parent, 'new2')
@@ -104,7 +85,7 @@ test('what another mount has, or may have, is not removed before it was asked', 
   // It has the directory for itself again.
   await make(a, parent, 'again')
   await a.fs.unlink(parent, name('again'))
-  const { posted, letGo } = hold(a)
+  const { posted, letGo } = holdPosts(a)
   await a.fs.unlink(parent, name('f'))
   await rename(a, parent, 'g', parent, 'k')
   t.deepEqual(posted, [])
@@ -123,7 +104,7 @@ test('a mount that is alone promises for files that it did not make, until there
   for (const text of ['f', 'g', 'h', 'i', 'j']) await a.fs.lookup(parent, name(text))
   await a.fs.unlink(parent, name('f'))
   a.calls.length = 0
-  const { posted, letGo } = hold(a)
+  const { posted, letGo } = holdPosts(a)
   await a.fs.unlink(parent, name('g'))
   await rename(a, parent, 'h', parent, 'k')
   t.deepEqual(posted, ['unlink', 'rename'])
@@ -131,7 +112,7 @@ test('a mount that is alone promises for files that it did not make, until there
   const b = await mounts.mount()
   t.deepEqual(await list(b, parent), ['first', 'i', 'j', 'k'])
   await b.fs.lookup(parent, name('i'))
-  const later = hold(a)
+  const later = holdPosts(a)
   await a.fs.unlink(parent, name('i'))
   await a.fs.unlink(parent, name('j'))
   t.deepEqual(later.posted, [])
@@ -146,7 +127,7 @@ test('a file with several names, and a directory, are left to the master', async
   const { ino } = (await a.fs.lookup(parent, name('f'))).attr ?? { ino: rootIno }
   await a.fs.link(ino, parent, name('g'))
   await a.fs.mkdir(parent, name('sub'), directory(), root)
-  const { posted, letGo } = hold(a)
+  const { posted, letGo } = holdPosts(a)
   await a.fs.unlink(parent, name('g'))
   await rename(a, parent, 'f', parent, 'k')
   await rename(a, parent, 'sub', parent, 'down')
@@ -162,7 +143,7 @@ test('an open file lives on without its name', async t => {
   const [a, b] = [await mounts.mount(), await mounts.mount()]
   const parent = await begin(a)
   const { ino, handle } = await make(a, parent, 'f', 'text')
-  const { posted, letGo } = hold(a)
+  const { posted, letGo } = holdPosts(a)
   await a.fs.unlink(parent, name('f'))
   t.deepEqual(posted, ['unlink'])
   t.is((await a.fs.getattr(ino)).attr.nlink, 0)
@@ -181,7 +162,7 @@ test('fsync of any file waits for all that was promised, and so does fsync of th
   const { ino, handle } = await make(a, parent, 'other', 'text')
   await a.fs.fsync(ino, handle)
   for (const sync of [() => a.fs.fsync(ino, handle), () => a.fs.fsyncdir(parent)]) {
-    const { letGo } = hold(a)
+    const { letGo } = holdPosts(a)
     await rename(a, parent, 'f', parent, 'moved')
     await rename(a, parent, 'moved', parent, 'f')
     let synced = false
