@@ -52,7 +52,7 @@ export class FileState implements FileData {
     this.writer.closed()
   }
 
-  read(offset: number, size: number, signal?: AbortSignal): Promise<ReadBytes> {
+  read(offset: number, size: number, signal?: AbortSignal): ReadBytes | Promise<ReadBytes> {
     return this.#reader.read(offset, size, signal)
   }
 

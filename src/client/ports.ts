@@ -38,7 +38,7 @@ export interface MasterPort {
 /** What the data path holds of one regular file while it is open, dirty or leased. */
 export interface FileData {
   /** Up to `size` bytes as pieces, clipped to the file's size, holes as zeros. Sees what was written but not yet stored. */
-  read(offset: number, size: number, signal?: AbortSignal): Promise<ReadBytes>
+  read(offset: number, size: number, signal?: AbortSignal): ReadBytes | Promise<ReadBytes>
   /** Brings what is committed of the first `size` bytes into the cache, without anybody waiting for it. */
   prefetch(size: number): void
   /** Accepts bytes into write-behind (copying them); waits when memory or granted space is used up. ENOSPC, EFBIG, EIO. */

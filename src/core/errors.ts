@@ -64,8 +64,12 @@ export class FsError extends Error {
   override readonly name = 'FsError'
   readonly code: ErrnoName
 
+  /** Without a stack, which costs more than most of what is answered with it: it is no bug. */
   constructor(code: ErrnoName, message: string = code, options?: ErrorOptions) {
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     super(message, options)
+    Error.stackTraceLimit = stackTraceLimit
     this.code = code
   }
 

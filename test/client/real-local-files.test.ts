@@ -8,7 +8,7 @@ import { pattern } from './data/harness.ts'
 
 const proof = Buffer.from('0123456789abcdef')
 const proofFile = 'tmp/proof-3'
-const files = new RealLocalFiles()
+const files = new RealLocalFiles({ now: () => performance.now(), wall: () => 0n })
 
 function store(t: ExecutionContext): string {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'cairn-local-'))
@@ -56,4 +56,25 @@ test('files are read into frames, to their end, and to the end of a read that is
   t.is(await last, pieceBytes)
   await t.throwsAsync(async () => file?.read(frames, 0), { code: 'EBADF' })
   await t.throwsAsync(async () => opened?.open('blocks/none'), { code: 'ENOENT' })
+})
+
+test('a file is read at once where its disk is quick, and for a while not where it was not', async t => {
+  const folder = store(t)
+  writeFileSync(path.join(folder, 'blocks', 'b'), pattern(pieceBytes + 1000, 2))
+  let now = 0
+  let takes = 0.1
+  const timed = new RealLocalFiles({ now: () => (now += takes), wall: () => 0n })
+  const opened = await timed.open({ folder, proofFile, proof })
+  const file = await opened?.open('blocks/b')
+  const into = Buffer.from(timed.memory(pieceBytes))
+  t.is(file?.readNow(into, 0), pieceBytes)
+  t.true(into.equals(pattern(pieceBytes + 1000, 2).subarray(0, pieceBytes)))
+  takes = 50
+  t.is(file?.readNow(into, pieceBytes), 1000)
+  takes = 0.1
+  t.is(file?.readNow(into, 0), undefined)
+  now += 2000
+  t.is(file?.readNow(into, 0), pieceBytes)
+  file?.close()
+  t.is(file?.readNow(into, 0), undefined)
 })

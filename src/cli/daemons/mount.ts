@@ -80,7 +80,7 @@ export async function startMount(
           ...dataPathDefaults,
           cacheBytes,
           place,
-          local: options.shortCircuit ? new RealLocalFiles() : undefined,
+          local: options.shortCircuit ? new RealLocalFiles(env.clock) : undefined,
         })),
       { readOnly, atime: atimeOf(options.mountOptions), cache: cacheDefaults },
     )

@@ -5,12 +5,13 @@
  */
 import type { Env, Timer } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
+import type { BlockId } from '../../core/ids.ts'
 import type { Network } from '../../core/network.ts'
 import { second } from '../../core/units.ts'
 import { blocksOpen } from '../../wire/services.ts'
 import type { MasterPort } from '../ports.ts'
 import { BlockLink, type LocalAccess } from './block-link.ts'
-import { LocalBlocks } from './local-blocks.ts'
+import { type LocalBlock, LocalBlocks } from './local-blocks.ts'
 import type { LocalFiles, LocalOffer } from './local-files.ts'
 
 export type Purpose = 'put' | 'get'
@@ -83,6 +84,11 @@ export class BlockStreams {
   /** Calls under way to an address: how loaded we have made it. What is read from its files does not load it. */
   load(address: string): number {
     return this.readsFiles(address) ? 0 : (this.#links.get(`get ${address}`)?.busy ?? 0)
+  }
+
+  /** A block whose file on this machine is open already. */
+  openedFile(address: string, id: BlockId): LocalBlock | undefined {
+    return this.#links.get(`get ${address}`)?.local?.opened(id)
   }
 
   readsFiles(address: string): boolean {

@@ -12,7 +12,7 @@ import { second } from '../../core/units.ts'
 import type { LocalFile, LocalFolder } from './local-files.ts'
 
 /** Files kept open, of those that were read last. */
-const keptMax = 128
+const keptMax = 256
 /** A file that is open keeps its space also when the block was removed. */
 const idleMs = 4 * second
 
@@ -51,7 +51,7 @@ export class LocalBlocks {
    * is of no concern here.
    */
   async find(id: BlockId, ask: () => Promise<LocalBlock | undefined>): Promise<LocalBlock | undefined> {
-    const known = this.#known(id)
+    const known = this.opened(id)
     if (known !== undefined) return known
     const asked = this.#asking.get(id)
     if (asked !== undefined) return asked.catch(() => undefined)
@@ -64,7 +64,8 @@ export class LocalBlocks {
     }
   }
 
-  #known(id: BlockId): LocalBlock | undefined {
+  /** A block that is open. */
+  opened(id: BlockId): LocalBlock | undefined {
     const kept = this.#kept.get(id)
     if (kept === undefined) return undefined
     kept.usedAt = this.#env.clock.now()
@@ -88,7 +89,7 @@ export class LocalBlocks {
     }
     if (this.#closed || this.#kept.has(id)) {
       file.close()
-      return this.#known(id)
+      return this.opened(id)
     }
     // A view would keep the whole message.
     const kept = { file, checksums: new Uint8Array(checksums), usedAt: this.#env.clock.now() }

@@ -21,6 +21,12 @@ export interface LocalFolder {
 }
 
 export interface LocalFile {
+  /**
+   * Fills the buffer, which is a part of `memory`, at once, as far as the file goes: for one reader who waits for a
+   * little, where going to another thread and back would take longer than the disk. Undefined where the disk has
+   * lately been slower than that.
+   */
+  readNow(into: Uint8Array, offset: number): number | undefined
   /** Fills the buffers in turn, all of them parts of `memory`; returns how much there was, fewer only at the file's end. */
   read(into: readonly Uint8Array[], offset: number): Promise<number>
   /** What is being read is read to its end. */

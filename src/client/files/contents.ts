@@ -56,17 +56,24 @@ export class Contents {
   }
 
   /** `fills`: the kernel keeps what it is given as pages, for which there must be a lease as long as it does. */
-  async read(file: OpenFile, offset: number, size: number, fills: boolean): Promise<ReadBytes> {
-    if (!fills) return await this.#read(file, offset, size)
+  read(file: OpenFile, offset: number, size: number, fills: boolean): ReadBytes | Promise<ReadBytes> {
+    if (!fills) return this.#read(file, offset, size)
     const { node } = file
     node.reading += 1
+    let found: ReadBytes | Promise<ReadBytes>
     try {
       const acquired = this.#attributes.acquire(node, 'read')
-      if (acquired !== undefined) await acquired
-      return await this.#read(file, offset, size)
-    } finally {
+      found =
+        acquired === undefined
+          ? this.#read(file, offset, size)
+          : acquired.then(() => this.#read(file, offset, size))
+    } catch (thrown) {
       this.#filled(node)
+      throw thrown
     }
+    if (found instanceof Promise) return found.finally(() => this.#filled(node))
+    this.#filled(node)
+    return found
   }
 
   /** Returns the number of bytes taken: fewer than given only at the largest size of a file. */
@@ -139,12 +146,12 @@ export class Contents {
     return count
   }
 
-  async #read(file: OpenFile, offset: number, size: number): Promise<ReadBytes> {
+  #read(file: OpenFile, offset: number, size: number): ReadBytes | Promise<ReadBytes> {
     const { node } = file
     const data = this.#fresh(node)
     if (!file.how.noAtime && node.attr !== undefined && size > 0)
       this.#atimes.touch(node, this.#attributes.shown(node.attr))
-    return await data.read(offset, size)
+    return data.read(offset, size)
   }
 
   /**

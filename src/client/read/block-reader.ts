@@ -108,13 +108,50 @@ export class BlockReader {
       const piece = cached?.pieces.get(index)
       if (piece === undefined) {
         this.#cache.misses++
-        return this.#readMissing(block, from, to, hold)
+        return (
+          (end - first === 1 ? this.#readNow(block, first, from, to, hold) : undefined) ??
+          this.#readMissing(block, from, to, hold)
+        )
       }
       pieces.push(piece)
     }
     this.#cache.hits++
     for (const piece of pieces) hold.add(piece)
     return viewsOf(pieces, from - first * pieceBytes, to - first * pieceBytes)
+  }
+
+  /**
+   * One piece of a block whose file is open, if its disk is quick: a reader who goes from place to place waits for each.
+   * Undefined where that does not go well, which is for those to find out who can do something about it.
+   */
+  #readNow(block: BlockRef, piece: number, from: number, to: number, hold: Hold): Uint8Array[] | undefined {
+    if (this.#fetches.get(block.id)?.some(fetch => fetch.covers(piece)) === true) return undefined
+    for (const { node, address } of block.locations) {
+      const opened = this.#streams.openedFile(address, block.id)
+      if (opened === undefined || this.#streams.isSuspect(node)) continue
+      const [frame] = this.#frames?.take(1) ?? []
+      if (frame === undefined) return undefined
+      try {
+        const start = piece * pieceBytes
+        const length = Math.min(pieceBytes, block.length - start)
+        const count = opened.file.readNow(frame.whole, start)
+        if (count === undefined || count < length) return undefined
+        frame.length = length
+        if (this.#firstWrong(block, piece, [frame], opened.checksums) >= 0) return undefined
+        this.#cache.add(block.id, piece, [frame])
+        hold.add(frame)
+        return [frame.bytes.subarray(from - start, to - start)]
+      } catch (thrown) {
+        this.#env.log.debug('a file of a block was not read at once', {
+          block: block.id,
+          error: messageOf(thrown),
+        })
+        return undefined
+      } finally {
+        frame.release()
+      }
+    }
+    return undefined
   }
 
   /** Brings [from, to) of the block into the cache, when there is room for it among what is read ahead. */

@@ -3,7 +3,7 @@ import { zeros } from './zeros.ts'
 import type { Attr } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
-import { keptBytes, type ReadBytes } from '../../core/read-bytes.ts'
+import type { ReadBytes } from '../../core/read-bytes.ts'
 import { Hold } from '../cache/pieces.ts'
 import type { Range } from '../interval-set.ts'
 import type { AttrPort } from '../ports.ts'
@@ -18,6 +18,12 @@ import { ReadStreams } from './read-streams.ts'
 const staleExtentsMax = 4
 
 type Piece = Uint8Array[] | Promise<Uint8Array[]>
+
+/** The pieces of a read, of which some may be on their way. */
+interface Begun {
+  readonly pieces: readonly Piece[]
+  readonly hold: Hold
+}
 
 const all = (pieces: readonly Piece[]): Promise<Uint8Array[][]> =>
   Promise.all(pieces.map(piece => Promise.resolve(piece)))
@@ -46,27 +52,63 @@ export class FileReader {
     this.#streams = new ReadStreams(aheadBytes)
   }
 
-  async read(offset: number, size: number, signal?: AbortSignal): Promise<ReadBytes> {
-    for (let stale = 0; ; ) {
-      const { cutting } = this.#writer
-      if (cutting !== undefined) {
-        await interruptible(cutting, signal)
-        continue
+  /** At once when all of it is at hand. */
+  read(offset: number, size: number, signal?: AbortSignal): ReadBytes | Promise<ReadBytes> {
+    if (this.#writer.cutting !== undefined) return this.#readLater(offset, size, signal)
+    const committed = this.#attrs.committed(this.#ino)
+    if (committed instanceof Promise) return this.#readLater(offset, size, signal, committed)
+    const begun = this.#begin(this.#attrs.latest(committed), offset, size)
+    if ('unknown' in begun) return this.#readLater(offset, size, signal, committed)
+    const { pieces, hold } = begun
+    const here: Uint8Array[][] = []
+    for (const piece of pieces) {
+      if (piece instanceof Promise) return this.#readLater(offset, size, signal, committed, begun)
+      here.push(piece)
+    }
+    return { pieces: here.length === 1 ? (here[0] ?? []) : here.flat(), release: () => hold.release() }
+  }
+
+  /** What a read waits for, as of one moment: nothing happens between the question for the size and this. */
+  #begin(attr: Attr, offset: number, size: number): Begun | { readonly unknown: Range } {
+    const hold = new Hold()
+    const end = Math.min(offset + size, this.#writer.sizeOver(attr.size))
+    if (end <= offset) return { pieces: [], hold }
+    const { parts, gaps } = this.#writer.overlay(offset, end)
+    const unknown = this.#firstUnknown(gaps, attr.size)
+    if (unknown !== undefined) return { unknown }
+    const pieces = this.#piecesOf(parts, gaps, attr.size, hold)
+    this.#readAhead(offset, end - offset, attr.size)
+    return { pieces, hold }
+  }
+
+  /** `asked` and `begun` are what was had of it already. */
+  async #readLater(
+    offset: number,
+    size: number,
+    signal: AbortSignal | undefined,
+    asked?: Attr | Promise<Attr>,
+    begun?: Begun,
+  ): Promise<ReadBytes> {
+    for (let stale = 0; ; asked = begun = undefined) {
+      if (begun === undefined) {
+        const { cutting } = this.#writer
+        if (cutting !== undefined) {
+          await interruptible(cutting, signal)
+          continue
+        }
+        const committed = asked ?? this.#attrs.committed(this.#ino)
+        const attr = this.#attrs.latest(
+          committed instanceof Promise ? await interruptible(committed, signal) : committed,
+        )
+        if (this.#writer.cutting !== undefined) continue
+        const next = this.#begin(attr, offset, size)
+        if ('unknown' in next) {
+          await interruptible(this.#extents.resolve(next.unknown, attr.size), signal)
+          continue
+        }
+        begun = next
       }
-      const attr = this.#attrs.latest(await this.#committed(signal))
-      if (this.#writer.cutting !== undefined) continue
-      // From here to the first await, everything is of one moment.
-      const end = Math.min(offset + size, this.#writer.sizeOver(attr.size))
-      if (end <= offset) return keptBytes([])
-      const { parts, gaps } = this.#writer.overlay(offset, end)
-      const unknown = this.#firstUnknown(gaps, attr.size)
-      if (unknown !== undefined) {
-        await interruptible(this.#extents.resolve(unknown, attr.size), signal)
-        continue
-      }
-      const hold = new Hold()
-      const pieces = this.#piecesOf(parts, gaps, attr.size, hold)
-      this.#readAhead(offset, end - offset, attr.size)
+      const { pieces, hold } = begun
       try {
         const found = await interruptible(all(pieces), signal)
         return { pieces: found.flat(), release: () => hold.release() }
@@ -83,7 +125,7 @@ export class FileReader {
 
   async seek(offset: number, whence: 'data' | 'hole'): Promise<number> {
     for (let at = offset; ; ) {
-      const attr = this.#attrs.latest(await this.#committed())
+      const attr = this.#attrs.latest(await this.#attrs.committed(this.#ino))
       const size = this.#writer.sizeOver(attr.size)
       if (offset >= size) throw new FsError('ENXIO', `inode ${this.#ino}: ${offset} of ${size}`)
       if (at >= size) {
@@ -118,11 +160,6 @@ export class FileReader {
         await this.#extents.resolve(unknown, attr.size)
       }
     }
-  }
-
-  async #committed(signal?: AbortSignal): Promise<Attr> {
-    const attr = this.#attrs.committed(this.#ino)
-    return attr instanceof Promise ? await interruptible(attr, signal) : attr
   }
 
   /** Behind the committed end there is nothing to ask for. */

@@ -204,7 +204,7 @@ export class SimDisk implements Disk {
     return this.create(path)
   }
 
-  async open(path: string): Promise<DiskFile> {
+  async open(path: string): Promise<SimFile> {
     const { folder, name } = this.#at(path)
     await this.#work(0.01, 0.1)
     const node = folder.names.get(name)
@@ -273,7 +273,7 @@ export class SimDisk implements Disk {
   }
 }
 
-class SimFile implements DiskFile, DiskWriter {
+export class SimFile implements DiskFile, DiskWriter {
   readonly #env: HostEnv
   readonly #platter: DiskPlatter
   readonly #node: Node
@@ -316,6 +316,12 @@ class SimFile implements DiskFile, DiskWriter {
         lent.fill(0xa5)
       },
     }
+  }
+
+  /** As who waits for the disk reads it. */
+  readNow(into: Uint8Array, offset: number): number {
+    const { bytes, length } = this.#node
+    return bytes.copy(into, 0, offset, Math.max(offset, Math.min(length, offset + into.length)))
   }
 
   async size(): Promise<number> {

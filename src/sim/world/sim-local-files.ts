@@ -1,8 +1,7 @@
 import type { LocalFile, LocalFiles, LocalFolder, LocalOffer } from '../../client/blocks/local-files.ts'
-import type { DiskFile } from '../../chunkserver/disk/disk.ts'
 import { FsError } from '../../core/errors.ts'
 import type { HostEnv } from './host.ts'
-import { type DiskPlatter, SimDisk } from './sim-disk.ts'
+import { type DiskPlatter, SimDisk, type SimFile } from './sim-disk.ts'
 
 /** The disk of one node as a mount on its machine reads it. */
 export class SimLocalFiles implements LocalFiles {
@@ -27,7 +26,11 @@ export class SimLocalFiles implements LocalFiles {
       const { bytes, release } = await (await disk.open(proofFile)).read(0, 4096)
       const same = Buffer.compare(bytes, proof) === 0
       release()
-      return same ? { open: async path => new SimLocalFile(await disk.open(path)) } : undefined
+      return same
+        ? {
+            open: async path => new SimLocalFile(await disk.open(path), () => this.#platter.prng.chance(0.5)),
+          }
+        : undefined
     } catch (error) {
       if (FsError.from(error).code === 'ENOENT') return undefined
       throw error
@@ -36,11 +39,17 @@ export class SimLocalFiles implements LocalFiles {
 }
 
 class SimLocalFile implements LocalFile {
-  readonly #file: DiskFile
+  readonly #file: SimFile
+  readonly #isQuick: () => boolean
   #closed = false
 
-  constructor(file: DiskFile) {
+  constructor(file: SimFile, isQuick: () => boolean) {
     this.#file = file
+    this.#isQuick = isQuick
+  }
+
+  readNow(into: Uint8Array, offset: number): number | undefined {
+    return this.#closed || !this.#isQuick() ? undefined : this.#file.readNow(into, offset)
   }
 
   async read(into: readonly Uint8Array[], offset: number): Promise<number> {

@@ -45,6 +45,10 @@ export class FakeNode {
   readonly proof = Buffer.from('proof')
   told: Buffer = this.proof
   unreadable = false
+  /** Its files are read at once. */
+  quick = false
+  /** What is read at once ends early. */
+  tooShort = false
 
   /** Checksums as they were when blocks were stored. */
   readonly checksums = new Map<string, Uint8Array>()
@@ -134,6 +138,12 @@ export class FakeFiles implements LocalFiles {
         const bytes = node.blocks.get(path.slice(path.lastIndexOf('/') + 1))
         if (bytes === undefined || node.unreadable) throw new FsError(node.unreadable ? 'EACCES' : 'ENOENT')
         return {
+          readNow: (into, offset) => {
+            if (!node.quick) return undefined
+            const count = node.tooShort ? 100 : bytes.copy(into, 0, offset)
+            node.fileBytes += count
+            return count
+          },
           read: async (into, offset) => {
             await this.#env.timers.sleep(1)
             let at = offset

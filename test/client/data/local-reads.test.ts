@@ -4,6 +4,8 @@ import { taken } from '#src/core/read-bytes.ts'
 import { KiB, MiB } from '#src/core/units.ts'
 import { type Harness, harness, pattern } from './harness.ts'
 
+// Reads go backwards where nothing shall be read ahead.
+
 /** A mount that reads the files of a node on its machine past it. */
 const file1 = ino(7n)
 const blockBytes = 256 * KiB
@@ -53,6 +55,45 @@ test('a random read of a file takes one piece from it', async t => {
   t.true((await read(world, at, 4096)).equals(bytes.subarray(at, at + 4096)))
   await world.env.pass(100)
   t.is(world.near.fileBytes, 64 * KiB)
+})
+
+test('a random read of an open file of a quick disk is answered at once', async t => {
+  const world = await stored()
+  const { env, near, file } = world
+  // Two blocks of which a piece was read are open.
+  await read(world, 3 * MiB + 3 * 64 * KiB, 4096)
+  await read(world, 2 * MiB + 7 * 64 * KiB, 4096)
+  near.quick = true
+  near.fileBytes = near.gets = 0
+  for (const at of [3 * MiB + 130 * KiB, 2 * MiB + 4 * 64 * KiB + 5000]) {
+    const found = file.read(at, 4096)
+    t.false(found instanceof Promise)
+    t.true(taken(await found).equals(bytes.subarray(at, at + 4096)))
+  }
+  // More than one piece is read as ever.
+  const at = 3 * MiB + 64 * KiB - 2000
+  t.true((await read(world, at, 4096)).equals(bytes.subarray(at, at + 4096)))
+  await env.pass(100)
+  t.is(near.fileBytes, 4 * 64 * KiB)
+  t.is(near.gets, 0)
+})
+
+test('what is read at once and is not right is not served', async t => {
+  for (const spoil of [
+    (block: Buffer) => (block[2 * 64 * KiB + 7] = (block[2 * 64 * KiB + 7] ?? 0) ^ 1),
+    undefined,
+  ]) {
+    const world = await stored()
+    const { env, near } = world
+    await read(world, 3 * MiB, 4096)
+    near.quick = true
+    if (spoil === undefined) near.tooShort = true
+    else for (const block of near.blocks.values()) spoil(block)
+    const at = 3 * MiB + 2 * 64 * KiB
+    t.true((await read(world, at, 4096)).equals(bytes.subarray(at, at + 4096)))
+    await env.pass(100)
+    t.is(world.master.damage.length > 0, spoil !== undefined)
+  }
 })
 
 test('a damaged file is not served: another copy is, and the master hears of it', async t => {

@@ -50,7 +50,8 @@ export class VirtualEnv implements Env {
   }
 
   /** Runs timers until the promise settles; fails when nothing is left that could settle it. */
-  async run<T>(promise: Promise<T>, maxTimers = 1_000_000): Promise<T> {
+  async run<T>(value: T | Promise<T>, maxTimers = 1_000_000): Promise<T> {
+    const promise = Promise.resolve(value)
     const state = { settled: false }
     const watched = promise.finally(() => (state.settled = true))
     watched.catch(() => undefined)
