@@ -17,6 +17,7 @@ import { type FileParts, FileState } from './file-state.ts'
 import type { AttrPort, DataPath, FileData, MasterPort } from './ports.ts'
 import { BlockReader } from './read/block-reader.ts'
 import type { Place } from './read/replicas.ts'
+import { SmallFiles } from './read/small-files.ts'
 import type { DataTraffic } from './session/lease-holder.ts'
 import { BlockStore } from './write/block-store.ts'
 import { ChunkPool } from './write/chunk-pool.ts'
@@ -86,6 +87,7 @@ export class ClientDataPath implements DataPath {
   readonly #parts: FileParts
   readonly #blocks: BlockStore
   readonly #cache: BlockCache
+  readonly #small: SmallFiles
   readonly #files = new Map<Ino, FileState>()
   /** Of them, those that nobody has open, longest closed first. */
   readonly #idle = new Set<Ino>()
@@ -130,6 +132,7 @@ export class ClientDataPath implements DataPath {
       stallMs: options.getStallMs,
       giveUpMs: options.giveUpMs,
     })
+    this.#small = new SmallFiles(env, master, reader)
     this.#parts = {
       master,
       attrs,
@@ -162,7 +165,15 @@ export class ClientDataPath implements DataPath {
     return this.#writeBack.dirtyBytes
   }
 
+  prefetch(files: readonly { readonly ino: Ino; readonly size: number }[]): void {
+    void this.#small.readAhead(files.map(({ ino, size }) => this.#state(ino).small(ino, size)))
+  }
+
   file(ino: Ino): FileData {
+    return this.#state(ino)
+  }
+
+  #state(ino: Ino): FileState {
     let file = this.#files.get(ino)
     if (file === undefined) this.#files.set(ino, (file = new FileState(ino, this.#parts)))
     file.released = false

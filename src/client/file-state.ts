@@ -5,6 +5,7 @@ import type { AttrPort, FileData, MasterPort } from './ports.ts'
 import type { BlockReader } from './read/block-reader.ts'
 import { FileExtents } from './read/file-extents.ts'
 import { FileReader } from './read/file-reader.ts'
+import type { SmallFile } from './read/small-files.ts'
 import { FileWriter } from './write/file-writer.ts'
 import type { WriteContext } from './write/write-context.ts'
 
@@ -56,8 +57,9 @@ export class FileState implements FileData {
     return this.#reader.read(offset, size, signal)
   }
 
-  prefetch(size: number): void {
-    this.#reader.prefetch(0, size, size)
+  /** What reading it ahead needs. */
+  small(ino: Ino, size: number): SmallFile {
+    return { ino, size, extents: this.#extents, reader: this.#reader }
   }
 
   write(offset: number, data: Uint8Array): Promise<void> | void {

@@ -13,6 +13,8 @@ export type Result = NonNullable<Reply['result']>
 export type ResultOf<Case extends Result['$case']> = Extract<Result, { $case: Case }>['value']
 
 export interface ClusterFacts {
+  /** Of the protocol that the master and this mount speak. */
+  readonly version: number
   readonly cluster: Uint8Array
   readonly blockBytes: number
   readonly copies: number
@@ -39,8 +41,6 @@ export interface MasterPort {
 export interface FileData {
   /** Up to `size` bytes as pieces, clipped to the file's size, holes as zeros. Sees what was written but not yet stored. */
   read(offset: number, size: number, signal?: AbortSignal): ReadBytes | Promise<ReadBytes>
-  /** Brings what is committed of the first `size` bytes into the cache, without anybody waiting for it. */
-  prefetch(size: number): void
   /** Accepts bytes into write-behind (copying them); waits when memory or granted space is used up. ENOSPC, EFBIG, EIO. */
   write(offset: number, data: Uint8Array): Promise<void> | void
   /**
@@ -89,6 +89,11 @@ export interface DataPath {
   file(ino: Ino): FileData
   /** As `file`, but only if it has state already. */
   known(ino: Ino): FileData | undefined
+  /**
+   * Brings what is committed of small files into the cache, without anybody waiting for it. `size` is that of each;
+   * they are under a lease and have no state yet.
+   */
+  prefetch(files: readonly { readonly ino: Ino; readonly size: number }[]): void
   /**
    * The last handle was closed: what is dirty is stored soon, and what is known of the file kept for a while.
    */

@@ -58,11 +58,15 @@ export class Gate {
     this.#capacity = capacity
   }
 
+  /** Whether there was room, and nobody to be waited for. */
+  enterNow(units: number): boolean {
+    if (this.#waiting.length > 0 || !this.#fits(units)) return false
+    this.#used += units
+    return true
+  }
+
   async enter(units: number): Promise<void> {
-    if (this.#waiting.length === 0 && this.#fits(units)) {
-      this.#used += units
-      return
-    }
+    if (this.enterNow(units)) return
     await new Promise<void>(admit => this.#waiting.push({ units, admit }))
   }
 

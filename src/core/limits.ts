@@ -57,6 +57,13 @@ export const heartbeatsPerLease = 5
 /** Data is written back at this age, as the durability promise says. */
 export const writeBackAgeMs = 5 * second
 
-/** Version of the wire protocol, and the oldest one still spoken. */
-export const wireVersion = 1
+/** Blocks of one piece that are asked for at once, and small files whose extents are. */
+export const smallAtOnce = 64
+
+/**
+ * Version of the wire protocol, and the oldest one still spoken. 2: many small files are read with one question
+ * (GetExtentsOf, GetSmall).
+ */
+export const wireVersion = 2
+export const wireVersionSmall = 2
 export const wireVersionMin = 1

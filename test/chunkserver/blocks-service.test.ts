@@ -35,3 +35,25 @@ test('small blocks are stored with one message', async t => {
   )
   for (const block of blocks) t.true((await client.get(block.id, 0, block.length)).data.equals(block.data))
 })
+
+test('many small blocks come with one question; what is not here, or no small one, is left out', async t => {
+  const node = await startNode(t, 1n)
+  const client = new TestClient(node.network, node.address).hello()
+  const blocks = Array.from({ length: 40 }, (_, index) => testBlock(1 + index * 1600, index))
+  await client.putSmall(node.node, blocks)
+  const large = testBlock(100 * KiB, 99)
+  await client.put(large, [node])
+  const asked = [large, ...blocks, testBlock(10, 1000)]
+  const { got, messages } = await client.getSmall(asked.map(({ id }) => id))
+  t.true(messages > 1, 'a message is bounded')
+  t.deepEqual(
+    [...got.keys()].sort((a, b) => a - b),
+    blocks.map((_, index) => index + 1),
+  )
+  for (const [index, { data, checksums }] of got) {
+    t.true(data.equals(asked[index]?.data ?? Buffer.alloc(0)))
+    t.deepEqual(Buffer.from(checksums), Buffer.from(asked[index]?.checksums ?? []))
+  }
+  t.deepEqual([...(await client.getSmall([testBlock(10, 1000).id])).got], [])
+  await t.throwsAsync(client.getSmall(Array.from({ length: 65 }, () => large.id)), { code: 'EINVAL' })
+})

@@ -35,6 +35,11 @@ export class MemoryData implements DataPath {
     return this.files.get(ino)
   }
 
+  prefetch(files: readonly { readonly ino: Ino; readonly size: number }[]): void {
+    for (const { ino } of files) this.file(ino)
+    this.prefetched.push(...files)
+  }
+
   closed(ino: Ino): void {
     const file = this.files.get(ino)
     if ((file?.dirtyBytes ?? 0) > 0) file?.flushSoon()
@@ -105,10 +110,6 @@ export class MemoryFile implements FileData {
     put(0, this.#stored)
     for (const { at, bytes } of this.#dirty) put(at, bytes)
     return keptBytes([result])
-  }
-
-  prefetch(size: number): void {
-    this.#data.prefetched.push({ ino: this.#ino, size })
   }
 
   write(offset: number, data: Uint8Array): void {

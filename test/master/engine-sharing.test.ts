@@ -1,7 +1,7 @@
 import test from 'ava'
 import { must } from '#src/core/assert.ts'
 import { ChunkNode, EngineFixture, Mount, sha } from './engine-fixture.ts'
-import { acquire, commit, getAttr, makeFile, plan } from './engine-ops.ts'
+import { acquire, chmod, commit, getAttr, makeFile, plan, writeFile } from './engine-ops.ts'
 
 const none = 0
 const read = 1
@@ -88,6 +88,37 @@ test('an append goes where the file ends when it is executed', async t => {
       [150n, 7n],
     ],
   )
+})
+
+test('extents of many files are told without a wait, of those that nobody else may be changing', async t => {
+  const fixture = await EngineFixture.make()
+  const nodes = ['n1', 'n2', 'n3'].map(host => new ChunkNode(fixture, host))
+  const [a, b] = [new Mount(fixture), new Mount(fixture)]
+  const [kept, stored, large] = ['kept', 'stored', 'large'].map(text => makeFile(a, text))
+  if (kept === undefined || stored === undefined || large === undefined) return t.fail()
+  writeFile(a, nodes, stored, 'text')
+  const grown = chmod(large, 0o644)
+  if (grown.$case !== 'setAttr') return t.fail()
+  a.call({ ...grown, value: { ...grown.value, size: 100_000n } }, 'attr')
+  for (const ino of [stored, large]) a.up({ $case: 'release', value: { inos: [ino] } })
+  const inos = [kept, stored, large, 1n, 999n]
+  const call = b.send({ $case: 'getExtentsOf', value: { inos } })
+  const reply = b.answer(call)
+  const files = reply?.result?.$case === 'extentsOf' ? reply.result.value.files : []
+  // Neither the one that may be changing, nor a large one, a directory, nor one that is not there.
+  t.deepEqual(
+    files.map(({ ino }) => ino),
+    [stored],
+  )
+  t.is(files[0]?.extents?.blocks[0]?.length, 1000)
+  t.is(files[0]?.extents?.end, 1000n)
+  t.deepEqual(
+    reply?.leases.map(({ ino, kind }) => [ino, kind]),
+    [[stored, read]],
+  )
+  t.deepEqual(a.recalls(), [], 'nobody was asked')
+  const many = { $case: 'getExtentsOf' as const, value: { inos: Array.from({ length: 65 }, () => stored) } }
+  t.like(b.answer(b.send(many))?.result, { $case: 'error' })
 })
 
 /** Two mounts that cache a file and have it open for writing. */

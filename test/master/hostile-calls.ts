@@ -56,6 +56,7 @@ export function hostileCall(hostile: HostileBytes, id: bigint, inos: readonly bi
     () => ({ $case: 'readLink', value: { ino: ino() } }),
     () => ({ $case: 'getXattr', value: { ino: ino(), name: xattr() } }),
     () => ({ $case: 'getExtents', value: { ino: ino(), offset: far(), length: far(), limit: u32() } }),
+    () => ({ $case: 'getExtentsOf', value: { inos: some(ino) } }),
     () => ({ $case: 'locate', value: { ids: some(block) } }),
     () => ({ $case: 'acquire', value: { ino: ino(), kind: kind(), open: flag() } }),
     () => ({

@@ -6,7 +6,7 @@ import type {
   BlocksDown,
   BlocksHello,
   BlocksUp,
-  GetBlock,
+  GetSmall,
   PutBegin,
   PutData,
   PutOutcome,
@@ -15,6 +15,7 @@ import { bytesUpTo, listOf, oneofPresent, text, u63 } from '../../wire/validate.
 import { isForm, toClaim } from './claims.ts'
 import { IncomingPut, type PutParts } from './incoming-put.ts'
 import { sendBlock } from './outgoing-get.ts'
+import { sendSmall } from './outgoing-small.ts'
 import { Permits } from './permits.ts'
 import { putSmall } from './put-small.ts'
 import type { ReceiveBudget } from './receive-budget.ts'
@@ -87,7 +88,15 @@ export class BlocksStream {
         return
       }
       case 'get': {
-        this.#get(item.value)
+        const get = item.value
+        this.#serve('get', get.call, cancelled =>
+          sendBlock(this.#parts.store, this.#link, get, this.#parts.reads, cancelled),
+        )
+        return
+      }
+      case 'getSmall': {
+        const get: GetSmall = item.value
+        this.#serve('get_small', get.call, cancelled => sendSmall(this.#parts, this.#link, get, cancelled))
         return
       }
       case 'cancel':
@@ -177,24 +186,25 @@ export class BlocksStream {
     this.#link.send({ item: { $case: 'put', value: { call, outcomes } } })
   }
 
-  #get(get: GetBlock): void {
-    const call = u63(get.call, 'get.call')
-    if (this.#gets.has(call)) throw new FsError('EPROTO', `get.call: ${call} is under way`)
+  /** Answers a question for blocks by `send`, which resolves with the bytes that went. */
+  #serve(operation: string, id: bigint, send: (cancelled: () => boolean) => Promise<number>): void {
+    const call = u63(id, `${operation}.call`)
+    if (this.#gets.has(call)) throw new FsError('EPROTO', `${operation}.call: ${call} is under way`)
     if (this.#gets.size >= getsMax) {
       this.#fail(call, new FsError('EBUSY', `more than ${getsMax} gets at a time`))
       return
     }
     this.#gets.add(call)
-    const { store, reads, traffic, env } = this.#parts
+    const { traffic, env } = this.#parts
     const began = env.clock.now()
     const cancelled = (): boolean => this.#closed || !this.#gets.has(call)
     void this.#getPermits
       .run(async () => {
-        if (!cancelled()) traffic.sent(await sendBlock(store, this.#link, get, reads, cancelled))
-        this.#observe('get', began)
+        if (!cancelled()) traffic.sent(await send(cancelled))
+        this.#observe(operation, began)
       })
       .catch((error: unknown) => {
-        this.#observe('get', began, FsError.from(error).code)
+        this.#observe(operation, began, FsError.from(error).code)
         this.#reject(call, error)
       })
       .finally(() => this.#gets.delete(call))

@@ -5,7 +5,7 @@
  */
 import type { Env, Timer } from '../../core/env.ts'
 import { FsError, messageOf } from '../../core/errors.ts'
-import { dataMessageBytes, wireVersion, wireVersionMin } from '../../core/limits.ts'
+import { dataMessageBytes, wireVersion, wireVersionMin, wireVersionSmall } from '../../core/limits.ts'
 import type { Link } from '../../core/network.ts'
 import { MiB, second } from '../../core/units.ts'
 import { errorFromWire } from '../../wire/attr.ts'
@@ -19,6 +19,7 @@ import type {
   PutBegin,
   PutOutcome,
   PutSmall,
+  SmallData,
 } from '../../wire/gen/cairn/v1/blocks.ts'
 
 /** Queued on a link before a put waits: enough to keep the socket busy, little enough to be fair. */
@@ -30,8 +31,8 @@ interface Call {
   movedAt: number
   readonly stallMs: number
   readonly onPut?: (outcomes: readonly PutOutcome[]) => void
-  /** Returns whether more is expected. */
   readonly onData?: (data: GetData) => void
+  readonly onSmall?: (data: SmallData) => void
   readonly onDone?: () => void
   readonly onError: (error: FsError) => void
 }
@@ -61,6 +62,8 @@ export class BlockLink {
   #heardAt: number
   #usedAt: number
   #closed = false
+  /** What the node has said to speak. */
+  #version = 0
   readonly #access: LocalAccess | undefined
   #local: LocalBlocks | undefined
 
@@ -106,6 +109,11 @@ export class BlockLink {
     if (this.#local?.usable !== true) return undefined
     this.#usedAt = this.#env.clock.now()
     return this.#local
+  }
+
+  /** The node can be asked for many small blocks at once. */
+  get getsSmall(): boolean {
+    return this.#version >= wireVersionSmall && !this.#closed
   }
 
   get busy(): number {
@@ -164,6 +172,24 @@ export class BlockLink {
     })
   }
 
+  /**
+   * Asks for whole blocks of one piece. `onData` gets those that the node has and can read, in any order; what it
+   * throws ends the call.
+   */
+  getSmall(
+    ids: readonly Uint8Array[],
+    onData: (index: number, data: Uint8Array, checksums: Uint8Array) => void,
+    stallMs: number,
+  ): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const onSmall = ({ blocks }: SmallData): void => {
+        for (const { index, data, checksums } of blocks) onData(index, data, checksums)
+      }
+      const call = this.#begin({ stallMs, onSmall, onDone: resolve, onError: reject })
+      this.#send({ $case: 'getSmall', value: { call, ids: [...ids] } })
+    })
+  }
+
   async #pour(call: bigint, data: Buffer): Promise<void> {
     for (let at = 0; at < data.length; at += dataMessageBytes) {
       if (this.#link.queuedBytes > queuedBytesMax) await this.#link.drained()
@@ -202,10 +228,13 @@ export class BlockLink {
         this.#finish(item.value.call)?.onPut?.(item.value.outcomes)
         return
       case 'data': {
-        const call = this.#calls.get(item.value.call)
-        if (call === undefined) return
-        call.movedAt = now
-        this.#data(item.value, call)
+        const data = item.value
+        this.#moved(data, now, ({ onData }) => onData?.(data))
+        return
+      }
+      case 'small': {
+        const data = item.value
+        this.#moved(data, now, ({ onSmall }) => onSmall?.(data))
         return
       }
       case 'failure': {
@@ -215,6 +244,7 @@ export class BlockLink {
         return
       }
       case 'welcome':
+        this.#version = item.value.version
         if (item.value.local !== undefined) void this.#openLocal(item.value.local)
         return
       case undefined:
@@ -232,10 +262,14 @@ export class BlockLink {
     }
   }
 
-  #data(data: GetData, call: Call): void {
+  /** Some of what a get asked for has come. What nobody asked for is nobody's. */
+  #moved(data: { call: bigint; last: boolean }, now: number, take: (call: Call) => void): void {
+    const call = this.#calls.get(data.call)
+    if (call === undefined) return
+    call.movedAt = now
     try {
-      if (call.onData === undefined) throw new FsError('EPROTO', 'Data came in answer to a put')
-      call.onData(data)
+      if (call.onDone === undefined) throw new FsError('EPROTO', 'Data came in answer to a put')
+      take(call)
     } catch (thrown) {
       this.#cancel(data.call, FsError.from(thrown))
       return

@@ -94,16 +94,18 @@ export class Neighbours {
     const files = this.#files(directory, order).slice(from, to)
     const { cache } = this.#context
     if (files.some(ino => cache.attr(ino) === undefined)) await this.#attributesAhead(directory)
-    for (const ino of files) this.#prefetch(cache.get(ino))
+    const small = files.map(ino => this.#untouched(cache.get(ino))).filter(file => file !== undefined)
+    if (small.length > 0) this.#context.data.prefetch(small)
   }
 
   /** Only what nobody has touched here, and under its lease, with which what is fetched goes. */
-  #prefetch(node: Inode | undefined): void {
+  #untouched(node: Inode | undefined): { readonly ino: Ino; readonly size: number } | undefined {
     const { cache, data } = this.#context
     const attr = node?.attr
-    if (node === undefined || attr === undefined || !cache.trusted(node) || node.removed) return
-    if (!isRegular(attr.mode) || attr.size === 0 || attr.size > pieceBytes) return
-    if (node.opens === 0 && data.known(node.ino) === undefined) data.file(node.ino).prefetch(attr.size)
+    if (node === undefined || attr === undefined || !cache.trusted(node) || node.removed) return undefined
+    if (!isRegular(attr.mode) || attr.size === 0 || attr.size > pieceBytes) return undefined
+    if (node.opens > 0 || data.known(node.ino) !== undefined) return undefined
+    return { ino: node.ino, size: attr.size }
   }
 
   /** Entries in an order; none when the listing went. */

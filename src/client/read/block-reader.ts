@@ -3,6 +3,7 @@
  * verified against checksums bound to the block asked for before anyone sees it; a copy that fails the
  * check is reported and the next one read.
  */
+import { must } from '../../core/assert.ts'
 import { checksumBytes, type Checksums } from '../../core/checksum.ts'
 import type { Env } from '../../core/env.ts'
 import { FsError, messageOf } from '../../core/errors.ts'
@@ -19,7 +20,7 @@ import type { BlockCache } from '../cache/block-cache.ts'
 import { type Frames, type Hold, OwnPiece, type Piece } from '../cache/pieces.ts'
 import type { MasterPort } from '../ports.ts'
 import { Gate } from '../waiting.ts'
-import type { BlockRef } from './extent-map.ts'
+import type { BlockRef, MappedExtent } from './extent-map.ts'
 import { Fetch } from './fetch.ts'
 import { type Attempt, raceCopies } from './race-copies.ts'
 import { type NodeView, orderReplicas, type Place } from './replicas.ts'
@@ -34,6 +35,8 @@ export interface BlockReaderOptions {
   readonly giveUpMs: number
 }
 
+/** Blocks asked for together that do not come for so long are asked for alone. */
+const smallStallMs = 1 * second
 const pauseFirstMs = 50
 const pauseMaxMs = 1 * second
 /** Read from a file at once. */
@@ -169,6 +172,80 @@ export class BlockReader {
     }
   }
 
+  /** Brings blocks of one piece into the cache, with one question to each node, and others as `readAhead`. */
+  async readAheadSmall(extents: readonly MappedExtent[]): Promise<void> {
+    const small = new Map<BlockId, BlockRef>()
+    const others: Promise<void>[] = []
+    for (const { block, blockOffset, from, to } of extents) {
+      if (block.length <= pieceBytes) small.set(block.id, block)
+      else others.push(this.readAhead(block, blockOffset, blockOffset + (to - from)))
+    }
+    const bytes = [...small.values()].reduce((sum, { length }) => sum + length, 0)
+    // Without a wait, who reads one of them now finds it under way.
+    if (!this.#ahead.enterNow(bytes)) await this.#ahead.enter(bytes)
+    try {
+      const missing = [...small.values()].filter(
+        ({ id }) => this.#cache.get(id)?.pieces.has(0) !== true && !this.#fetches.has(id),
+      )
+      await Promise.all([...this.#byNode(missing)].map(([copy, blocks]) => this.#fetchSmall(copy, blocks)))
+    } finally {
+      this.#ahead.leave(bytes)
+    }
+    await Promise.all(others)
+  }
+
+  /** Blocks by the copy that is best for each; undefined: there is none. */
+  #byNode(blocks: readonly BlockRef[]): Map<Location | undefined, BlockRef[]> {
+    const nodes = new Map<bigint, Location>()
+    const groups = new Map<Location | undefined, BlockRef[]>()
+    for (const block of blocks) {
+      const best = this.#ordered(block)[0]
+      const copy = best && (nodes.get(best.node) ?? best)
+      if (copy !== undefined) nodes.set(copy.node, copy)
+      const group = groups.get(copy)
+      if (group === undefined) groups.set(copy, [block])
+      else group.push(block)
+    }
+    return groups
+  }
+
+  /** What does not come with the others is asked for alone, of all copies. */
+  async #fetchSmall(copy: Location | undefined, blocks: readonly BlockRef[]): Promise<void> {
+    const link =
+      copy && !this.#streams.isSuspect(copy.node) ? this.#streams.to(copy.address, 'get') : undefined
+    const fetches = blocks.map(() => new Fetch(0, 1).join())
+    const take = (index: number, data: Uint8Array, checksums: Uint8Array): void => {
+      const block = blocks[index]
+      const fetch = fetches[index]
+      if (block === undefined || fetch === undefined)
+        throw new FsError('EPROTO', `small.index: ${index} of ${blocks.length}`)
+      if (fetch.next > 0) return
+      const { length } = block
+      this.#receive(block, fetch, { next: 0 }, { offset: 0, blockLength: length, data, checksums })
+    }
+    const asked =
+      link?.getsSmall === true
+        ? link.getSmall(
+            blocks.map(({ id }) => blockIdToBytes(id)),
+            take,
+            smallStallMs,
+          )
+        : Promise.resolve()
+    const done = asked.catch((thrown: unknown) => {
+      const error = FsError.from(thrown)
+      this.#env.log.debug('small blocks did not come together', { peer: link?.peer, error: error.message })
+      if (copy === undefined) return
+      if (error.code === 'ETIMEDOUT') this.#streams.noteQuiet(copy.node)
+      else this.#streams.noteFailure(copy.node, error)
+    })
+    const all = blocks.map((block, index) => {
+      const fetch = must(fetches[index], 'fetch of a block')
+      const came = done.then(() => (fetch.next < fetch.end ? this.#run(block, fetch) : undefined))
+      return this.#follow(block, fetch, came)
+    })
+    await Promise.all(all)
+  }
+
   async #readMissing(
     block: BlockRef,
     from: number,
@@ -244,6 +321,12 @@ export class BlockReader {
 
   #start(block: BlockRef, first: number, end: number): Fetch {
     const fetch = new Fetch(first, end).join()
+    void this.#follow(block, fetch, this.#run(block, fetch))
+    return fetch
+  }
+
+  /** Others find the fetch, which was joined here, until it has `come`. Never rejects. */
+  async #follow(block: BlockRef, fetch: Fetch, come: Promise<void>): Promise<void> {
     const list = this.#fetches.get(block.id)
     if (list === undefined) this.#fetches.set(block.id, [fetch])
     else list.push(fetch)
@@ -253,11 +336,18 @@ export class BlockReader {
       else this.#fetches.set(block.id, left)
       fetch.leave()
     }
-    this.#run(block, fetch).then(ended, (thrown: unknown) => {
+    try {
+      await come
+      ended()
+    } catch (thrown) {
       ended()
       fetch.fail(thrown)
-    })
-    return fetch
+    }
+  }
+
+  #ordered(block: BlockRef): Location[] {
+    const salt = Number.parseInt(block.id.slice(0, 2), 16)
+    return orderReplicas(block.locations, this.#options.place, this.#view, salt)
   }
 
   /** Tries the copies in turn until all pieces have come. Each goes on where the last one ended. */
@@ -270,8 +360,7 @@ export class BlockReader {
     let vain = 0
     for (let pauseMs = 0; ; pauseMs = Math.min(pauseMaxMs, Math.max(pauseFirstMs, pauseMs * 2))) {
       if (pauseMs > 0) await timers.sleep(pauseMs)
-      const salt = Number.parseInt(block.id.slice(0, 2), 16)
-      const copies = orderReplicas(block.locations, this.#options.place, this.#view, salt)
+      const copies = this.#ordered(block)
       const usable = copies.filter(copy => damaged.get(copy.node) !== fetch.next)
       // Every copy is bad, and the master knows of no other: waiting does not help.
       if (copies.length > 0 && usable.length === 0 && ++vain > 2) break
@@ -400,7 +489,12 @@ export class BlockReader {
   }
 
   /** Takes what a copy sends. */
-  #receive(block: BlockRef, fetch: Fetch, at: Position, frame: GetData): void {
+  #receive(
+    block: BlockRef,
+    fetch: Fetch,
+    at: Position,
+    frame: Pick<GetData, 'offset' | 'blockLength' | 'data' | 'checksums'>,
+  ): void {
     const { data } = frame
     const { next } = at
     if (frame.offset !== next * pieceBytes || frame.blockLength !== block.length)

@@ -22,7 +22,7 @@ const runExtents = 1000
 const extentsMax = 50_000
 
 interface Asking extends Range {
-  readonly done: Promise<void>
+  readonly done: Promise<unknown>
 }
 
 export class FileExtents {
@@ -87,7 +87,21 @@ export class FileExtents {
       return
     }
     const to = Math.max(gap.to, Math.min(gap.from + runBytes, fileSize))
-    const asking: Asking = { from: gap.from, to, done: this.#ask(gap.from, to) }
+    await this.#while({ from: gap.from, to, done: this.#ask(gap.from, to) })
+  }
+
+  /**
+   * The file's first `to` bytes were asked for together with others': until `done`, which does not reject, who needs
+   * them waits before asking alone. Returns what takes the answer, which throws as `resolve` rejects.
+   */
+  expect(to: number, done: Promise<unknown>): (reply: ExtentsReply) => void {
+    const { length } = this.#commits
+    const version = this.#version
+    void this.#while({ from: 0, to, done })
+    return reply => this.#take(reply, { from: 0, to }, version, length)
+  }
+
+  async #while(asking: Asking): Promise<void> {
     this.#asking.push(asking)
     try {
       await asking.done
@@ -102,6 +116,11 @@ export class FileExtents {
     const commits = this.#commits.length
     const value = { ino: this.#ino, offset: BigInt(from), length: BigInt(to - from), limit: runExtents }
     const reply = await this.#master.call({ $case: 'getExtents', value }, 'extents')
+    this.#take(reply, { from, to }, version, commits)
+  }
+
+  /** `version` and `commits` are as they were when the question was asked. */
+  #take(reply: ExtentsReply, { from, to }: Range, version: number, commits: number): void {
     const { end, extents } = checked(reply, from, to)
     if (version !== this.#version) return
     if (this.#map.size > extentsMax) this.#map.clear()

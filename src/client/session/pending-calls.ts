@@ -43,6 +43,7 @@ const timeless: ReadonlySet<Op['$case']> = new Set<Op['$case']>([
   'getXattr',
   'listXattr',
   'getExtents',
+  'getExtentsOf',
   'locate',
   'statFs',
   'acquire',

@@ -18,7 +18,7 @@ export interface Welcomed {
 
 /** `before`: the facts of an earlier session, which must be of the same cluster. */
 export function welcomeFromWire(wire: Welcome, before: ClusterFacts | undefined): Welcomed {
-  u32(wire.version, 'welcome.version', wireVersion, wireVersionMin)
+  const version = u32(wire.version, 'welcome.version', wireVersion, wireVersionMin)
   const blockBytes = u32(wire.blockBytes, 'welcome.block_bytes', blockBytesMax, blockBytesMin)
   if ((blockBytes & (blockBytes - 1)) !== 0)
     throw new FsError('EPROTO', `welcome.block_bytes: ${blockBytes} is no power of two`)
@@ -27,6 +27,7 @@ export function welcomeFromWire(wire: Welcome, before: ClusterFacts | undefined)
     throw new FsError('EPROTO', 'welcome.cluster: another cluster than before')
   return {
     facts: {
+      version,
       cluster,
       blockBytes,
       copies: u32(wire.copies, 'welcome.copies', copiesMax, 1),

@@ -1,8 +1,9 @@
 import { must } from '../../core/assert.ts'
+import { isRegular } from '../../core/attr.ts'
 import { type BlockKey, blockIdBytes } from '../../core/ids.ts'
-import { fileBytesMax } from '../../core/limits.ts'
+import { fileBytesMax, pieceBytes, smallAtOnce } from '../../core/limits.ts'
 import { FsError } from '../../core/errors.ts'
-import type { BlockInfo, GetExtents, Locate } from '../../wire/gen/cairn/v1/session.ts'
+import type { BlockInfo, GetExtents, GetExtentsOf, Locate } from '../../wire/gen/cairn/v1/session.ts'
 import { existingFile } from '../namespace/checks.ts'
 import type { QueryContext, ResultOf } from '../namespace/context.ts'
 import type { Block } from '../store/blocks.ts'
@@ -12,6 +13,8 @@ import { liveRows } from './extents-edit.ts'
 
 /** Extents in one answer, if the question does not say or asks for more. */
 const extentsMax = 4096
+/** A file of more is not small. */
+const extentsOfSmallMax = 16
 /** Blocks asked for in one Locate. */
 const locateMax = 4096
 
@@ -34,6 +37,20 @@ export function getExtents(store: Store, op: GetExtents, ctx: QueryContext): Res
     return { offset: BigInt(offset), length: BigInt(length), block: index, blockOffset }
   })
   return { $case: 'extents', value: { extents, blocks, end: BigInt(end), attr: wireAttr(inode) } }
+}
+
+/** Those of whole small files; other inodes are left out. */
+export function getExtentsOf(store: Store, { inos }: GetExtentsOf, ctx: QueryContext): ResultOf<'extentsOf'> {
+  if (inos.length > smallAtOnce)
+    throw new FsError('EINVAL', `At most ${smallAtOnce} files can be asked for at once`)
+  const files = inos.flatMap(ino => {
+    const inode = store.inodes.find(ino)
+    if (inode === undefined || !isRegular(inode.mode) || inode.size > pieceBytes) return []
+    const whole = { ino, offset: 0n, length: BigInt(inode.size), limit: extentsOfSmallMax + 1 }
+    const { value } = getExtents(store, whole, ctx)
+    return value.extents.length > extentsOfSmallMax ? [] : [{ ino, extents: value }]
+  })
+  return { $case: 'extentsOf', value: { files } }
 }
 
 /** Blocks that are unknown by now are left out. */

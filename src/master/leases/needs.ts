@@ -66,6 +66,7 @@ export function needsOf(store: Store, op: Op): Need[] {
       return [need(op.value.ino, 'write')]
     case 'cloneRange':
       return [need(op.value.from, 'read'), need(op.value.to, 'write')]
+    case 'getExtentsOf':
     case 'locate':
     case 'statFs':
     case 'reclaim':
@@ -109,6 +110,8 @@ export function grantsOf(op: Op, result: Result): Grant[] {
     case 'commit':
     case 'punchRange':
       return [read(op.value.ino)]
+    case 'getExtentsOf':
+      return result.$case === 'extentsOf' ? result.value.files.map(({ ino }) => read(ino)) : []
     case 'acquire':
       return [
         { ino: op.value.ino as Ino, lease: op.value.kind === LeaseKind.LEASE_KIND_WRITE ? 'write' : 'read' },

@@ -14,6 +14,7 @@ const queryCases = [
   'getXattr',
   'listXattr',
   'getExtents',
+  'getExtentsOf',
   'locate',
   'statFs',
 ] as const

@@ -2,7 +2,7 @@ import { unreachable } from '../../core/assert.ts'
 import { isSymlink } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import { nameBytesMax } from '../../core/limits.ts'
-import { getExtents, locate } from '../extents/get-extents.ts'
+import { getExtents, getExtentsOf, locate } from '../extents/get-extents.ts'
 import type { GetXattr, Lookup, ReadDir, ReadLink } from '../../wire/gen/cairn/v1/session.ts'
 import { isPlain, wireAttr } from '../store/inodes.ts'
 import type { Store } from '../store/store.ts'
@@ -32,6 +32,8 @@ export function executeQuery(store: Store, op: QueryOp, ctx: QueryContext): Resu
       return { $case: 'listXattr', value: { names: store.xattrs.names(existing(store, op.value.ino).ino) } }
     case 'getExtents':
       return getExtents(store, op.value, ctx)
+    case 'getExtentsOf':
+      return getExtentsOf(store, op.value, ctx)
     case 'locate':
       return locate(store, op.value, ctx)
     case 'statFs':

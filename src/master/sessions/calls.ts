@@ -31,7 +31,7 @@ import type { Turn } from '../engine/turn.ts'
 import { type Grant, grantsOf, type Need, needsOf } from '../leases/needs.ts'
 import type { Holder, LeaseTable } from '../leases/lease-table.ts'
 import type { RecallReason, Recalls } from '../leases/recalls.ts'
-import { isQuery, type Result } from '../namespace/context.ts'
+import { isQuery, type QueryOp, type Result } from '../namespace/context.ts'
 import { executeCommand } from '../namespace/execute-command.ts'
 import { executeQuery } from '../namespace/execute-query.ts'
 import { ns } from '../nodes/node-registry.ts'
@@ -382,7 +382,7 @@ export class Calls {
     if (isQuery(op))
       return this.#withoutBuffered(
         session,
-        executeQuery(turn.store, op, {
+        executeQuery(turn.store, this.#withoutChanging(session, op), {
           locations: key => planner.locations(key, session.row),
           space: () => ({
             totalBytes: BigInt(space.totalBytes),
@@ -457,6 +457,17 @@ export class Calls {
       )
         entry.attr = undefined
     return result
+  }
+
+  /** What is asked for ahead waits for nobody: files that others may be changing are left out. */
+  #withoutChanging(session: Session, op: QueryOp): QueryOp {
+    const { sessions, leases } = this.#parts
+    if (op.$case !== 'getExtentsOf' || sessions.size < 2) return op
+    // What others hold is not known yet.
+    const inos = sessions.inGraceFor(session)
+      ? []
+      : op.value.inos.filter(ino => leases.conflicts(ino as Ino, session.id, 'read').length === 0)
+    return { $case: op.$case, value: { inos } }
   }
 
   // ---- answering

@@ -4,7 +4,14 @@ import { FsError } from '#src/core/errors.ts'
 import { type BlockId, blockIdToBytes } from '#src/core/ids.ts'
 import type { Link, Network } from '#src/core/network.ts'
 import { second } from '#src/core/units.ts'
-import type { BlocksDown, BlocksUp, GetData, PutOutcome, SmallBlock } from '#src/wire/gen/cairn/v1/blocks.ts'
+import type {
+  BlocksDown,
+  BlocksUp,
+  GetData,
+  PutOutcome,
+  SmallBlock,
+  SmallData,
+} from '#src/wire/gen/cairn/v1/blocks.ts'
 import type { Grant } from '#src/wire/gen/cairn/v1/common.ts'
 import { grantMac } from '#src/wire/mac.ts'
 import { blocksOpen } from '#src/wire/services.ts'
@@ -45,6 +52,7 @@ export function grantFor(
 interface Call {
   put(outcomes: PutOutcome[]): void
   data(data: GetData): void
+  small(data: SmallData): void
   fail(error: FsError): void
 }
 
@@ -60,6 +68,7 @@ export class TestClient {
     this.link.onFrame(({ item }) => {
       if (item?.$case === 'put') this.#calls.get(item.value.call)?.put(item.value.outcomes)
       if (item?.$case === 'data') this.#calls.get(item.value.call)?.data(item.value)
+      if (item?.$case === 'small') this.#calls.get(item.value.call)?.small(item.value)
       if (item?.$case === 'failure') {
         const error = FsError.fromErrno(item.value.error?.errno ?? 0, item.value.error?.message)
         for (const [call, waiting] of this.#calls)
@@ -125,6 +134,26 @@ export class TestClient {
     })
   }
 
+  /** What came of many small blocks, by their place in the question. */
+  async getSmall(
+    ids: readonly BlockId[],
+  ): Promise<{ got: Map<number, { data: Buffer; checksums: Uint8Array }>; messages: number }> {
+    const got = new Map<number, { data: Buffer; checksums: Uint8Array }>()
+    let messages = 0
+    await this.#new<null>('get', (call, resolve) => {
+      const known = this.#calls.get(call)
+      if (known !== undefined)
+        known.small = ({ blocks, last }) => {
+          messages++
+          for (const { index, data, checksums: sums } of blocks)
+            got.set(index, { data: Buffer.from(data), checksums: sums })
+          if (last) resolve(null)
+        }
+      this.link.send({ item: { $case: 'getSmall', value: { call, ids: ids.map(blockIdToBytes) } } })
+    })
+    return { got, messages }
+  }
+
   /** The bytes that came, each message verified against its checksums. */
   async get(id: BlockId, offset: number, length: number): Promise<{ offset: number; data: Buffer }> {
     const parts: GetData[] = []
@@ -157,6 +186,7 @@ export class TestClient {
       this.#calls.set(call, {
         put: outcomes => resolve(outcomes as T),
         data: () => reject(new FsError('EPROTO', 'data nobody asked for')),
+        small: () => reject(new FsError('EPROTO', 'small blocks nobody asked for')),
         fail: reject,
       })
       begin(call, resolve)

@@ -97,13 +97,17 @@ const commands = new Set(['commit'])
 
 /** A master in memory that keeps every byte's place, with delays and faults. */
 export class FakeMaster implements MasterPort, AttrPort {
-  readonly facts: ClusterFacts
+  facts: ClusterFacts
   identity = { session: 1n, epoch: 1n }
   readonly faults: MasterFaults
   readonly files = new Map<Ino, FakeFile>()
   readonly blocks = new Map<BlockId, { key: bigint; length: number; nodes: Set<bigint> }>()
   readonly calls: Op['$case'][] = []
   readonly commits: Commit[] = []
+  /** Thrown by questions for the extents of many files. */
+  extentsFail: FsError | undefined
+  /** Files of which nothing is told ahead. */
+  readonly left = new Set<bigint>()
   readonly damage: bigint[] = []
   spaceBytes = Number.MAX_SAFE_INTEGER
   usedBytes = 0
@@ -131,7 +135,7 @@ export class FakeMaster implements MasterPort, AttrPort {
     this.#random = random
     this.#nodes = nodes
     this.faults = faults
-    this.facts = { cluster: new Uint8Array(16), blockBytes, copies: 3, minCopies: 2 }
+    this.facts = { version: 2, cluster: new Uint8Array(16), blockBytes, copies: 3, minCopies: 2 }
   }
 
   time(): bigint {
@@ -286,6 +290,16 @@ export class FakeMaster implements MasterPort, AttrPort {
         const { ino: number, offset, length, limit } = op.value
         return this.#extents(ino(number), Number(offset), Number(offset + length), limit)
       }
+      case 'getExtentsOf': {
+        if (this.extentsFail !== undefined) throw this.extentsFail
+        const files = op.value.inos
+          .filter(number => !this.left.has(number))
+          .map(number => {
+            const { value } = this.#extents(ino(number), 0, this.fileOf(ino(number)).size, 1000)
+            return { ino: number, extents: value }
+          })
+        return { $case: 'extentsOf', value: { files } }
+      }
       case 'locate': {
         const blocks = op.value.ids.map(id => this.#info(toBlockId(id))).filter(info => info !== undefined)
         return { $case: 'locate', value: { blocks } }
@@ -346,7 +360,7 @@ export class FakeMaster implements MasterPort, AttrPort {
     return { $case: 'commit', value: { attr, again: [], keys: [], early: false } }
   }
 
-  #extents(number: Ino, from: number, to: number, limit: number): Result {
+  #extents(number: Ino, from: number, to: number, limit: number): Extract<Result, { $case: 'extents' }> {
     const file = this.fileOf(number)
     const extents: Extent[] = []
     const blocks: BlockInfo[] = []

@@ -3,7 +3,14 @@ import { FsError } from '#src/core/errors.ts'
 import { pieceBytes } from '#src/core/limits.ts'
 import type { CallDef, Link, Listener, Network, StreamDef } from '#src/core/network.ts'
 import { errorToWire } from '#src/wire/attr.ts'
-import type { BlockMeta, BlocksDown, BlocksUp, GetBlock, PutOutcome } from '#src/wire/gen/cairn/v1/blocks.ts'
+import type {
+  BlockMeta,
+  BlocksDown,
+  BlocksUp,
+  GetBlock,
+  GetSmall,
+  PutOutcome,
+} from '#src/wire/gen/cairn/v1/blocks.ts'
 import type { Grant, Receipt, Target } from '#src/wire/gen/cairn/v1/common.ts'
 import { blocksDownCodec, blocksUpCodec } from '#src/wire/blocks-codec.ts'
 import { toBlockId } from '#src/wire/validate.ts'
@@ -37,6 +44,9 @@ export class FakeNode {
   frozen = false
   puts = 0
   gets = 0
+  smallGets = 0
+  /** Of the protocol that it speaks. */
+  version = 2
   getBytes = 0
   putMessages = 0
   /** Of its files: read by who is on its machine. */
@@ -255,11 +265,17 @@ class FakeLink implements Link<BlocksUp, BlocksDown> {
       case 'get':
         this.#get(node, item.value)
         return
+      case 'getSmall':
+        this.#getSmall(node, item.value)
+        return
       case 'hello': {
         const { host } = item.value
         const offer = { folder: `/${node.address}`, proofFile: 'tmp/proof-1', proof: node.told }
         const local = host === `host${node.id}` ? offer : undefined
-        this.#down({ $case: 'welcome', value: { version: 1, node: node.id, incarnation: 1n, local } })
+        this.#down({
+          $case: 'welcome',
+          value: { version: node.version, node: node.id, incarnation: 1n, local },
+        })
         return
       }
       case 'cancel':
@@ -299,6 +315,20 @@ class FakeLink implements Link<BlocksUp, BlocksDown> {
       } else outcomes.push(this.#outcome(next, 0, put.meta, target.grant, all))
     }
     this.#down({ $case: 'put', value: { call, outcomes } })
+  }
+
+  #getSmall(node: FakeNode, { call, ids }: GetSmall): void {
+    node.smallGets++
+    const { faults } = this.#net
+    const blocks = ids.flatMap((bytes, index) => {
+      const id = toBlockId(bytes)
+      const found = node.blocks.get(id)
+      if (found === undefined || found.length > pieceBytes || this.#net.chance(faults.missGet)) return []
+      const data = Buffer.from(found)
+      if (this.#net.chance(faults.corruptGet)) data[0] = (data[0] ?? 0) ^ 1
+      return [{ index, checksums: node.checksums.get(id) ?? Buffer.alloc(0), data }]
+    })
+    this.#down({ $case: 'small', value: { call, blocks, last: true } })
   }
 
   #get(node: FakeNode, get: GetBlock): void {

@@ -17,6 +17,9 @@ export interface BlocksUp {
     | { $case: "putSmall"; value: PutSmall }
     | { $case: "get"; value: GetBlock }
     | { $case: "cancel"; value: CancelBlock }
+    | //
+    /** Since version 2. */
+    { $case: "getSmall"; value: GetSmall }
     | undefined;
 }
 
@@ -26,6 +29,7 @@ export interface BlocksDown {
     | { $case: "put"; value: PutResult }
     | { $case: "data"; value: GetData }
     | { $case: "failure"; value: BlockFailure }
+    | { $case: "small"; value: SmallData }
     | undefined;
 }
 
@@ -132,6 +136,26 @@ export interface GetData {
   data: Uint8Array;
 }
 
+/** Whole blocks of one piece, many at a time. */
+export interface GetSmall {
+  call: bigint;
+  ids: Uint8Array[];
+}
+
+/** Those that the node has, in any order, in one or more messages; not what it has not, or cannot read. */
+export interface SmallData {
+  call: bigint;
+  blocks: SmallGot[];
+  last: boolean;
+}
+
+export interface SmallGot {
+  /** Of GetSmall.ids. */
+  index: number;
+  checksums: Uint8Array;
+  data: Uint8Array;
+}
+
 export interface CancelBlock {
   call: bigint;
 }
@@ -166,6 +190,9 @@ export const BlocksUp: MessageFns<BlocksUp> = {
         break;
       case "cancel":
         CancelBlock.encode(message.item.value, writer.uint32(50).fork()).join();
+        break;
+      case "getSmall":
+        GetSmall.encode(message.item.value, writer.uint32(58).fork()).join();
         break;
     }
     return writer;
@@ -232,6 +259,14 @@ export const BlocksUp: MessageFns<BlocksUp> = {
             message.item = { $case: "cancel", value: CancelBlock.decode(reader, reader.uint32()) };
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.item = { $case: "getSmall", value: GetSmall.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -286,6 +321,12 @@ export const BlocksUp: MessageFns<BlocksUp> = {
         }
         break;
       }
+      case "getSmall": {
+        if (object.item?.value !== undefined && object.item?.value !== null) {
+          message.item = { $case: "getSmall", value: GetSmall.fromPartial(object.item.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -309,6 +350,9 @@ export const BlocksDown: MessageFns<BlocksDown> = {
         break;
       case "failure":
         BlockFailure.encode(message.item.value, writer.uint32(34).fork()).join();
+        break;
+      case "small":
+        SmallData.encode(message.item.value, writer.uint32(42).fork()).join();
         break;
     }
     return writer;
@@ -359,6 +403,14 @@ export const BlocksDown: MessageFns<BlocksDown> = {
             message.item = { $case: "failure", value: BlockFailure.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.item = { $case: "small", value: SmallData.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -398,6 +450,12 @@ export const BlocksDown: MessageFns<BlocksDown> = {
       case "failure": {
         if (object.item?.value !== undefined && object.item?.value !== null) {
           message.item = { $case: "failure", value: BlockFailure.fromPartial(object.item.value) };
+        }
+        break;
+      }
+      case "small": {
+        if (object.item?.value !== undefined && object.item?.value !== null) {
+          message.item = { $case: "small", value: SmallData.fromPartial(object.item.value) };
         }
         break;
       }
@@ -1520,6 +1578,237 @@ export const GetData: MessageFns<GetData> = {
     message.checksums = object.checksums ?? new Uint8Array(0);
     message.last = object.last ?? false;
     message.inFile = object.inFile ?? false;
+    message.data = object.data ?? new Uint8Array(0);
+    return message;
+  },
+};
+
+function createBaseGetSmall(): GetSmall {
+  return { call: 0n, ids: [] };
+}
+
+export const GetSmall: MessageFns<GetSmall> = {
+  encode(message: GetSmall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.call !== 0n) {
+      if (BigInt.asUintN(64, message.call) !== message.call) {
+        throw new globalThis.Error("value provided for field message.call of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.call);
+    }
+    for (const v of message.ids) {
+      writer.uint32(18).bytes(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetSmall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetSmall();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.call = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ids.push(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GetSmall>, I>>(base?: I): GetSmall {
+    return GetSmall.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetSmall>, I>>(object: I): GetSmall {
+    const message = createBaseGetSmall();
+    message.call = (object.call !== undefined && object.call !== null) ? BigInt(object.call) : 0n;
+    message.ids = object.ids?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseSmallData(): SmallData {
+  return { call: 0n, blocks: [], last: false };
+}
+
+export const SmallData: MessageFns<SmallData> = {
+  encode(message: SmallData, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.call !== 0n) {
+      if (BigInt.asUintN(64, message.call) !== message.call) {
+        throw new globalThis.Error("value provided for field message.call of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.call);
+    }
+    for (const v of message.blocks) {
+      SmallGot.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.last !== false) {
+      writer.uint32(24).bool(message.last);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SmallData {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSmallData();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.call = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.blocks.push(SmallGot.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.last = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SmallData>, I>>(base?: I): SmallData {
+    return SmallData.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SmallData>, I>>(object: I): SmallData {
+    const message = createBaseSmallData();
+    message.call = (object.call !== undefined && object.call !== null) ? BigInt(object.call) : 0n;
+    message.blocks = object.blocks?.map((e) => SmallGot.fromPartial(e)) || [];
+    message.last = object.last ?? false;
+    return message;
+  },
+};
+
+function createBaseSmallGot(): SmallGot {
+  return { index: 0, checksums: new Uint8Array(0), data: new Uint8Array(0) };
+}
+
+export const SmallGot: MessageFns<SmallGot> = {
+  encode(message: SmallGot, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.index !== 0) {
+      writer.uint32(8).uint32(message.index);
+    }
+    if (message.checksums.length !== 0) {
+      writer.uint32(18).bytes(message.checksums);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(122).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SmallGot {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSmallGot();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.index = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.checksums = reader.bytes();
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.data = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SmallGot>, I>>(base?: I): SmallGot {
+    return SmallGot.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SmallGot>, I>>(object: I): SmallGot {
+    const message = createBaseSmallGot();
+    message.index = object.index ?? 0;
+    message.checksums = object.checksums ?? new Uint8Array(0);
     message.data = object.data ?? new Uint8Array(0);
     return message;
   },

@@ -238,6 +238,9 @@ export interface Call {
     | { $case: "endSession"; value: EndSession }
     | { $case: "settle"; value: Settle }
     | //
+    /** Since version 2. */
+    { $case: "getExtentsOf"; value: GetExtentsOf }
+    | //
     /** Commands. */
     { $case: "create"; value: Create }
     | { $case: "link"; value: Link }
@@ -279,6 +282,7 @@ export interface Reply {
     | { $case: "acquire"; value: AcquireReply }
     | { $case: "clone"; value: CloneReply }
     | { $case: "reserveInos"; value: ReserveInosReply }
+    | { $case: "extentsOf"; value: ExtentsOfReply }
     | undefined;
 }
 
@@ -524,6 +528,23 @@ export interface ExtentsReply {
   /** What was looked at: the answer is complete up to here. */
   end: bigint;
   attr: Attr | undefined;
+}
+
+/**
+ * All extents of small files that are to be read soon, as GetExtents tells those of one. Nothing is told of
+ * those that another session may be changing, that are no files, or that are not small: nobody is waited for.
+ */
+export interface GetExtentsOf {
+  inos: bigint[];
+}
+
+export interface ExtentsOfReply {
+  files: FileExtents[];
+}
+
+export interface FileExtents {
+  ino: bigint;
+  extents: ExtentsReply | undefined;
 }
 
 /** Where blocks are now (after a node answered NOT_FOUND, or was unreachable). */
@@ -2507,6 +2528,9 @@ export const Call: MessageFns<Call> = {
       case "settle":
         Settle.encode(message.op.value, writer.uint32(234).fork()).join();
         break;
+      case "getExtentsOf":
+        GetExtentsOf.encode(message.op.value, writer.uint32(242).fork()).join();
+        break;
       case "create":
         Create.encode(message.op.value, writer.uint32(322).fork()).join();
         break;
@@ -2723,6 +2747,14 @@ export const Call: MessageFns<Call> = {
             }
 
             message.op = { $case: "settle", value: Settle.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.op = { $case: "getExtentsOf", value: GetExtentsOf.decode(reader, reader.uint32()) };
             continue;
           }
           case 40: {
@@ -2952,6 +2984,12 @@ export const Call: MessageFns<Call> = {
         }
         break;
       }
+      case "getExtentsOf": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "getExtentsOf", value: GetExtentsOf.fromPartial(object.op.value) };
+        }
+        break;
+      }
       case "create": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "create", value: Create.fromPartial(object.op.value) };
@@ -3098,6 +3136,9 @@ export const Reply: MessageFns<Reply> = {
         break;
       case "reserveInos":
         ReserveInosReply.encode(message.result.value, writer.uint32(178).fork()).join();
+        break;
+      case "extentsOf":
+        ExtentsOfReply.encode(message.result.value, writer.uint32(186).fork()).join();
         break;
     }
     return writer;
@@ -3292,6 +3333,14 @@ export const Reply: MessageFns<Reply> = {
             message.result = { $case: "reserveInos", value: ReserveInosReply.decode(reader, reader.uint32()) };
             continue;
           }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.result = { $case: "extentsOf", value: ExtentsOfReply.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3429,6 +3478,12 @@ export const Reply: MessageFns<Reply> = {
       case "reserveInos": {
         if (object.result?.value !== undefined && object.result?.value !== null) {
           message.result = { $case: "reserveInos", value: ReserveInosReply.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "extentsOf": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "extentsOf", value: ExtentsOfReply.fromPartial(object.result.value) };
         }
         break;
       }
@@ -6282,6 +6337,205 @@ export const ExtentsReply: MessageFns<ExtentsReply> = {
     message.blocks = object.blocks?.map((e) => BlockInfo.fromPartial(e)) || [];
     message.end = (object.end !== undefined && object.end !== null) ? BigInt(object.end) : 0n;
     message.attr = (object.attr !== undefined && object.attr !== null) ? Attr.fromPartial(object.attr) : undefined;
+    return message;
+  },
+};
+
+function createBaseGetExtentsOf(): GetExtentsOf {
+  return { inos: [] };
+}
+
+export const GetExtentsOf: MessageFns<GetExtentsOf> = {
+  encode(message: GetExtentsOf, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.inos.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.inos) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field inos of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetExtentsOf {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetExtentsOf();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.inos.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.inos.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GetExtentsOf>, I>>(base?: I): GetExtentsOf {
+    return GetExtentsOf.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetExtentsOf>, I>>(object: I): GetExtentsOf {
+    const message = createBaseGetExtentsOf();
+    message.inos = object.inos?.map((e) => BigInt(e)) || [];
+    return message;
+  },
+};
+
+function createBaseExtentsOfReply(): ExtentsOfReply {
+  return { files: [] };
+}
+
+export const ExtentsOfReply: MessageFns<ExtentsOfReply> = {
+  encode(message: ExtentsOfReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.files) {
+      FileExtents.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExtentsOfReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExtentsOfReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.files.push(FileExtents.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ExtentsOfReply>, I>>(base?: I): ExtentsOfReply {
+    return ExtentsOfReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExtentsOfReply>, I>>(object: I): ExtentsOfReply {
+    const message = createBaseExtentsOfReply();
+    message.files = object.files?.map((e) => FileExtents.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFileExtents(): FileExtents {
+  return { ino: 0n, extents: undefined };
+}
+
+export const FileExtents: MessageFns<FileExtents> = {
+  encode(message: FileExtents, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0n) {
+      if (BigInt.asUintN(64, message.ino) !== message.ino) {
+        throw new globalThis.Error("value provided for field message.ino of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.ino);
+    }
+    if (message.extents !== undefined) {
+      ExtentsReply.encode(message.extents, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FileExtents {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFileExtents();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.extents = ExtentsReply.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<FileExtents>, I>>(base?: I): FileExtents {
+    return FileExtents.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FileExtents>, I>>(object: I): FileExtents {
+    const message = createBaseFileExtents();
+    message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
+    message.extents = (object.extents !== undefined && object.extents !== null)
+      ? ExtentsReply.fromPartial(object.extents)
+      : undefined;
     return message;
   },
 };
