@@ -11,10 +11,13 @@ import { Neighbours } from './neighbours.ts'
 import type { AccessTimes } from './access-times.ts'
 import type { Attributes } from './attributes.ts'
 import type { FilesContext } from './context.ts'
+import { TreeWalks } from './tree-walks.ts'
 
 /** Takes an entry, with attributes if they are certain; false: no room for it, stop. */
 export type TakeDirent = (dirent: Dirent, attr: Attr | undefined) => boolean
 
+/** Of a directory that is read ahead; larger ones are left to who wants them. */
+const entriesAhead = 500
 /** Entries asked for at once: some 100 bytes each. */
 const entriesPerCall = 1000
 
@@ -56,6 +59,7 @@ export class Listings {
   readonly #context: FilesContext
   readonly #attributes: Attributes
   readonly #atimes: AccessTimes
+  readonly #walks: TreeWalks
   readonly #open = new Map<bigint, OpenDirectory>()
   #last = 0n
 
@@ -64,6 +68,7 @@ export class Listings {
     this.neighbours = new Neighbours(context, directory => this.attributesAhead(directory))
     this.#attributes = attributes
     this.#atimes = atimes
+    this.#walks = new TreeWalks(context, directory => this.#fetchWhole(directory))
   }
 
   open(ino: Ino): bigint {
@@ -202,11 +207,32 @@ export class Listings {
     ]
   }
 
+  /** Reads a directory into the cache, with attributes, before anybody asks for it. */
+  async #fetchWhole(ino: Ino): Promise<void> {
+    const { session, cache, env } = this.#context
+    const { mark } = cache
+    try {
+      const value = { ino, after: 0n, limit: entriesAhead, attrs: true }
+      const reply = await session.call({ $case: 'readDir', value }, 'readDir')
+      const entries = this.#take(ino, reply, mark)
+      if (!reply.end) return
+      cache.noteListing(ino, { entries, parent: parentOf(ino, reply) }, mark)
+      this.neighbours.arrived(ino)
+    } catch (thrown) {
+      env.log.debug('A directory was not read ahead', { ino, why: messageOf(thrown) })
+    }
+  }
+
   /** Reads ahead from after the master's cookie. */
   async #fetch(directory: OpenDirectory, after: bigint, plus: boolean): Promise<void> {
     const { session, cache } = this.#context
+    await this.#walks.coming(directory.ino)
     const kept = this.#kept(directory.ino)
     if (kept !== undefined) {
+      if (after === 0n) {
+        this.neighbours.listed(directory.ino)
+        this.#walks.listed(directory.ino, kept, false)
+      }
       directory.parent = kept.parent
       directory.ahead = from(kept.entries, after + ownCookies)
       directory.after = after + ownCookies
@@ -260,7 +286,9 @@ export class Listings {
     else if (directory.end) {
       const { cache } = this.#context
       this.neighbours.listed(directory.ino)
-      cache.noteListing(directory.ino, { entries: directory.seen, parent: directory.parent }, directory.mark)
+      const listing = { entries: directory.seen, parent: directory.parent }
+      cache.noteListing(directory.ino, listing, directory.mark)
+      this.#walks.listed(directory.ino, listing, true)
       directory.seen = undefined
     }
   }

@@ -40,6 +40,8 @@ export class Neighbours {
   readonly #sorted = new WeakMap<Listing, readonly Ino[]>()
   readonly #listed = new WeakMap<Listing, readonly Ino[]>()
   #reader: Reader | undefined
+  /** The reader before read what its directory had: this one most likely does, too. */
+  #thorough = false
 
   constructor(context: FilesContext, attributesAhead: (directory: Ino) => Promise<void> | undefined) {
     this.#context = context
@@ -53,11 +55,16 @@ export class Neighbours {
     )
   }
 
+  /** A directory was read ahead, for who walks through the tree. */
+  arrived(directory: Ino): void {
+    if (this.#thorough) void this.#fetch({ directory, order: 'listed' }, 0, aheadMax)
+  }
+
   /** A file was opened for reading. */
   opened(ino: Ino): void {
     if (this.#directories.length === 0) return
     const reader = this.#follow(ino) ?? this.#find(ino)
-    if (reader === undefined || reader.inOrder < inOrderMin) return
+    if (reader === undefined || (reader.inOrder < inOrderMin && !this.#thorough)) return
     if (reader.ahead - reader.at > aheadMax / 2) return
     const from = Math.max(reader.ahead, reader.at + 1)
     reader.ahead = reader.at + 1 + aheadMax
@@ -85,12 +92,27 @@ export class Neighbours {
         const at = this.#files(directory, order)
           .slice(0, 1 + leftOutMax)
           .indexOf(ino)
-        if (at >= 0) return (this.#reader = { directory, order, at, inOrder: 1, ahead: 0 })
+        if (at < 0) continue
+        this.#thorough = this.#reader !== undefined && this.#isThorough(this.#reader)
+        return (this.#reader = { directory, order, at, inOrder: 1, ahead: 0 })
       }
     return undefined
   }
 
-  async #fetch({ directory, order }: Reader, from: number, to: number): Promise<void> {
+  #isThorough({ directory, order, at, inOrder }: Reader): boolean {
+    if (inOrder >= inOrderMin) return true
+    const { cache } = this.#context
+    const isFile = (ino: Ino): boolean => isRegular(cache.get(ino)?.attr?.mode ?? 0)
+    return !this.#files(directory, order)
+      .slice(at + 1)
+      .some(isFile)
+  }
+
+  async #fetch(
+    { directory, order }: Pick<Reader, 'directory' | 'order'>,
+    from: number,
+    to: number,
+  ): Promise<void> {
     const files = this.#files(directory, order).slice(from, to)
     const { cache } = this.#context
     if (files.some(ino => cache.attr(ino) === undefined)) await this.#attributesAhead(directory)
