@@ -2,7 +2,7 @@ import test from 'ava'
 import { fsck } from '#src/master/fsck/fsck.ts'
 import { HostileBytes, nested, varint } from '../support/hostile-bytes.ts'
 import { ChunkNode, EngineFixture, Mount } from './engine-fixture.ts'
-import { create, getAttr, makeFile, writeFile } from './engine-ops.ts'
+import { chmod, create, getAttr, makeFile, writeFile } from './engine-ops.ts'
 import { hostileCall } from './hostile-calls.ts'
 
 /** Fields of SessionUpItem, NodeUp and of the oneof in Call: see proto/. */
@@ -63,4 +63,13 @@ test('no frame of a mount or a chunkserver, however wrong, stops the engine or d
   t.is(good.closed, undefined)
   t.false(fixture.logs.includes('error operation failed unexpectedly'))
   t.deepEqual(fsck(fixture.store).problems, [])
+})
+
+test('a file of the last moment that there is can still be changed', async t => {
+  const mount = new Mount(await EngineFixture.make())
+  const ino = makeFile(mount, 'f')
+  const last = { now: false, value: 2n ** 63n - 1n }
+  const aged = { ino, atime: last, mtime: last, ctime: last, killSuidgid: false, time: 0n }
+  t.is(mount.call({ $case: 'setAttr', value: aged }, 'attr').attr?.ctime, last.value)
+  t.like(mount.call(chmod(ino, 0o600), 'attr').attr, { mode: 0o100600, ctime: last.value })
 })

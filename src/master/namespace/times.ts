@@ -6,9 +6,13 @@ import { FsError } from '../../core/errors.ts'
 import type { SetTime } from '../../wire/gen/cairn/v1/session.ts'
 import type { Inode } from '../store/inodes.ts'
 
+/** Nanoseconds that fit a row; far beyond any time that a program can mean. */
+const timeMax = 2n ** 63n - 1n
+
 /** The time of a change to this inode, made by a command of `time`. */
 export function changeTime(inode: Inode, time: bigint): bigint {
-  return time >= inode.ctime ? time : inode.ctime + 1n
+  if (time >= inode.ctime) return time
+  return inode.ctime < timeMax ? inode.ctime + 1n : timeMax
 }
 
 /** The inode itself changed (its links, mode, owner, attributes). */
@@ -21,9 +25,6 @@ export function touchContent(inode: Inode, time: bigint): void {
   touch(inode, time)
   inode.mtime = inode.ctime
 }
-
-/** Nanoseconds that fit a row; far beyond any time that a program can mean. */
-const timeMax = 2n ** 63n - 1n
 
 /** The value of a time to set; `now` is the time that `touch` just gave. */
 export function settledTime(set: SetTime, now: bigint): bigint {
