@@ -14,6 +14,7 @@ import { registerCopies } from './commands/copies.ts'
 import { registerDamaged } from './commands/damaged.ts'
 import { registerDoctor } from './commands/doctor.ts'
 import { registerDown } from './commands/down.ts'
+import { registerExport } from './commands/export.ts'
 import { registerFsck } from './commands/fsck.ts'
 import { registerGc } from './commands/gc.ts'
 import { registerHealth } from './commands/health.ts'
@@ -68,7 +69,8 @@ const program = new Command('cairn')
   .showSuggestionAfterError()
   .exitOverride()
   .hook('preAction', (_program, command) => {
-    asked = command.opts<ClusterOptions>()
+    // What mount ls is given, mount has an option for, too.
+    asked = command.optsWithGlobals<ClusterOptions>()
   })
 
 registerUp(program, wholeNumber)
@@ -94,6 +96,7 @@ registerBackup(program, network)
 registerRestore(program, network)
 registerNode(program, network)
 registerCluster(program, network, wholeNumber)
+registerExport(program, network, wholeNumber)
 registerIdentity(program, network)
 registerRepair(program, network)
 registerRebalance(program, network)

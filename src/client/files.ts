@@ -101,7 +101,12 @@ export class Files {
       env,
       session,
       cache,
-      options,
+      options: {
+        ...options,
+        get readOnly() {
+          return options.readOnly || session.rules.readOnly
+        },
+      },
       kernel: undefined,
       get data() {
         return (data ??= makeData(session, attributes))
@@ -123,6 +128,10 @@ export class Files {
 
   get cache(): InodeCache {
     return this.#context.cache
+  }
+
+  get root(): Ino {
+    return this.#session.root
   }
 
   get readOnly(): boolean {

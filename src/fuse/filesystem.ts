@@ -104,6 +104,8 @@ export interface FallocateMode {
 export type DirentSink = (dirent: Dirent, entry?: Entry) => boolean
 
 export interface FileSystem {
+  /** The inode of the mount's root; 1 if it is not said. The kernel calls it 1 in any case. */
+  readonly root?: Ino
   lookup(parent: Ino, name: Name, caller: Caller): Answer<Entry | Absent>
   /** What a file handle that the kernel no longer knows leads to: the inode of this number. ESTALE if it is gone. */
   lookupSelf(ino: Ino, caller: Caller): Answer<Entry>

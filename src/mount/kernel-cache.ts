@@ -1,6 +1,6 @@
 import type { Env } from '../core/env.ts'
 import { messageOf } from '../core/errors.ts'
-import type { Ino } from '../core/ids.ts'
+import { type Ino, rootIno } from '../core/ids.ts'
 import type { Forgetter } from '../client/files/context.ts'
 import type { Notifier } from '../fuse/filesystem.ts'
 
@@ -11,8 +11,11 @@ import type { Notifier } from '../fuse/filesystem.ts'
 export class KernelCache implements Forgetter {
   readonly #notifier: Notifier
   readonly #env: Env
+  /** What the kernel calls 1. */
+  readonly #root: Ino
 
-  constructor(env: Env, notifier: Notifier) {
+  constructor(env: Env, notifier: Notifier, root: Ino) {
+    this.#root = root
     this.#env = env
     this.#notifier = notifier
   }
@@ -20,7 +23,7 @@ export class KernelCache implements Forgetter {
   async inode(ino: Ino, pages: boolean): Promise<void> {
     try {
       // From the start to the end; a negative offset means the attributes only.
-      await this.#notifier.invalidateInode(ino, pages ? 0 : -1, pages ? -1 : 0)
+      await this.#notifier.invalidateInode(this.#node(ino), pages ? 0 : -1, pages ? -1 : 0)
     } catch (thrown) {
       this.#failed(`inode ${ino}`, thrown)
     }
@@ -36,7 +39,7 @@ export class KernelCache implements Forgetter {
 
   attributesNow(ino: Ino): void {
     try {
-      this.#notifier.invalidateAttributesNow(ino)
+      this.#notifier.invalidateAttributesNow(this.#node(ino))
     } catch (thrown) {
       this.#failed(`inode ${ino}`, thrown)
     }
@@ -48,6 +51,10 @@ export class KernelCache implements Forgetter {
     } catch (thrown) {
       this.#failed('names', thrown)
     }
+  }
+
+  #node(ino: Ino): Ino {
+    return ino === this.#root ? rootIno : ino
   }
 
   #failed(what: string, thrown: unknown): void {

@@ -13,7 +13,7 @@ import {
 } from '../core/attr.ts'
 import type { Env } from '../core/env.ts'
 import { FsError, messageOf } from '../core/errors.ts'
-import { type Ino, rootIno } from '../core/ids.ts'
+import type { Ino } from '../core/ids.ts'
 import { type Name, nameFromText } from '../core/name.ts'
 import type { ReadBytes } from '../core/read-bytes.ts'
 import { second } from '../core/units.ts'
@@ -74,7 +74,11 @@ export class MountedFileSystem implements FileSystem {
     this.#files = files
     this.#keepsNames = keepsNames
     this.#groupsOf = groupsOf
-    files.attachKernel(new KernelCache(env, notifier))
+    files.attachKernel(new KernelCache(env, notifier, files.root))
+  }
+
+  get root(): Ino {
+    return this.#files.root
   }
 
   lookup(parent: Ino, name: Name): Answer<Entry | Absent> {
@@ -248,7 +252,7 @@ export class MountedFileSystem implements FileSystem {
 
   /** On the root it is the sync of the mount. */
   fsyncdir(ino: Ino): Answer<void> {
-    return ino === rootIno ? this.#files.flushAll() : this.#files.syncDirectory(ino)
+    return ino === this.root ? this.#files.flushAll() : this.#files.syncDirectory(ino)
   }
 
   releasedir(_ino: Ino, handle: Handle): void {

@@ -105,6 +105,36 @@ export const adminBrowse = unary(
   messageCodec(admin.BrowseReply, 'BrowseReply'),
 )
 
+export const adminCreateExport = unary(
+  '/cairn.v1.Admin/CreateExport',
+  messageCodec(admin.CreateExportRequest, 'CreateExportRequest'),
+  messageCodec(admin.ExportReply, 'ExportReply'),
+)
+
+export const adminSetExport = unary(
+  '/cairn.v1.Admin/SetExport',
+  messageCodec(admin.SetExportRequest, 'SetExportRequest'),
+  messageCodec(admin.ExportReply, 'ExportReply'),
+)
+
+export const adminRemoveExport = unary(
+  '/cairn.v1.Admin/RemoveExport',
+  messageCodec(admin.RemoveExportRequest, 'RemoveExportRequest'),
+  messageCodec(admin.ExportReply, 'ExportReply'),
+)
+
+export const adminListExports = unary(
+  '/cairn.v1.Admin/ListExports',
+  messageCodec(admin.ListExportsRequest, 'ListExportsRequest'),
+  messageCodec(admin.ListExportsReply, 'ListExportsReply'),
+)
+
+export const adminReleaseIdentity = unary(
+  '/cairn.v1.Admin/ReleaseIdentity',
+  messageCodec(admin.ReleaseIdentityRequest, 'ReleaseIdentityRequest'),
+  messageCodec(admin.ReleaseIdentityReply, 'ReleaseIdentityReply'),
+)
+
 export const adminListBlocks = unary(
   '/cairn.v1.Admin/ListBlocks',
   messageCodec(admin.ListBlocksRequest, 'ListBlocksRequest'),

@@ -19,6 +19,11 @@ const paths = sections.map(line => line.replace(/ [[<].*$/, ''))
 const needed: Readonly<Record<string, readonly string[]>> = {
   'cairn cluster token create': ['--role', 'mount'],
   'cairn identity revoke': ['nobody'],
+  'cairn export create': ['a', '--path', '/a'],
+  'cairn export show': ['a'],
+  'cairn export set': ['a'],
+  'cairn export remove': ['a'],
+  'cairn export release': ['a'],
   'cairn mount evict': ['1', '--yes'],
   'cairn node show': ['1'],
   'cairn node label': ['1', 'x'],

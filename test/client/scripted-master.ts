@@ -98,6 +98,11 @@ const welcomeDefaults: Welcome = {
   minCopies: 2,
   time: 1_000_000_000_000n,
   root: 1n,
+  readOnly: false,
+  export: '',
+  judged: false,
+  noSetuid: false,
+  noDevices: false,
 }
 
 /** Hands every dialled link to the test; refuses while `away`. */

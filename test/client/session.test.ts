@@ -396,6 +396,37 @@ test('when the identity is revoked everything fails at once, and nobody is diall
   await session.close()
 })
 
+test('a mount that may not go on with what it shows fails at once: with another tree it would show a mixture', async t => {
+  const refuse = (end: MasterEnd, code: number, sessionDead: boolean): void =>
+    end.deliver({ $case: 'refused', value: { error: { errno: code, message: 'no' }, sessionDead } })
+  for (const how of ['refused', 'another tree'] as const) {
+    const { env, network, session } = await attached()
+    t.is<bigint, bigint>(session.root, 1n)
+    const again = await reconnected(env, network)
+    refuse(again, 116, true)
+    await env.advance(1000)
+    t.is(network.last.hello.session, 0n)
+    const asked = session.call(stat, 'attr')
+    if (how === 'refused') refuse(network.last, 13, false)
+    else network.last.welcome({ session: 6n, root: 57n })
+    await t.throwsAsync(asked, { code: 'EKEYREVOKED' }, how)
+    const ends = network.ends.length
+    await env.advance(60_000)
+    t.is(network.ends.length, ends, 'nobody is dialled any more')
+    await session.close()
+  }
+})
+
+test('what the export of a mount allows is known from each welcome', async t => {
+  const { env, network, session } = await attached()
+  t.deepEqual(session.rules, { readOnly: false, judged: false, noSetuid: false, noDevices: false })
+  const again = await reconnected(env, network)
+  again.welcome({ resumed: true, readOnly: true, judged: true })
+  t.deepEqual(session.rules, { readOnly: true, judged: true, noSetuid: false, noDevices: false })
+  network.last.break()
+  await session.close()
+})
+
 test('a master that says nothing is dialled again', async t => {
   const { env, network } = await attached()
   const before = network.ends.length

@@ -104,6 +104,7 @@ const hello = (): Uint8Array =>
             zone: '',
             readOnly: false,
             clock: 0n,
+            export: '',
           },
         },
       },

@@ -1,11 +1,12 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { errno, type ErrnoName, FsError } from '#src/core/errors.ts'
-import { rootIno } from '#src/core/ids.ts'
+import { type Ino, rootIno } from '#src/core/ids.ts'
 import { fileTimeMaxSeconds, fileTimeMinSeconds } from '#src/core/limits.ts'
 import { nameFromText } from '#src/core/name.ts'
 import { keptBytes } from '#src/core/read-bytes.ts'
 import { opcode, type OpcodeName } from '#src/fuse/codec/abi.ts'
+import type { AttrAnswer } from '#src/fuse/filesystem.ts'
 import { operations } from '#src/fuse/session/operations.ts'
 import { body, message } from '../support/fuse-messages.ts'
 import { MemoryFileSystem } from '../support/memory-filesystem.ts'
@@ -138,6 +139,30 @@ test('. and .. lead from the number of a directory to itself and to its parent',
     const reply = await harness.ask(message('LOOKUP', { node, body: body(name) }))
     t.deepEqual([reply.errno, reply.data.readBigUInt64LE(0)], [0, leadsTo])
   }
+})
+
+test('the kernel calls the root 1, whatever its inode: in requests, and in what leads to it', async t => {
+  const root = 57n as Ino
+  const seen: bigint[] = []
+  const fs = new MemoryFileSystem()
+  const own = fs.getattr.bind(fs)
+  const rooted = Object.assign(fs, { root })
+  rooted.getattr = (ino, handle) => {
+    seen.push(ino)
+    return own(rootIno, handle)
+  }
+  rooted.lookupParent = () => {
+    const { attr } = own(rootIno, undefined) as AttrAnswer
+    return { attr: { ...attr, ino: root }, attrTtlMs: 0, nameTtlMs: 0 }
+  }
+  rooted.forget = ino => seen.push(ino)
+  const harness = await begun(rooted)
+  t.is((await harness.ask(message('GETATTR', { node: 1n, body: body(0, 0, 0n) }))).errno, 0)
+  const up = await harness.ask(message('LOOKUP', { node: 5n, body: body('..') }))
+  t.is(up.data.readBigUInt64LE(0), 1n)
+  t.is(up.data.readBigUInt64LE(40), root, 'stat shows it as it is')
+  void harness.receive(message('BATCH_FORGET', { body: body(2, 0, 1n, 1n, 6n, 1n) }))
+  t.deepEqual(seen, [root, root, 6n])
 })
 
 test('a read beyond 2^53 is the end of the file', async t => {

@@ -36,7 +36,16 @@ test('a database that turns out to be damaged ends the engine with one clear lin
   }
   const hello = {
     ...{ versionMin: 1, versionMax: 1, cluster: Buffer.alloc(0), host: 'h', mountpoint: '/', pid: 1 },
-    ...{ program: '', zone: '', readOnly: false, clock: 0n, session: 0n, epoch: 0n, secret: Buffer.alloc(0) },
+    ...{
+      program: '',
+      zone: '',
+      readOnly: false,
+      export: '',
+      clock: 0n,
+      session: 0n,
+      epoch: 0n,
+      secret: Buffer.alloc(0),
+    },
   }
   const up = SessionUp.encode({ items: [{ item: { $case: 'hello', value: hello } }], acked: 0n }).finish()
   step(

@@ -215,6 +215,7 @@ export class Mount implements Peer {
         zone: 'z',
         readOnly: false,
         clock: 0n,
+        export: '',
         ...hello,
       },
     })

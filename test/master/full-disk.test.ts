@@ -49,7 +49,7 @@ test('where the disk is full to the last byte the step is undone, and the next b
   const attach = (connection: number, key: { session: bigint; epoch: bigint; secret: Uint8Array }) => {
     const hello = {
       ...{ versionMin: 1, versionMax: 1, cluster: Buffer.alloc(0), host: 'h', mountpoint: '/', pid: 1 },
-      ...{ program: '', zone: '', readOnly: false, clock: 0n, ...key },
+      ...{ program: '', zone: '', readOnly: false, export: '', clock: 0n, ...key },
     }
     const up = SessionUp.encode({ items: [{ item: { $case: 'hello', value: hello } }], acked: 0n }).finish()
     const outputs = step(

@@ -57,6 +57,7 @@ const hello: SessionUp = {
           zone: '',
           readOnly: false,
           clock: 0n,
+          export: '',
         },
       },
     },
@@ -157,12 +158,12 @@ test('an engine that begins anew is told again what is told when it changes', as
     },
   )
   t.deepEqual(told, [['a']])
-  server.noteIdentities(['a', 'b'])
+  server.noteIdentities(['a', 'b'], new Map())
   await server.measure()
   t.deepEqual(told.at(-1), ['a', 'b'])
   full = true
   // The step that finds no room is undone, with what it was told.
-  server.noteIdentities(['b'])
+  server.noteIdentities(['b'], new Map())
   await t.throwsAsync(server.measure(), { instanceOf: FsError })
   await server.measure()
   t.deepEqual(told.at(-1), ['b'])

@@ -245,6 +245,7 @@ export class Fixture implements Disposable {
       started: 1n,
       acked: 0n,
       identity: '',
+      export: '',
     })
   }
 

@@ -299,7 +299,8 @@ test('a database of version 1 is brought up to date, once', t => {
       using store = Store.format(openDatabase(file), format)
       store.db.exec(
         'DROP TABLE ino_ranges; DROP INDEX blocks_surplus; DROP TABLE restores; DROP TABLE unverified;\
-         DROP TABLE bad_copies; DROP TABLE switches; DROP TABLE node_labels;\
+         DROP TABLE bad_copies; DROP TABLE switches; DROP TABLE node_labels; DROP TABLE exports; DROP TABLE export_identities;\
+         ALTER TABLE sessions DROP COLUMN export;\
          ALTER TABLE nodes DROP COLUMN identity; ALTER TABLE sessions DROP COLUMN identity; UPDATE format SET version = 1',
       )
     }
@@ -311,6 +312,7 @@ test('a database of version 1 is brought up to date, once', t => {
       t.deepEqual(store.badCopies.all(), [])
       t.false(store.switches.isOn('rebalance'))
       t.is(store.nodeLabels.of(1n as NodeId), '')
+      t.is(store.exports.size, 0)
       t.deepEqual(fsck(store).problems, [])
     }
   })

@@ -18,11 +18,15 @@ const helper = (...args: string[]) =>
   })
 
 test('mount.cairn hands on what is for cairn mount, and leaves out what is for others', t => {
-  const options = 'rw,_netdev,nofail,x-systemd.automount,noatime,zone=r1,cache=1GiB,log_level=warn'
+  const options =
+    'rw,_netdev,nofail,x-systemd.automount,noatime,export=home,zone=r1,cache=1GiB,log_level=warn'
   const full = helper('10.0.0.1:9420', '/mnt/files', '-o', options)
   t.deepEqual(
     [full.status, full.stdout],
-    [0, 'mount 10.0.0.1:9420 /mnt/files --zone r1 --cache 1GiB --log-level warn -o rw,noatime\n'],
+    [
+      0,
+      'mount 10.0.0.1:9420 /mnt/files --export home --zone r1 --cache 1GiB --log-level warn -o rw,noatime\n',
+    ],
   )
   t.is(helper('h:1', '/mnt', '-n', '-t', 'cairn').stdout, 'mount h:1 /mnt\n')
   t.is(helper('h:1', '/mnt', '-f', '-o', 'ro').stdout, '')
@@ -89,7 +93,7 @@ test('a package that cannot read what is written is refused before anything is s
 test('the version since which data can be read is that of the formats', t => {
   const [, since] = /^readable_since=(.*)$/m.exec(readFileSync(file('debian/prerm'), 'utf8')) ?? []
   // Who changes a format changes this line, and readable_since to the version that is the first to have it.
-  t.deepEqual({ master: schemaVersion, index: formatVersion, since }, { master: 6, index: 1, since: '0.1.0' })
+  t.deepEqual({ master: schemaVersion, index: formatVersion, since }, { master: 7, index: 1, since: '0.1.0' })
 })
 
 test('the package is not put over daemons that would not start any more, and says what to do', t => {

@@ -13,6 +13,7 @@ interface TokenOptions extends ClusterOptions {
   readonly role: string
   readonly expires: string
   readonly uses: number
+  readonly export?: string
   readonly json?: boolean
 }
 
@@ -64,16 +65,17 @@ export function registerCluster(
     .addOption(new Option('--role <role>', 'what it is for').choices(joinableRoles).makeOptionMandatory())
     .option('--expires <time>', 'how long it is good for: 30m, 1h, 7d', '1h')
     .option('--uses <n>', 'how often it is good', wholeNumber('--uses', 1, 10_000), 1)
+    .option('--export <name>', 'of the role mount: what whoever joins with it may mount, and nothing else')
     .option('--json', 'print the result as JSON')
     .action(async (options: TokenOptions) => {
-      const { role, uses } = options
+      const { role, uses, export: exported = '' } = options
       const lasts = kind.duration.schema.safeParse(options.expires)
       if (!lasts.success) throw new UsageError(`--expires must be ${kind.duration.allowed}`)
       const address = masterAddress(options)
-      const request = { role, uses, lastsMs: BigInt(lasts.data) }
+      const request = { role, uses, lastsMs: BigInt(lasts.data), export: exported }
       const { token, expires } = await ask(await network(), address, identityCreateToken, request)
       const until = new Date(Number(expires)).toISOString()
-      if (options.json === true) printJson({ token, role, uses, expires: until })
+      if (options.json === true) printJson({ token, role, uses, expires: until, export: exported })
       // Alone on standard output, to be put in a variable.
       else {
         print(token)

@@ -38,8 +38,11 @@ export function registerIdentity(program: Command, network: () => Promise<Networ
       if (options.json === true) printJson(identities.map(asJson))
       else
         printTable(
-          ['id', 'role', 'name', 'state', 'until'],
-          identities.map(each => [each.id, each.role, visible(each.name), stateOf(each), time(each.until)]),
+          ['id', 'role', 'name', 'state', 'until', 'export'],
+          identities.map(each => [
+            ...[each.id, each.role, visible(each.name), stateOf(each), time(each.until)],
+            visible(each.export),
+          ]),
         )
     })
 
@@ -115,4 +118,5 @@ const asJson = (each: IdentityRecord): object => ({
   ...{ id: each.id, role: each.role, name: each.name, state: stateOf(each) },
   ...{ created: time(each.created), until: time(each.until) },
   ...(each.revoked > 0n ? { revoked: time(each.revoked) } : {}),
+  ...(each.export === '' ? {} : { export: each.export }),
 })

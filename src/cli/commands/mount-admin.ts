@@ -94,9 +94,20 @@ function mountNumber(text: string): bigint {
 /** Scripts rely on these names. */
 function asJson(mount: MountStatus): object {
   const { session, host, mountpoint, pid, program, state, silentMs, dirtyBytes } = mount
-  const { leases, locks, waiting, calls, zone, readOnly, started } = mount
+  const { leases, locks, waiting, calls, zone, readOnly, started, export: exported } = mount
   return {
-    ...{ mount: session, host, mountpoint, pid, version: program, state, silentMs, zone, readOnly },
+    ...{
+      mount: session,
+      host,
+      mountpoint,
+      pid,
+      version: program,
+      state,
+      silentMs,
+      zone,
+      readOnly,
+      export: exported,
+    },
     ...{ started: timeOf(started), dirtyBytes, leases, locks, waiting, calls },
   }
 }
@@ -107,7 +118,9 @@ function show(mounts: readonly MountStatus[]): void {
     mounts.map(mount => [
       mount.session.toString(),
       visible(mount.host),
-      visible(mount.mountpoint) + (mount.readOnly ? ' (ro)' : ''),
+      visible(mount.mountpoint) +
+        (mount.export === '' ? '' : ` of ${mount.export}`) +
+        (mount.readOnly ? ' (ro)' : ''),
       String(mount.pid),
       mount.state === 'connected' ? mount.state : `silent for ${duration(Number(mount.silentMs))}`,
       timeOf(mount.started).slice(0, 19).replace('T', ' '),

@@ -79,6 +79,7 @@ async function foreground(mountpoint: string, settings: MountSettings, flags: Fl
       path: mountpoint,
       mountOptions: settings.options,
       zone: settings.zone,
+      export: settings.export,
       waitMs: settings.wait * second,
       shortCircuit: settings.shortCircuit === 'on',
       driver: settings.driver,

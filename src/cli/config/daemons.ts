@@ -218,6 +218,12 @@ const mount = {
     default: 'default',
     example: 'rack1',
   }),
+  export: maybe({
+    kind: kind.exportName,
+    meaning: 'The export to mount: a part of the tree, as cairn export makes it',
+    otherwise: 'what this machine may mount, or everything',
+    example: 'projects',
+  }),
   wait: sure({
     kind: kind.seconds,
     meaning: 'How long system calls wait for a master that is away before they fail, in seconds',

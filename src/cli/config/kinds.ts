@@ -43,6 +43,12 @@ export const zone: Kind<string> = text(
   'a name of at most 64 letters, digits, dots, hyphens and underscores',
 )
 
+export const exportName: Kind<string> = text(
+  'name',
+  /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/,
+  'the name of an export',
+)
+
 /** On the command line relative to the working folder; a file must not depend on that. */
 export const folder: Kind<string> = {
   placeholder: 'dir',

@@ -142,6 +142,7 @@ export async function startMaster(
         },
         log,
         identities: served?.authority.good,
+        tokenExports: served?.authority.exports,
         also: serving => {
           if (served !== undefined) serveIdentities(serving, served.authority, env)
         },
@@ -149,7 +150,7 @@ export async function startMaster(
       })
       server = serving
       serving.noteBackups(backups.state)
-      served?.authority.watch(() => serving.noteIdentities(served.authority.good))
+      served?.authority.watch(() => serving.noteIdentities(served.authority.good, served.authority.exports))
       env.log.info('Serving', { address: serving.address, data: folder })
       if (options.console !== 'off') {
         page = await ConsoleServer.listen(env, options.console, consoleView(serving))

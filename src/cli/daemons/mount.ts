@@ -31,6 +31,8 @@ export interface MountDaemonOptions {
   readonly path: string
   readonly mountOptions: readonly string[]
   readonly zone: string
+  /** The export to show; undefined: what this machine may mount. */
+  readonly export: string | undefined
   readonly waitMs: number
   readonly cacheBytes?: number
   /** Whether the files of chunkservers on this machine are read past them, where they allow it. */
@@ -62,6 +64,7 @@ export async function startMount(
     program: version,
     zone: options.zone,
     readOnly,
+    ...(options.export === undefined ? {} : { export: options.export }),
     waitMs: options.waitMs,
     startWaitMs,
     began: key => noteSession(env.log, records, key),
@@ -93,7 +96,8 @@ export async function startMount(
   try {
     const fileSystem = (notifier: Notifier, keepsNames: boolean): FileSystem =>
       new MountedFileSystem(env, files, notifier, keepsNames, groupsOfProcess)
-    driver = await serve(env, options, mountpoint, fileSystem, requests)
+    const mountOptions = [...new Set([...options.mountOptions, ...optionsOf(session.rules)])]
+    driver = await serve(env, { ...options, mountOptions }, mountpoint, fileSystem, requests)
   } catch (error) {
     await files.close()
     records?.close()
@@ -147,6 +151,11 @@ export async function startMount(
     alive: () => Promise.resolve(),
     unready: () => (session.isAttached ? undefined : `not connected to the master at ${options.master}`),
   }
+}
+
+/** What the export does not allow, the kernel need not try. */
+function optionsOf({ readOnly, noSetuid, noDevices }: Session['rules']): string[] {
+  return [...(readOnly ? ['ro'] : []), ...(noSetuid ? ['nosuid'] : []), ...(noDevices ? ['nodev'] : [])]
 }
 
 function serve(

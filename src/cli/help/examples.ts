@@ -13,6 +13,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   'cairn mount': [
     'cairn mount 10.0.0.1:9420 /mnt/files',
     'cairn mount -o ro,noatime 10.0.0.1:9420 /mnt/files',
+    'cairn mount --export projects 10.0.0.1:9420 /mnt/projects',
     'cairn mount ls',
   ],
   'cairn mount ls': ['cairn mount ls', 'cairn mount ls --master 10.0.0.1:9420 --json'],
@@ -49,7 +50,20 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   'cairn cluster token create': [
     'cairn cluster token create --role chunkserver',
     'cairn cluster token create --role mount --expires 7d --uses 20',
+    'cairn cluster token create --role mount --export projects',
   ],
+  'cairn export create': [
+    'cairn export create projects --path /projects --allow laptop7',
+    "cairn export create public --path /public --read-only --all-squash --allow '*'",
+  ],
+  'cairn export ls': ['cairn export ls', "cairn export ls --json | jq -r '.exports[].name'"],
+  'cairn export show': ['cairn export show projects'],
+  'cairn export set': [
+    'cairn export set projects --read-only',
+    'cairn export set projects --allow laptop8 --disallow laptop7',
+  ],
+  'cairn export remove': ['cairn export remove projects'],
+  'cairn export release': ['cairn export release laptop7'],
   'cairn identity ls': ['cairn identity ls', "cairn identity ls --json | jq -r '.[].name'"],
   'cairn identity revoke': ['cairn identity revoke laptop7'],
   'cairn node join': ['cairn node join 10.0.0.1:9420 --token "$TOKEN"'],

@@ -26,6 +26,8 @@ export interface Forgetter {
 
 /** The session as the file system sees it. */
 export interface SessionPort extends MasterPort {
+  /** What the export of this mount allows. */
+  readonly rules: { readonly judged: boolean }
   /** Rises with every new session. */
   readonly incarnation: number
   leaseLeftMs(): number

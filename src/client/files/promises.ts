@@ -33,7 +33,7 @@ export class Promises {
 
   /** Whether it, or a name in it, may be changed so. */
   covers(node: Inode | undefined): node is Inode & { attr: Attr } {
-    if (node?.attr === undefined) return false
+    if (node?.attr === undefined || this.#context.session.rules.judged) return false
     if (this.#pending.size >= pendingMax || this.#context.env.clock.now() < this.#from) return false
     const { lease, recalling, removed } = node
     return lease === 'write' && !recalling && !removed && this.#context.cache.trusted(node)

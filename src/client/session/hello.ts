@@ -18,6 +18,8 @@ export interface SessionOptions {
   readonly program: string
   readonly zone: string
   readonly readOnly: boolean
+  /** The export to show; absent: what this identity may mount. */
+  readonly export?: string
   /** Hears of every session that begins, before it holds anything. */
   readonly began?: (key: SessionKey) => void
   /** How long a call waits for a master that is away, ms; Infinity: for ever (`hard`). */
@@ -39,6 +41,7 @@ export function helloOf(options: SessionOptions, welcome: Welcomed | undefined, 
     secret: welcome?.secret ?? noBytes,
     cluster: welcome?.facts.cluster ?? noBytes,
     clock: wall,
+    export: '',
     ...who,
   }
 }

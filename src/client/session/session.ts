@@ -29,7 +29,7 @@ import { Outbox } from './outbox.ts'
 import { describe, PendingCalls, type PendingCall } from './pending-calls.ts'
 import { reclaimOps } from './reclaim-ops.ts'
 import { ReleasedLeases } from './released-leases.ts'
-import { type Welcomed, welcomeFromWire } from './welcome.ts'
+import { type Rules, type Welcomed, welcomeFromWire } from './welcome.ts'
 
 const tickMs = 500
 /** The master ends the link after a goodbye; if it does not, we do. */
@@ -51,7 +51,8 @@ const noBytes = new Uint8Array(0)
  *      └──── Refused(session_dead): what was sent and cannot be asked again is EIO, the holder
  *            drops everything, and a new session begins
  *
- * Where the identity of this mount was revoked there is none to come: everything fails at once, and nothing is waited for.
+ * Where the identity of this mount was revoked, or may not mount this any more, there is none to come: everything fails at
+ * once, and nothing is waited for.
  *
  * Authoritative here: which commands are unanswered. They are sent again with their ids in the same
  * session until answered, so each happens exactly once; in another session never. Leases count from
@@ -122,6 +123,11 @@ export class Session implements MasterPort {
 
   get root(): Ino {
     return must(this.#welcome, 'welcome of the master').root
+  }
+
+  /** What the export of this mount allows, as of the last connection. */
+  get rules(): Rules {
+    return must(this.#welcome, 'welcome of the master').rules
   }
 
   /** The session to go on with, if any. */
@@ -296,6 +302,11 @@ export class Session implements MasterPort {
 
   #onWelcome(wire: Welcome): void {
     const welcome = welcomeFromWire(wire, this.#welcome?.facts)
+    // The kernel goes on with its root, and with what it knows of what is below.
+    if (this.#welcome !== undefined && this.#welcome.root !== welcome.root) {
+      this.#expelled(new FsError('EKEYREVOKED', 'The master shows this mount another tree: mount anew'))
+      return
+    }
     const before = this.#known
     const renewed = before !== undefined && before !== welcome.identity.session
     if (renewed) this.#sessionDied('the master began another')
@@ -358,6 +369,11 @@ export class Session implements MasterPort {
     }
     if (this.#opened !== undefined) {
       this.#failStart(error)
+      return
+    }
+    // A new session is refused so where the identity may mount this no more.
+    if (error.code === 'EACCES' && this.#known === undefined) {
+      this.#expelled(new FsError('EKEYREVOKED', error.message, { cause: error }))
       return
     }
     this.#env.log.error('The master refuses this mount', { why: error.message })

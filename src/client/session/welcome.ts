@@ -6,12 +6,22 @@ import type { Welcome } from '../../wire/gen/cairn/v1/session.ts'
 import { bytesUpTo, toIno, u32, u63 } from '../../wire/validate.ts'
 import type { ClusterFacts } from '../ports.ts'
 
+/** What the export that the session is of allows, which the master sees to: knowing it, the mount need not ask in vain. */
+export interface Rules {
+  readonly readOnly: boolean
+  /** The master judges each change: none is promised. */
+  readonly judged: boolean
+  readonly noSetuid: boolean
+  readonly noDevices: boolean
+}
+
 /** What the master said of the session and the cluster, checked. */
 export interface Welcomed {
   readonly facts: ClusterFacts
   readonly identity: { readonly session: bigint; readonly epoch: bigint }
   readonly secret: Uint8Array
   readonly root: Ino
+  readonly rules: Rules
   readonly leaseMs: number
   readonly heartbeatMs: number
 }
@@ -36,6 +46,12 @@ export function welcomeFromWire(wire: Welcome, before: ClusterFacts | undefined)
     identity: { session: u63(wire.session, 'welcome.session'), epoch: u63(wire.epoch, 'welcome.epoch') },
     secret: Uint8Array.from(bytesUpTo(wire.secret, 64, 'welcome.secret')),
     root: toIno(wire.root, 'welcome.root'),
+    rules: {
+      readOnly: wire.readOnly,
+      judged: wire.judged,
+      noSetuid: wire.noSetuid,
+      noDevices: wire.noDevices,
+    },
     leaseMs: u32(wire.leaseMs, 'welcome.lease_ms', hour, second),
     heartbeatMs: u32(wire.heartbeatMs, 'welcome.heartbeat_ms', hour, 100),
   }

@@ -1,5 +1,6 @@
 import type { Attr, AttrChange, TimeChange } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
+import { rootIno } from '../../core/ids.ts'
 import { fileTimeMaxSeconds, fileTimeMinSeconds } from '../../core/limits.ts'
 import { KiB, nsPerSecond } from '../../core/units.ts'
 import type { AttrAnswer, Entry, Handle } from '../filesystem.ts'
@@ -63,7 +64,10 @@ export function putEntry(to: Buffer, at: number, entry: Entry): void {
 }
 
 export function replyEntry(reply: Reply, entry: Entry): void {
-  putEntry(reply.head, reply.reserve(entryBytes), entry)
+  const at = reply.reserve(entryBytes)
+  putEntry(reply.head, at, entry)
+  // Only `..` leads there.
+  if (entry.attr.ino === reply.root) reply.head.writeBigUInt64LE(rootIno, at)
 }
 
 /** A name that does not exist, which the kernel may remember: node 0. */

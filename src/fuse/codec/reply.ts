@@ -1,4 +1,5 @@
 import { assert } from '../../core/assert.ts'
+import type { Ino } from '../../core/ids.ts'
 import { errnoMax, outHeaderBytes } from './abi.ts'
 
 /** Longest reply but for its data: struct fuse_statx_out. */
@@ -13,6 +14,8 @@ const noPieces: readonly Uint8Array[] = []
 export class Reply {
   readonly head = Buffer.alloc(outHeaderBytes + fixedBytesMax)
   readonly #view = new DataView(this.head.buffer, this.head.byteOffset, this.head.byteLength)
+  /** What the kernel calls 1; undefined: 1. */
+  root: Ino | undefined
   /** Bytes of `head` in use. */
   length = 0
   pieces: readonly Uint8Array[] = noPieces

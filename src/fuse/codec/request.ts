@@ -1,5 +1,5 @@
 import { FsError, type ErrnoName } from '../../core/errors.ts'
-import { ino, type Ino } from '../../core/ids.ts'
+import { ino, type Ino, rootIno } from '../../core/ids.ts'
 import { nameBytesMax } from '../../core/limits.ts'
 import type { Name } from '../../core/name.ts'
 import type { Caller } from '../filesystem.ts'
@@ -38,6 +38,8 @@ export class Request implements Caller {
   readonly gid: number
   readonly pid: number
   readonly #bytes: Buffer
+  /** What the kernel calls 1. */
+  readonly #root: Ino
   /** Where the names begin: behind the operation's structure. */
   #cursor = inHeaderBytes
   #end: number
@@ -45,10 +47,11 @@ export class Request implements Caller {
   #controller: AbortController | undefined
 
   /** `bytes` is exactly one message, of at least a header's size. */
-  constructor(bytes: Buffer, header: Header) {
+  constructor(bytes: Buffer, header: Header, root: Ino = rootIno) {
+    this.#root = root
     this.opcode = header.opcode
     this.unique = header.unique
-    this.node = ino(bytes.readBigUInt64LE(16))
+    this.node = this.inodeOf(bytes.readBigUInt64LE(16))
     this.uid = bytes.readUInt32LE(24)
     this.gid = bytes.readUInt32LE(28)
     this.pid = bytes.readUInt32LE(32)
@@ -98,7 +101,12 @@ export class Request implements Caller {
   }
 
   inode(at: number): Ino {
-    return ino(this.u64(at))
+    return this.inodeOf(this.u64(at))
+  }
+
+  /** The inode that the kernel calls so. */
+  inodeOf(node: bigint): Ino {
+    return node === rootIno ? this.#root : ino(node)
   }
 
   /** A u64 as an exact number, or undefined from 2^53 on. */

@@ -1,7 +1,7 @@
 import { type Attr, isRegular, S_IFMT } from '../../core/attr.ts'
 import type { Log } from '../../core/env.ts'
 import { errno, FsError, messageOf } from '../../core/errors.ts'
-import { type Ino, rootIno } from '../../core/ids.ts'
+import type { Ino } from '../../core/ids.ts'
 import { nameFromText, nameToBytes } from '../../core/name.ts'
 import { readOpenFlags } from '../codec/open-flags.ts'
 import type { Caller, FileSystem, Handle, Opened, OpenFlags } from '../filesystem.ts'
@@ -342,7 +342,7 @@ const ownerOf = (which: 'uid' | 'gid', id: number): { uid?: number; gid?: number
 function statOf(attr: Attr): object {
   return {
     // The kernel gets a number of libfuse's in its place.
-    ino: attr.ino === rootIno ? 1 : Number(attr.ino & 0xffff_ffffn),
+    ino: Number(attr.ino & 0xffff_ffffn),
     mode: attr.mode,
     nlink: attr.nlink,
     uid: attr.uid,

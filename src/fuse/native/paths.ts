@@ -54,7 +54,7 @@ export class Paths {
   }
 
   async #walk(steps: readonly Name[], held: Ino[]): Promise<Found> {
-    let found: Found = { ino: rootIno, attr: undefined }
+    let found: Found = { ino: this.#fs.root ?? rootIno, attr: undefined }
     for (const name of steps) {
       if (found.attr !== undefined && !isDirectory(found.attr.mode)) throw new FsError('ENOTDIR', name)
       const { attr } = await this.#fs.lookup(found.ino, name, this.#caller)

@@ -76,7 +76,7 @@ export const nameOperations = {
       const items = r.data(r.u32(0) * 16)
       for (let at = 0; at < items.length; at += 16) {
         const count = items.readBigUInt64LE(at + 8)
-        fs.forget(items.readBigUInt64LE(at) as typeof r.node, Number(count))
+        fs.forget(r.inodeOf(items.readBigUInt64LE(at)), Number(count))
       }
     },
   }),

@@ -78,6 +78,7 @@ export class Session {
   /** Goes on with what another process negotiated. */
   resume(facts: Negotiated, fs: FileSystem): void {
     this.#fs = fs
+    this.#reply.root = fs.root
     this.#context = { facts, directBit: this.#options.directBit }
     this.#initialised = true
     this.#begin(facts)
@@ -141,6 +142,7 @@ export class Session {
       const facts = negotiate(request)
       // The kernel sends nothing else before INIT is answered.
       this.#fs = await this.#start(facts)
+      this.#reply.root = this.#fs.root
       this.#context = { facts, directBit: this.#options.directBit }
       this.#reply.start(header.unique)
       replyInit(this.#reply, facts)
@@ -185,7 +187,7 @@ export class Session {
     }
     const { row } = named
     const began = this.#options.observe === undefined ? 0 : this.#options.clock.now()
-    const request = new Request(bytes, header)
+    const request = new Request(bytes, header, fs.root)
     let answer: Answer<unknown>
     try {
       request.check(row.inBytes)

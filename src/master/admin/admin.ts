@@ -14,6 +14,14 @@ import { wireAttr } from '../store/inodes.ts'
 import { activityOf } from './activity.ts'
 import { browse } from './browse.ts'
 import type { Damaged } from './damaged.ts'
+import {
+  createExport,
+  type ExportParts,
+  listExports,
+  releaseIdentity,
+  removeExport,
+  setExport,
+} from './exports.ts'
 import { type HoldingParts, leasesOf, locksOf } from './holdings.ts'
 import { evicted, labelled } from './members.ts'
 import { rebalanced, repairStatusOf, scrubbed } from './keeping.ts'
@@ -25,7 +33,7 @@ import { statusOf } from './status.ts'
 
 const rowsMax = 10_000
 
-export interface AdminParts extends HoldingParts, RemovalParts {
+export interface AdminParts extends HoldingParts, RemovalParts, ExportParts {
   readonly planner: Planner
   readonly setCopies: SetCopies
   readonly removeNode: RemoveNode
@@ -119,6 +127,26 @@ export class Admin {
       case 'browse': {
         const request = decodeWhole(wire.BrowseRequest, 'BrowseRequest', bytes)
         return wire.BrowseReply.encode(browse(this.#turn.store, request)).finish()
+      }
+      case 'createExport': {
+        const request = decodeWhole(wire.CreateExportRequest, 'CreateExportRequest', bytes)
+        return wire.ExportReply.encode(createExport(this.#turn, this.#parts, request)).finish()
+      }
+      case 'setExport': {
+        const request = decodeWhole(wire.SetExportRequest, 'SetExportRequest', bytes)
+        return wire.ExportReply.encode(setExport(this.#turn, this.#parts, request)).finish()
+      }
+      case 'removeExport': {
+        const request = decodeWhole(wire.RemoveExportRequest, 'RemoveExportRequest', bytes)
+        return wire.ExportReply.encode(removeExport(this.#turn, this.#parts, request)).finish()
+      }
+      case 'listExports':
+        decodeWhole(wire.ListExportsRequest, 'ListExportsRequest', bytes)
+        return wire.ListExportsReply.encode(listExports(this.#turn, this.#parts)).finish()
+      case 'releaseIdentity': {
+        const request = decodeWhole(wire.ReleaseIdentityRequest, 'ReleaseIdentityRequest', bytes)
+        releaseIdentity(this.#turn, this.#parts, request.identity)
+        return wire.ReleaseIdentityReply.encode({}).finish()
       }
       case 'repairStatus': {
         decodeWhole(wire.RepairStatusRequest, 'RepairStatusRequest', bytes)

@@ -7,7 +7,7 @@ import { bytesUpTo, toName, u32, u63 } from '../../wire/validate.ts'
 import { type Inode, wireAttr } from '../store/inodes.ts'
 import type { Store } from '../store/store.ts'
 
-const pathBytesMax = 4096
+export const pathBytesMax = 4096
 const entriesMax = 500
 const slash = 0x2f
 
@@ -29,7 +29,7 @@ export function browse(store: Store, request: BrowseRequest): BrowseReply {
   }
 }
 
-function inodeAt(store: Store, path: Uint8Array): Inode {
+export function inodeAt(store: Store, path: Uint8Array): Inode {
   let at = inodeOf(store, rootIno)
   for (const part of partsOf(path)) {
     if (!isDirectory(at.mode)) throw new FsError('ENOTDIR', 'A name on the way is no folder')

@@ -77,7 +77,7 @@ export function statusOf(turn: Turn, parts: StatusParts): StatusReply {
   }
 }
 
-export function mountsOf({ now }: Turn, { sessions, leases, locks }: StatusParts): MountStatus[] {
+export function mountsOf({ now, store }: Turn, { sessions, leases, locks }: StatusParts): MountStatus[] {
   const counts = locks.countBySession()
   return [...sessions.all()].map(session => ({
     session: session.id,
@@ -92,7 +92,8 @@ export function mountsOf({ now }: Turn, { sessions, leases, locks }: StatusParts
     calls: BigInt(session.calls),
     started: session.row.started,
     zone: session.row.zone,
-    readOnly: session.row.readOnly,
+    readOnly: session.row.readOnly || store.exports.find(session.row.export)?.readOnly === true,
+    export: session.row.export,
     locks: BigInt(counts.get(session.id)?.held ?? 0),
     fetchedBytes: session.flow.outBytes,
     storedBytes: session.flow.inBytes,

@@ -33,6 +33,11 @@ export type AdminMethod =
   | 'removalStatus'
   | 'activity'
   | 'browse'
+  | 'createExport'
+  | 'setExport'
+  | 'removeExport'
+  | 'listExports'
+  | 'releaseIdentity'
 
 export type EngineInput =
   /** The time of what follows; first in every batch. `random`: 32 fresh unpredictable bytes. */
@@ -66,8 +71,12 @@ export type EngineInput =
       readonly method: AdminMethod
       readonly bytes: Uint8Array
     }
-  /** With TLS: the ids of all identities that are good now. */
-  | { readonly kind: 'identities'; readonly good: readonly string[] }
+  /** With TLS: the ids of all identities that are good now, and the exports that the tokens of some were for. */
+  | {
+      readonly kind: 'identities'
+      readonly good: readonly string[]
+      readonly exports?: ReadonlyMap<string, string>
+    }
   /** Copies of the database came or went, or could not be taken. */
   | { readonly kind: 'backups'; readonly state: BackupState }
   /** What the engine did since it started is asked for. */

@@ -23,6 +23,9 @@ import { SetCopies } from '../admin/set-copies.ts'
 import { stepDoomed, stepGoals } from '../extents/steps.ts'
 import { LeaseTable } from '../leases/lease-table.ts'
 import { Recalls } from '../leases/recalls.ts'
+import { Admission } from '../exports/admission.ts'
+import { Rates } from '../exports/rates.ts'
+import { Subtrees } from '../exports/subtree.ts'
 import type { LogNode } from '../log/log-state.ts'
 import { stepOrphansOf } from '../namespace/lifetime.ts'
 import { Inventory } from '../nodes/inventory.ts'
@@ -169,7 +172,11 @@ export class MasterEngine {
       session => this.#reclaimed(session),
       ino => this.#recallAll(ino),
     )
+    const subtrees = new Subtrees(store)
     this.#calls = new Calls({
+      admission: new Admission(turn, subtrees),
+      subtrees,
+      rates: new Rates(turn, session => this.#recalls.isAnyUnderWay(session.id)),
       stopwatch: options.stopwatch ?? (() => 0),
       turn,
       sessions: this.#sessions,
@@ -203,6 +210,7 @@ export class MasterEngine {
       measures: () => this.#measures(),
       paused: () => this.#removalPaused(),
       evict: session => this.#endSession(session, 'An operator ended it'),
+      exportChanged: name => this.#exportChanged(name),
       setCopies: new SetCopies(turn),
       drains: new Drains(turn, this.#nodes, this.#repair),
       removeNode: new RemoveNode(turn, this.#nodes, this.#repair, this.#removal),
@@ -224,6 +232,7 @@ export class MasterEngine {
         this.#settle()
       }
       if (this.#repair.wantsTick) wakeMs = busyTickMs
+      wakeMs = Math.min(wakeMs, this.#calls.wakeMs)
       store.commit()
       this.#admin.afterCommit()
       return [...out.take(), { kind: 'state', time: this.#turn.time, wakeMs }]
@@ -271,6 +280,8 @@ export class MasterEngine {
         this.#nodes.disown(good)
         for (const session of this.#sessions.ofOthersThan(good))
           this.#endSession(session, 'Its identity is not good any more')
+        this.#sessions.noteTokens(input.exports ?? new Map())
+        this.#endOfOtherExports()
         return tickMs
       }
       case 'measure':
@@ -529,6 +540,22 @@ export class MasterEngine {
     }
     this.#dying.add(session.id)
     this.#checkGrace()
+  }
+
+  /** Who may not mount any more what it shows has nothing of it from now on. */
+  #endOfOtherExports(): void {
+    for (const session of this.#sessions.ofOtherExports())
+      this.#endSession(session, 'Its identity may not mount this any more')
+  }
+
+  /** The rules are other ones, which count at once; who is connected is to attach anew, and is told of them then. */
+  #exportChanged(name: string): void {
+    this.#endOfOtherExports()
+    for (const { row, connection } of [...this.#sessions.all()]) {
+      if (row.export !== name || connection === undefined) continue
+      this.#turn.out.close(connection, new FsError('ECANCELED', 'The rules of the export have changed'))
+      this.#closed(connection)
+    }
   }
 
   /** Why nothing is removed now. */

@@ -73,6 +73,13 @@ export class Authority {
       .map(({ id }) => id)
   }
 
+  /** The exports that tokens were for, by the ids of those who joined with them. */
+  get exports(): ReadonlyMap<string, string> {
+    return new Map(
+      this.#registry.identities.flatMap(row => (row.export === undefined ? [] : [[row.id, row.export]])),
+    )
+  }
+
   /** Calls back with all standings after each change. */
   watch(watcher: (standings: readonly Standing[]) => void): () => void {
     this.#watchers.add(watcher)
@@ -84,6 +91,7 @@ export class Authority {
     role: string,
     lastsMs: number,
     uses: number,
+    exported = '',
   ): { readonly token: string; readonly expires: number } {
     if (!isJoinable(role))
       throw new FsError(
@@ -94,6 +102,8 @@ export class Authority {
       throw new FsError('EINVAL', 'a token is good for a minute at least and a year at most')
     if (!(uses >= 1 && uses <= usesMax))
       throw new FsError('EINVAL', `a token is good for 1 to ${usesMax} uses`)
+    if (exported !== '' && role !== 'mount')
+      throw new FsError('EINVAL', 'a token for an export is one of the role mount')
     const now = this.#now()
     this.#tidy(now)
     if (this.#registry.tokens.length >= tokensMax)
@@ -104,6 +114,7 @@ export class Authority {
     this.#registry.tokens.push({
       ...{ id: id.toString('hex'), role, expires, uses },
       secret: secretHash(secret).toString('hex'),
+      ...(exported === '' ? {} : { export: exported }),
     })
     this.#store()
     return { token: tokenText({ authority: fingerprint(this.#parts.own.certificate), id, secret }), expires }
@@ -124,7 +135,7 @@ export class Authority {
     const chosen = name === '' ? row.role : name
     checkName(chosen)
     row.uses -= 1
-    return this.#enrol(row.role, chosen, publicKey, this.#now())
+    return this.#enrol(row.role, chosen, publicKey, this.#now(), row.export)
   }
 
   /** For the master itself, and for who sets up the cluster: no token is asked for. */
@@ -178,9 +189,16 @@ export class Authority {
     return Number(this.#parts.clock.wall() / nsPerMs)
   }
 
-  #enrol(role: Role, name: string, publicKey: Uint8Array, now: number): Promise<string> {
+  #enrol(role: Role, name: string, publicKey: Uint8Array, now: number, exported?: string): Promise<string> {
     const id = this.#parts.random.bytes(16).toString('hex')
-    const row: IdentityRow = { id, role, name, created: now, until: now + this.#lasts(role) }
+    const row: IdentityRow = {
+      id,
+      role,
+      name,
+      created: now,
+      until: now + this.#lasts(role),
+      ...(exported === undefined ? {} : { export: exported }),
+    }
     this.#registry.identities.push(row)
     return this.#issue(row, publicKey, now)
   }

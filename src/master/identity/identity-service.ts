@@ -50,8 +50,8 @@ export function serveIdentities(
   serving.call(identityRenew, async ({ request }, caller) => ({
     certificate: await authority.renew(whoIs(caller), request),
   }))
-  serving.call(identityCreateToken, async ({ role, lastsMs, uses }) => {
-    const { token, expires } = authority.createToken(role, Number(lastsMs), uses)
+  serving.call(identityCreateToken, async ({ role, lastsMs, uses, export: exported }) => {
+    const { token, expires } = authority.createToken(role, Number(lastsMs), uses, exported)
     return { token, expires: BigInt(expires) }
   })
   serving.call(identityList, async () => ({ identities: authority.identities.map(recordOf) }))
@@ -82,9 +82,18 @@ function whoIs({ identity }: Caller): string {
   return identity.id
 }
 
-const recordOf = ({ id, role, name, created, until, revoked }: IdentityRow): IdentityRecord => ({
+const recordOf = ({
+  id,
+  role,
+  name,
+  created,
+  until,
+  revoked,
+  export: exported,
+}: IdentityRow): IdentityRecord => ({
   ...{ id, role, name },
   created: BigInt(created),
   until: BigInt(until),
   revoked: BigInt(revoked ?? 0),
+  export: exported ?? '',
 })

@@ -20,6 +20,8 @@ const identity = z.strictObject({
   /** When its newest certificate ends. */
   until: ms,
   revoked: ms.optional(),
+  /** The export that it may mount, as its token said. */
+  export: z.string().optional(),
 })
 
 const token = z.strictObject({
@@ -29,6 +31,7 @@ const token = z.strictObject({
   secret: z.string(),
   expires: ms,
   uses: z.number().int().min(0),
+  export: z.string().optional(),
 })
 
 const schema = z.strictObject({

@@ -36,6 +36,11 @@ export class Recalls {
     return this.#bySession.get(session)?.has(ino) ?? false
   }
 
+  /** Whether anything is being asked of the session. */
+  isAnyUnderWay(session: SessionId): boolean {
+    return (this.#bySession.get(session)?.size ?? 0) > 0
+  }
+
   /** For how long it has been asked without progress; undefined if it is not. */
   underWayMs(session: SessionId, ino: Ino): number | undefined {
     const recall = this.#bySession.get(session)?.get(ino)

@@ -8,14 +8,21 @@ import { nameFromText, nameToBytes } from '../../core/name.ts'
 export const accessAclName = nameToBytes(nameFromText('system.posix_acl_access'))
 export const defaultAclName = nameToBytes(nameFromText('system.posix_acl_default'))
 
-const tag = { userObj: 0x01, user: 0x02, groupObj: 0x04, group: 0x08, mask: 0x10, other: 0x20 } as const
+export const aclTag = {
+  userObj: 0x01,
+  user: 0x02,
+  groupObj: 0x04,
+  group: 0x08,
+  mask: 0x10,
+  other: 0x20,
+} as const
 const version = 2
 const headerBytes = 4
 const entryBytes = 8
 /** Of entries that name nobody. */
 const undefinedId = 0xffffffff
 
-interface AclEntry {
+export interface AclEntry {
   readonly tag: number
   readonly perm: number
   readonly id: number
@@ -50,17 +57,17 @@ export function encodeAcl(acl: Acl): Buffer {
   return bytes
 }
 
-const isNamed = (entry: AclEntry): boolean => entry.tag === tag.user || entry.tag === tag.group
+const isNamed = (entry: AclEntry): boolean => entry.tag === aclTag.user || entry.tag === aclTag.group
 
 /** Which tag may follow which: userObj user* groupObj group* mask? other. */
 const nextTags: Readonly<Record<number, readonly number[]>> = {
-  0: [tag.userObj],
-  [tag.userObj]: [tag.user, tag.groupObj],
-  [tag.user]: [tag.user, tag.groupObj],
-  [tag.groupObj]: [tag.group, tag.mask, tag.other],
-  [tag.group]: [tag.group, tag.mask],
-  [tag.mask]: [tag.other],
-  [tag.other]: [],
+  0: [aclTag.userObj],
+  [aclTag.userObj]: [aclTag.user, aclTag.groupObj],
+  [aclTag.user]: [aclTag.user, aclTag.groupObj],
+  [aclTag.groupObj]: [aclTag.group, aclTag.mask, aclTag.other],
+  [aclTag.group]: [aclTag.group, aclTag.mask],
+  [aclTag.mask]: [aclTag.other],
+  [aclTag.other]: [],
 }
 
 function checkAcl(acl: Acl): void {
@@ -72,21 +79,22 @@ function checkAcl(acl: Acl): void {
     last = entry.tag
   }
   const named = acl.some(isNamed)
-  const masked = acl.some(entry => entry.tag === tag.mask)
-  if (last !== tag.other || (named && !masked)) throw new FsError('EINVAL', 'The ACL is incomplete')
+  const masked = acl.some(entry => entry.tag === aclTag.mask)
+  if (last !== aclTag.other || (named && !masked)) throw new FsError('EINVAL', 'The ACL is incomplete')
 }
 
 /** Says no more than the nine permission bits do. */
 const isMinimal = (acl: Acl): boolean => acl.length === 3
 
 /** Where the group bits of the mode are kept: in the mask if there is one. */
-const groupClass = (acl: Acl): number => (acl.some(entry => entry.tag === tag.mask) ? tag.mask : tag.groupObj)
+const groupClass = (acl: Acl): number =>
+  acl.some(entry => entry.tag === aclTag.mask) ? aclTag.mask : aclTag.groupObj
 
 /** Shift of the mode bits that an entry stands for, undefined for one that has none. */
 function shiftOf(entry: AclEntry, groupTag: number): number | undefined {
-  if (entry.tag === tag.userObj) return 6
+  if (entry.tag === aclTag.userObj) return 6
   if (entry.tag === groupTag) return 3
-  return entry.tag === tag.other ? 0 : undefined
+  return entry.tag === aclTag.other ? 0 : undefined
 }
 
 /** Permission bits as stat(2) shows them. */

@@ -46,8 +46,11 @@ export interface CommandContext {
    * incarnation, fewer than minCopies). Throws FsError to fail the whole commit.
    */
   verify(stored: StoredBlock): readonly VerifiedReplica[] | 'again'
-  /** Other sessions that have the inode open, as their answers to recalls said. */
-  openIn(ino: Ino): readonly SessionId[]
+  /**
+   * Other sessions that have the inode open, as their answers to recalls said, and see the directory in which it loses
+   * its last name.
+   */
+  openIn(ino: Ino, directory: Ino): readonly SessionId[]
   /** Whether so many bytes, times copies, could be stored now (fallocate). */
   hasSpace(bytes: number, copies: number): boolean
 }

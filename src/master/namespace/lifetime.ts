@@ -13,15 +13,21 @@ import type { Store } from '../store/store.ts'
 import type { CommandContext } from './context.ts'
 import { touch } from './times.ts'
 
-/** A name of the inode was removed. True if that was the last one and the inode lives on as an orphan. */
-export function loseName(store: Store, inode: Inode, open: boolean, ctx: CommandContext): boolean {
+/** A name of the inode in a directory was removed. True if that was the last one and the inode lives on as an orphan. */
+export function loseName(
+  store: Store,
+  inode: Inode,
+  directory: Ino,
+  open: boolean,
+  ctx: CommandContext,
+): boolean {
   inode.nlink = isDirectory(inode.mode) ? 0 : inode.nlink - 1
   touch(inode, ctx.time)
   if (inode.nlink > 0) {
     store.inodes.save(inode)
     return false
   }
-  const holders = new Set(ctx.openIn(inode.ino))
+  const holders = new Set(ctx.openIn(inode.ino, directory))
   if (open) holders.add(ctx.session)
   if (holders.size === 0) {
     destroy(store, inode, ctx.time)

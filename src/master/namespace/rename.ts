@@ -46,7 +46,8 @@ export function rename(store: Store, op: Rename, ctx: CommandContext): ResultOf<
   }
   touch(inode, ctx.time)
   store.inodes.save(inode)
-  const orphaned = target !== undefined && !exchange && loseName(store, target, op.targetOpen, ctx)
+  const orphaned =
+    target !== undefined && !exchange && loseName(store, target, move.to.ino, op.targetOpen, ctx)
   return reply(move, target, orphaned, whiteout)
 }
 

@@ -22,7 +22,7 @@ export function unlink(store: Store, op: Unlink, ctx: CommandContext): ResultOf<
   if (isDirectory(inode.mode)) parent.nlink -= 1
   touchContent(parent, ctx.time)
   store.inodes.save(parent)
-  const orphaned = loseName(store, inode, op.open, ctx)
+  const orphaned = loseName(store, inode, parent.ino, op.open, ctx)
   return { $case: 'remove', value: { attr: wireAttr(inode), parent: wireAttr(parent), orphaned } }
 }
 

@@ -37,6 +37,8 @@ export interface Planning {
   readonly epoch: bigint
   readonly host: string
   readonly zone: string
+  /** The only blocks of which it may be told that they are there; undefined: all. */
+  readonly knows?: { has(key: BlockKey): boolean } | undefined
 }
 
 /** What the receipts of a stored block proved. */
@@ -228,7 +230,8 @@ export class Planner {
   ): PlannedBlock {
     const { store } = this.#turn
     const minCopies = this.minCopies(copies)
-    const owner = store.blocks.owner(id)
+    const there = store.blocks.owner(id)
+    const owner = there !== undefined && who.knows?.has(there.key) === false ? undefined : there
     if (owner !== undefined && owner.length !== length)
       throw new FsError(
         'EINVAL',

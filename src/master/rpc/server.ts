@@ -30,6 +30,8 @@ export interface MasterServerOptions {
   readonly log?: { note(logged: Logged): void; readonly state: LogState } | undefined
   /** With TLS: the ids of all identities that are good. */
   readonly identities?: readonly string[] | undefined
+  /** The exports that the tokens of some were for. */
+  readonly tokenExports?: ReadonlyMap<string, string> | undefined
   /** What is served besides. */
   readonly also?: (serving: Serving) => void
   /** The engine failed: its state is unknown, the process must end. Called at most once. */
@@ -113,8 +115,8 @@ export class MasterServer {
   ): Promise<MasterServer> {
     const server = new MasterServer(env, lane, options)
     // The first step tells where cluster time is, before anybody can ask.
-    const { identities: good } = options
-    if (good !== undefined) server.#facts.set('identities', { kind: 'identities', good })
+    const { identities: good, tokenExports: exports = new Map<string, string>() } = options
+    if (good !== undefined) server.#facts.set('identities', { kind: 'identities', good, exports })
     await server.#step([...server.#facts.values()])
     server.#listener = await network.listen(options.listen, serving => {
       serving.stream(rawSessionAttach, (link, caller) => server.#accept(link, 'session', caller))
@@ -142,9 +144,9 @@ export class MasterServer {
     this.#tell({ kind: 'backups', state })
   }
 
-  /** Tells the engine whose certificates are good, whenever that changes. */
-  noteIdentities(good: readonly string[]): void {
-    this.#tell({ kind: 'identities', good })
+  /** Tells the engine whose certificates are good, and for which exports their tokens were, whenever that changes. */
+  noteIdentities(good: readonly string[], exports: ReadonlyMap<string, string>): void {
+    this.#tell({ kind: 'identities', good, exports })
   }
 
   #tell(fact: EngineInput): void {

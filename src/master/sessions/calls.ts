@@ -13,7 +13,8 @@
  * of an inode, and while it is recalled it is granted nothing: it keeps nobody waiting twice.
  */
 import { FsError } from '../../core/errors.ts'
-import type { Ino, NodeId } from '../../core/ids.ts'
+import { isDirectory } from '../../core/attr.ts'
+import type { Ino, NodeId, SessionId } from '../../core/ids.ts'
 import { OperationTimes } from '../../core/operation-times.ts'
 import { minute } from '../../core/units.ts'
 import { attrFromWireIfPresent, errorToWire, leaseFromWire, leaseToWire } from '../../wire/attr.ts'
@@ -22,12 +23,17 @@ import {
   type Call,
   type EndSession,
   LeaseKind,
+  type Plan,
   type RecallDone,
+  type Rename,
   Reply,
 } from '../../wire/gen/cairn/v1/session.ts'
 import { type CommandOp, isCommand, type Op } from '../../wire/commands.ts'
 import { toIno, u32, u64 } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
+import type { Admission } from '../exports/admission.ts'
+import type { Rates } from '../exports/rates.ts'
+import type { Subtrees } from '../exports/subtree.ts'
 import { type Grant, grantsOf, type Need, needsOf } from '../leases/needs.ts'
 import type { Holder, LeaseTable } from '../leases/lease-table.ts'
 import type { RecallReason, Recalls } from '../leases/recalls.ts'
@@ -56,6 +62,10 @@ export interface CallParts {
   readonly planner: Planner
   readonly space: Space
   readonly locks: LockCalls
+  /** Of sessions of exports. */
+  readonly admission: Admission
+  readonly subtrees: Subtrees
+  readonly rates: Rates
   /** A reader found a copy bad, or gone. */
   readonly damaged: (id: Uint8Array, node: NodeId, what: string) => void
   /** What was removed is being deleted. */
@@ -110,6 +120,10 @@ export class Calls {
     }
     if (session.parked.has(id) || this.#parts.locks.waits(session, id)) return
     if (isCommand(op) && this.#isRepeated(session, id)) return
+    if (session.scope === undefined || this.#parts.rates.admits(session, call)) this.#begin(session, call, op)
+  }
+
+  #begin(session: Session, call: Call, op: Op): void {
     const began = this.#parts.stopwatch()
     this.#attempt(
       { session, call, began, order: this.#nextOrder++, asked: new Set(), sharing: new Set() },
@@ -117,14 +131,21 @@ export class Calls {
     )
   }
 
+  /** When a call that waits for the rate of its export may be executed; Infinity: none does. */
+  get wakeMs(): number {
+    return this.#parts.rates.wakeMs
+  }
+
   /** Gives up a call that has not been executed. It is answered EINTR. */
   cancel(session: Session, id: bigint): void {
-    const { locks } = this.#parts
+    const { locks, rates } = this.#parts
     const parked = session.parked.get(id)
-    if (parked === undefined && !locks.cancel(session, id)) return
+    const held = session.scope === undefined ? undefined : rates.cancel(session, id)
+    if (parked === undefined && held === undefined && !locks.cancel(session, id)) return
     if (parked !== undefined) this.#waiting.remove(parked)
     const interrupted = failed(new FsError('EINTR'))
-    if (parked?.call.op !== undefined && isCommand(parked.call.op)) this.#keep(session, id, interrupted)
+    const op = (parked?.call ?? held)?.op
+    if (op !== undefined && isCommand(op)) this.#keep(session, id, interrupted)
     this.#answer(session, id, interrupted)
     this.#waiting.retryBarriers(session)
   }
@@ -176,6 +197,9 @@ export class Calls {
 
   /** Runs what may go on; after every input. */
   drain(): void {
+    const { rates } = this.#parts
+    for (let held = rates.next(); held !== undefined; held = rates.next())
+      if (held.call.op !== undefined) this.#begin(held.session, held.call, held.call.op)
     for (let parked = this.#waiting.next(); parked !== undefined; parked = this.#waiting.next()) {
       const { session, call } = parked
       if (call.op === undefined) continue
@@ -190,6 +214,7 @@ export class Calls {
    * still happen, up to the end of its lease.
    */
   forget(session: Session): void {
+    this.#parts.rates.forget(session)
     for (const parked of [...session.parked.values()]) this.#waiting.remove(parked)
   }
 
@@ -212,9 +237,12 @@ export class Calls {
 
   #attempt(parked: ParkedCall, op: Op): void {
     const { session, call } = parked
+    const { scope } = session
     let waitsFor: Ino[] | undefined
+    let admitted: Op | undefined
     try {
-      waitsFor = this.#obstacles(parked, op)
+      admitted = scope === undefined ? op : this.#parts.admission.admit(scope, op)
+      waitsFor = admitted === undefined ? undefined : this.#obstacles(parked, admitted)
     } catch (thrown) {
       this.#waiting.remove(parked)
       this.#finish(session, call.id, op, failed(thrown))
@@ -226,7 +254,8 @@ export class Calls {
       return
     }
     this.#waiting.remove(parked)
-    this.#execute(session, call.id, op)
+    if (admitted === undefined) this.#finish(session, call.id, op, done)
+    else this.#execute(session, call.id, admitted)
     this.times.observe(op.$case, this.#parts.stopwatch() - parked.began)
   }
 
@@ -322,7 +351,9 @@ export class Calls {
     if (result !== 'waits') this.#finish(session, id, op, result)
   }
 
-  #finish(session: Session, id: bigint, op: Op, result: Result): void {
+  #finish(session: Session, id: bigint, op: Op, found: Result): void {
+    const { scope } = session
+    const result = scope === undefined ? found : this.#parts.admission.shown(scope, op, found)
     const base = isCommand(op) ? this.#keep(session, id, result) : encoded(id, result)
     if (session.connection === undefined) return
     this.#parts.turn.out.reply(session.connection, base, this.#granted(session, op, result))
@@ -340,10 +371,10 @@ export class Calls {
         session: session.id,
         time: this.#timeOf(op),
         verify: planner.judge(planningOf(session), copies, proofs),
-        openIn: ino =>
+        openIn: (ino, directory) =>
           leases
             .others(ino, session.id)
-            .filter(other => other.open)
+            .filter(other => other.open && this.#sees(other.session, directory))
             .map(other => other.session),
         hasSpace: (bytes, wanted) => space.hasSpace(bytes, wanted),
       }),
@@ -353,7 +384,11 @@ export class Calls {
   }
 
   #noteEffects(session: Session, op: CommandOp, result: Result, proofs: readonly Proof[]): void {
-    const { leases, recalls, committed } = this.#parts
+    const { leases, recalls, committed, subtrees } = this.#parts
+    if (op.$case === 'rename' && op.value.parent !== op.value.newParent) {
+      subtrees.moved()
+      this.#hideMoved(op.value, result)
+    }
     if (op.$case === 'commit') {
       recalls.progress(session, op.value.ino as Ino)
       if (result.$case === 'commit' && leases.conflicts(op.value.ino as Ino, session.id, 'write').length > 0)
@@ -377,6 +412,26 @@ export class Calls {
       this.release(session, attr.ino)
   }
 
+  /** Whether the session sees what has its name in the directory. */
+  #sees(id: SessionId, directory: Ino): boolean {
+    const scope = this.#parts.sessions.find(id)?.scope
+    return scope === undefined || this.#parts.admission.sees(scope, directory)
+  }
+
+  /** A directory was moved: sessions of exports that it left give up what they have of what is below. */
+  #hideMoved({ parent, newParent }: Rename, result: Result): void {
+    if (result.$case !== 'rename') return
+    const { attr, target } = result.value
+    if (![attr, target].some(each => each !== undefined && isDirectory(each.mode))) return
+    const { sessions, leases, recalls } = this.#parts
+    for (const session of sessions.all()) {
+      if (session.scope === undefined) continue
+      if (this.#sees(session.id, parent as Ino) === this.#sees(session.id, newParent as Ino)) continue
+      for (const ino of leases.oldest(session.id))
+        if (!this.#sees(session.id, ino)) recalls.ask(session, ino, 'none', 'plain')
+    }
+  }
+
   #question(session: Session, id: bigint, op: Exclude<Op, CommandOp>): Result | 'waits' {
     const { turn, planner, space, locks, damaged } = this.#parts
     if (isQuery(op))
@@ -396,7 +451,7 @@ export class Calls {
       case 'reclaim':
         return locks.reclaim(session, op.value)
       case 'plan':
-        return { $case: 'plan', value: planner.plan(planningOf(session), op.value) }
+        return this.#planned(session, op.value)
       case 'getLock':
         return locks.get(session, op.value)
       case 'setLock':
@@ -423,6 +478,13 @@ export class Calls {
         this.#parts.died(session, op.value)
         return done
     }
+  }
+
+  #planned(session: Session, wire: Plan): Result {
+    const { planner, rates } = this.#parts
+    const value = planner.plan(planningOf(session), wire)
+    if (session.scope !== undefined) rates.planned(session, wire, value)
+    return { $case: 'plan', value }
   }
 
   #acquire(session: Session, wire: Acquire): Result {
@@ -477,8 +539,10 @@ export class Calls {
     const { leases, recalls, sessions } = this.#parts
     const granted: { ino: Ino; kind: LeaseKind; alone: boolean }[] = []
     const alone = sessions.isAlone
-    for (const { ino, lease } of grantsOf(op, result)) {
+    for (const { ino, lease: wanted } of grantsOf(op, result)) {
       if (recalls.isUnderWay(session.id, ino)) continue
+      const { scope } = session
+      const lease = scope === undefined || this.#parts.admission.mayBuffer(scope, ino) ? wanted : 'read'
       const keepsPages = op.$case === 'commit' && op.value.pages
       const held =
         this.#waiting.isAwaited(ino) && !keepsPages
@@ -526,4 +590,5 @@ const planningOf = (session: Session): Planning => ({
   epoch: session.row.epoch,
   host: session.row.host,
   zone: session.row.zone,
+  knows: session.scope?.blocks,
 })

@@ -18,6 +18,8 @@ import { errorToWire } from '../../wire/attr.ts'
 import type { Call, EndSession, Hello } from '../../wire/gen/cairn/v1/session.ts'
 import { bytesUpTo, text, toSessionIdOrNone, u32, u63 } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
+import { Scope } from '../exports/admission.ts'
+import { chooseExport, exportsFor, type TokenExports } from '../exports/choose-export.ts'
 import { Flow } from '../nodes/flow.ts'
 import { agreedVersion, hex } from '../nodes/node-registry.ts'
 import type { SessionRow } from '../store/sessions.ts'
@@ -38,6 +40,8 @@ export interface ParkedCall {
 
 export class Session {
   readonly row: SessionRow
+  /** Undefined: it sees everything. */
+  readonly scope: Scope | undefined
   connection: number | undefined
   heardMs: number
   /** Leases and locks from before a restart of the master are not known yet. */
@@ -57,9 +61,10 @@ export class Session {
   reservedBytes = 0
   readonly parked = new Map<bigint, ParkedCall>()
 
-  constructor(row: SessionRow, nowMs: number, reclaiming: boolean, highest: bigint) {
+  constructor(row: SessionRow, { now, entropy }: Turn, reclaiming: boolean, highest: bigint) {
     this.row = row
-    this.heardMs = nowMs
+    this.scope = row.export === '' ? undefined : new Scope(row.id, row.export, entropy.bytes(8))
+    this.heardMs = now
     this.reclaiming = reclaiming
     this.acked = row.acked
     this.ackedStored = row.acked
@@ -76,11 +81,12 @@ export class SessionRegistry {
   readonly #byId = new Map<SessionId, Session>()
   readonly #byConnection = new Map<number, Session>()
   #strangers = false
+  #tokens: TokenExports = new Map()
 
   constructor(turn: Turn) {
     this.#turn = turn
     for (const row of turn.store.sessions.all())
-      this.#byId.set(row.id, new Session(row, turn.now, true, turn.store.replies.highest(row.id)))
+      this.#byId.set(row.id, new Session(row, turn, true, turn.store.replies.highest(row.id)))
   }
 
   all(): IterableIterator<Session> {
@@ -103,6 +109,21 @@ export class SessionRegistry {
   /** A session was ended that did not ask for it, and whose process may go on. */
   noteStranger(): void {
     this.#strangers = true
+  }
+
+  /** Which exports the tokens of identities were for. */
+  noteTokens(tokens: TokenExports): void {
+    this.#tokens = tokens
+  }
+
+  /** Sessions that show what their identities may not mount any more. */
+  ofOtherExports(): Session[] {
+    const { exports } = this.#turn.store
+    return [...this.#byId.values()].filter(({ row }) => {
+      const allowed = exportsFor(exports, this.#tokens, row.identity)
+      if (row.export === '') return allowed !== undefined
+      return exports.find(row.export) === undefined || allowed?.has(row.export) === false
+    })
   }
 
   find(id: SessionId): Session | undefined {
@@ -217,7 +238,10 @@ export class SessionRegistry {
   }
 
   #begin(wire: Hello, identity = ''): Session {
-    const { store, entropy, now, time } = this.#turn
+    const { store, entropy, time } = this.#turn
+    const chosen = chooseExport(store.exports, this.#tokens, identity, text(wire.export, 'hello.export', 64))
+    if (chosen !== undefined && (store.inodes.find(chosen.ino)?.nlink ?? 0) === 0)
+      throw new FsError('ENOENT', `The folder of the export ${chosen.name} was removed`)
     const row: SessionRow = {
       id: store.sessions.issueId(),
       epoch: 1n,
@@ -231,9 +255,10 @@ export class SessionRegistry {
       started: time,
       acked: 0n,
       identity,
+      export: chosen?.name ?? '',
     }
     store.sessions.began(row)
-    const session = new Session(row, now, false, 0n)
+    const session = new Session(row, this.#turn, false, 0n)
     this.#byId.set(row.id, session)
     return session
   }
@@ -248,6 +273,7 @@ export class SessionRegistry {
     session.heardMs = now
     this.#byConnection.set(connection, session)
     const { cluster, blockBytes, copies, minCopies } = store.format.facts
+    const rules = store.exports.find(session.row.export)
     out.session(connection, {
       $case: 'welcome',
       value: {
@@ -264,7 +290,12 @@ export class SessionRegistry {
         copies,
         minCopies: Math.min(minCopies, copies),
         time,
-        root: rootIno,
+        root: rules?.ino ?? rootIno,
+        readOnly: rules?.readOnly ?? false,
+        export: session.row.export,
+        judged: rules !== undefined && rules.squash !== 'none',
+        noSetuid: rules?.setuid === false,
+        noDevices: rules?.devices === false,
       },
     })
     out.welcomed(connection)

@@ -74,6 +74,12 @@ export class InoRanges {
     return ino as Ino
   }
 
+  /** Whether the session may still use the number. */
+  isReserved(session: SessionId, ino: bigint): boolean {
+    const ranges = this.#bySession.get(session) ?? []
+    return ranges.some(({ next, end }) => ino >= next && ino < end)
+  }
+
   sessionEnded(session: SessionId): void {
     this.#bySession.delete(session)
     this.#dirty.delete(session)

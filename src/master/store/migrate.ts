@@ -2,6 +2,7 @@ import type { Database } from 'better-sqlite3'
 import { must } from '../../core/assert.ts'
 import { BadCopies } from './bad-copies.ts'
 import { Blocks } from './blocks.ts'
+import { Exports } from './exports.ts'
 import { Restores } from './restores.ts'
 import { schemaVersion } from './format.ts'
 import { InoRanges } from './ino-ranges.ts'
@@ -17,6 +18,7 @@ const steps: ReadonlyMap<bigint, string> = new Map([
   [3n, `${BadCopies.schema} ${Switches.schema}`],
   [4n, NodeLabels.schema],
   [5n, `${Nodes.identityColumn} ${Sessions.identityColumn}`],
+  [6n, `${Exports.schema} ${Sessions.exportColumn}`],
 ])
 
 /**

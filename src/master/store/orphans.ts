@@ -13,6 +13,7 @@ export class Orphans {
     CREATE INDEX orphans_by_session ON orphans (session);`
 
   readonly #any
+  readonly #one
   readonly #other
   readonly #ofSession
   readonly #all
@@ -23,6 +24,9 @@ export class Orphans {
 
   constructor(db: Database) {
     this.#any = db.prepare<[bigint], number>('SELECT 1 FROM orphans WHERE ino = ? LIMIT 1').pluck()
+    this.#one = db
+      .prepare<[bigint, bigint], number>('SELECT 1 FROM orphans WHERE ino = ? AND session = ?')
+      .pluck()
     this.#other = db
       .prepare<[bigint, bigint], number>('SELECT 1 FROM orphans WHERE ino = ? AND session <> ? LIMIT 1')
       .pluck()
@@ -41,6 +45,11 @@ export class Orphans {
 
   has(ino: Ino): boolean {
     return this.#any.get(ino) !== undefined
+  }
+
+  /** Whether the session has it open. */
+  isOf(ino: Ino, session: SessionId): boolean {
+    return this.#one.get(ino, session) !== undefined
   }
 
   /** Whether a session other than this has it open. */

@@ -20,6 +20,8 @@ export interface SessionRow {
   readonly acked: bigint
   /** Whose it is: as whom it began with TLS. Empty: nobody's. */
   readonly identity: string
+  /** The export that it is of; empty: it sees everything. */
+  readonly export: string
 }
 
 interface Row {
@@ -35,6 +37,7 @@ interface Row {
   readonly started: bigint
   readonly acked: bigint
   readonly identity: string
+  readonly export: string
 }
 
 const fromRow = ({ id, pid, read_only, ...rest }: Row): SessionRow => ({
@@ -59,11 +62,13 @@ export class Sessions {
       read_only INTEGER NOT NULL,
       started INTEGER NOT NULL, -- ns
       acked INTEGER NOT NULL, -- call id
-      identity TEXT NOT NULL DEFAULT ''
+      identity TEXT NOT NULL DEFAULT '',
+      export TEXT NOT NULL DEFAULT ''
     ) STRICT;`
 
   /** What databases of before it lack. */
   static readonly identityColumn = "ALTER TABLE sessions ADD COLUMN identity TEXT NOT NULL DEFAULT '';"
+  static readonly exportColumn = "ALTER TABLE sessions ADD COLUMN export TEXT NOT NULL DEFAULT '';"
 
   readonly #counters: Counters
   readonly #byId
@@ -78,8 +83,8 @@ export class Sessions {
     this.#byId = db.prepare<[bigint], Row>('SELECT * FROM sessions WHERE id = ?').safeIntegers()
     this.#all = db.prepare<[], Row>('SELECT * FROM sessions ORDER BY id').safeIntegers()
     this.#insert = db.prepare(
-      `INSERT INTO sessions (id, epoch, secret, host, mountpoint, pid, program, zone, read_only, started, acked, identity)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO sessions (id, epoch, secret, host, mountpoint, pid, program, zone, read_only, started, acked, identity, export)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     )
     this.#setEpoch = db.prepare<[bigint, bigint]>('UPDATE sessions SET epoch = ? WHERE id = ?')
     this.#setAcked = db.prepare<[bigint, bigint]>('UPDATE sessions SET acked = ? WHERE id = ?')
@@ -118,6 +123,7 @@ export class Sessions {
       s.started,
       s.acked,
       s.identity,
+      s.export,
     )
   }
 

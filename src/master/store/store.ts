@@ -17,6 +17,7 @@ import { Blocks } from './blocks.ts'
 import { Counters } from './counters.ts'
 import { Dirents } from './dirents.ts'
 import { Doomed } from './doomed.ts'
+import { Exports } from './exports.ts'
 import { Extents } from './extents.ts'
 import { applicationId, type Format, FormatTable } from './format.ts'
 import { Goals } from './goals.ts'
@@ -57,6 +58,7 @@ const schema = [
   BadCopies,
   Switches,
   NodeLabels,
+  Exports,
 ]
   .map(table => table.schema)
   .join('\n')
@@ -103,6 +105,7 @@ export class Store implements Disposable {
   readonly badCopies: BadCopies
   readonly switches: Switches
   readonly nodeLabels: NodeLabels
+  readonly exports: Exports
 
   readonly #begin
   readonly #commit
@@ -187,6 +190,7 @@ export class Store implements Disposable {
     this.badCopies = new BadCopies(db)
     this.switches = new Switches(db)
     this.nodeLabels = new NodeLabels(db)
+    this.exports = new Exports(db)
     this.#begin = db.prepare('BEGIN IMMEDIATE')
     this.#commit = db.prepare('COMMIT')
     this.#rollback = db.prepare('ROLLBACK')

@@ -39,7 +39,7 @@ export class Kernel {
   async attach(fs: FileSystem): Promise<void> {
     this.#fs = fs
     const { attr, attrTtlMs } = await this.request('getattr root', f =>
-      f.getattr(rootIno, undefined, this.caller(0)),
+      f.getattr(fs.root ?? rootIno, undefined, this.caller(0)),
     )
     const root = new KernelInode(attr, this.now + attrTtlMs, this.nextVersion())
     root.opens = 1

@@ -60,6 +60,22 @@ test('a token is good as often as it says, for its role and time, and no other s
   await t.throwsAsync(authority.join(late, await request(), ''), { message: /expired/ })
 })
 
+test('who joins with a token of an export is known to be of it, and only a mount is', async t => {
+  const { authority, open } = await make()
+  t.throws(() => authority.createToken('admin', 1 * hour, 1, 'projects'), { message: /role mount/ })
+  const told: ReadonlyMap<string, string>[] = []
+  authority.watch(() => told.push(authority.exports))
+  const parsed = parseToken(authority.createToken('mount', 1 * hour, 1, 'projects').token)
+  const { id } = identityOf(
+    new X509Certificate(await authority.join(parsed, await request(), 'laptop')).toLegacyObject(),
+  )
+  t.deepEqual(told.at(-1), new Map([[id, 'projects']]), 'before it has its certificate')
+  const other = parseToken(authority.createToken('mount', 1 * hour, 1).token)
+  await authority.join(other, await request(), 'tower')
+  await authority.renew(id, await request())
+  t.deepEqual(open().exports, new Map([[id, 'projects']]))
+})
+
 test('two that use one token at once: only one joins', async t => {
   const { authority } = await make()
   const parsed = parseToken(authority.createToken('mount', 1 * hour, 1).token)

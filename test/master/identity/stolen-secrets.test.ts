@@ -41,7 +41,8 @@ test('a secret of a session, and the store of a node, are of no use with a certi
     const link = network.dial(server.address, sessionAttach)
     const value = {
       ...{ versionMin: 1, versionMax: 1, session: 0n, epoch: 0n, secret: none, cluster: none },
-      ...{ host: 'h', mountpoint: '/mnt', pid: 1, program: 'test', zone: '', readOnly: false, clock: 0n },
+      ...{ host: 'h', mountpoint: '/mnt', pid: 1, program: 'test', zone: '', readOnly: false },
+      ...{ export: '', clock: 0n },
       ...hello,
     }
     link.onClose(() => undefined)

@@ -77,7 +77,7 @@ test('a token and a key of one’s own make an identity, which can do what its r
   const made = await admin.call(
     address,
     identityCreateToken,
-    { role: 'admin', lastsMs: 60_000n, uses: 1 },
+    { role: 'admin', lastsMs: 60_000n, uses: 1, export: '' },
     soon,
   )
   const { network } = as(await joinCluster(address, made.token, 'ada'))
@@ -129,7 +129,12 @@ test('nobody makes tokens, lists or revokes but an admin; a stranger can only jo
   for (const role of ['mount', 'chunkserver', 'observer']) {
     const { network } = as(await joinCluster(address, token(role), role))
     const attempts = [
-      network.call(address, identityCreateToken, { role: 'admin', lastsMs: 60_000n, uses: 1 }, soon),
+      network.call(
+        address,
+        identityCreateToken,
+        { role: 'admin', lastsMs: 60_000n, uses: 1, export: '' },
+        soon,
+      ),
       network.call(address, identityList, {}, soon),
       network.call(address, identityRevoke, { identity: 'admin' }, soon),
     ]

@@ -184,6 +184,8 @@ export interface MountStatus {
   storedBytes: bigint;
   fetchedPerSecond: bigint;
   storedPerSecond: bigint;
+  /** The export that it is of; empty: it sees everything. */
+  export: string;
 }
 
 export interface InfoRequest {
@@ -641,6 +643,81 @@ export interface BrowsedEntry {
   cookie: bigint;
   attr: Attr | undefined;
   copies: number;
+}
+
+/** What an export allows. Absent in a request: as it is, or as it is by default. */
+export interface ExportRules {
+  readOnly?:
+    | boolean
+    | undefined;
+  /** none, root or all. */
+  squash?: string | undefined;
+  anonUid?: number | undefined;
+  anonGid?: number | undefined;
+  setuid?: boolean | undefined;
+  devices?:
+    | boolean
+    | undefined;
+  /** Of all its mounts together; 0: no limit. */
+  callsPerSecond?: number | undefined;
+  writtenBytesPerSecond?: bigint | undefined;
+}
+
+export interface ExportRecord {
+  name: string;
+  /** The directory, whatever it is called now. */
+  ino: bigint;
+  /** Where it is; empty: it was removed. */
+  path: Uint8Array;
+  rules:
+    | ExportRules
+    | undefined;
+  /** Ids of identities; "*" is everybody whom no export names. */
+  identities: string[];
+  /** Mounts of it that are there. */
+  mounts: bigint;
+}
+
+export interface CreateExportRequest {
+  name: string;
+  path: Uint8Array;
+  rules: ExportRules | undefined;
+  identities: string[];
+}
+
+export interface SetExportRequest {
+  name: string;
+  rules:
+    | ExportRules
+    | undefined;
+  /** Added and taken away. Who is taken away, and in no other export, may mount nothing (see ReleaseIdentity). */
+  add: string[];
+  drop: string[];
+}
+
+export interface RemoveExportRequest {
+  name: string;
+}
+
+/** As it is after the change, or was before it was removed. */
+export interface ExportReply {
+  export: ExportRecord | undefined;
+}
+
+export interface ListExportsRequest {
+}
+
+export interface ListExportsReply {
+  exports: ExportRecord[];
+  /** Those that were in an export, are in none now, and may mount nothing. */
+  unbound: string[];
+}
+
+export interface ReleaseIdentityRequest {
+  identity: string;
+}
+
+export interface ReleaseIdentityReply {
 }
 
 function createBaseStatusRequest(): StatusRequest {
@@ -2216,6 +2293,7 @@ function createBaseMountStatus(): MountStatus {
     storedBytes: 0n,
     fetchedPerSecond: 0n,
     storedPerSecond: 0n,
+    export: "",
   };
 }
 
@@ -2313,6 +2391,9 @@ export const MountStatus: MessageFns<MountStatus> = {
         throw new globalThis.Error("value provided for field message.storedPerSecond of type uint64 too large");
       }
       writer.uint32(152).uint64(message.storedPerSecond);
+    }
+    if (message.export !== "") {
+      writer.uint32(162).string(message.export);
     }
     return writer;
   },
@@ -2482,6 +2563,14 @@ export const MountStatus: MessageFns<MountStatus> = {
             message.storedPerSecond = reader.uint64() as bigint;
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.export = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2528,6 +2617,7 @@ export const MountStatus: MessageFns<MountStatus> = {
     message.storedPerSecond = (object.storedPerSecond !== undefined && object.storedPerSecond !== null)
       ? BigInt(object.storedPerSecond)
       : 0n;
+    message.export = object.export ?? "";
     return message;
   },
 };
@@ -7732,6 +7822,789 @@ export const BrowsedEntry: MessageFns<BrowsedEntry> = {
     message.cookie = (object.cookie !== undefined && object.cookie !== null) ? BigInt(object.cookie) : 0n;
     message.attr = (object.attr !== undefined && object.attr !== null) ? Attr.fromPartial(object.attr) : undefined;
     message.copies = object.copies ?? 0;
+    return message;
+  },
+};
+
+function createBaseExportRules(): ExportRules {
+  return {
+    readOnly: undefined,
+    squash: undefined,
+    anonUid: undefined,
+    anonGid: undefined,
+    setuid: undefined,
+    devices: undefined,
+    callsPerSecond: undefined,
+    writtenBytesPerSecond: undefined,
+  };
+}
+
+export const ExportRules: MessageFns<ExportRules> = {
+  encode(message: ExportRules, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.readOnly !== undefined) {
+      writer.uint32(8).bool(message.readOnly);
+    }
+    if (message.squash !== undefined) {
+      writer.uint32(18).string(message.squash);
+    }
+    if (message.anonUid !== undefined) {
+      writer.uint32(24).uint32(message.anonUid);
+    }
+    if (message.anonGid !== undefined) {
+      writer.uint32(32).uint32(message.anonGid);
+    }
+    if (message.setuid !== undefined) {
+      writer.uint32(40).bool(message.setuid);
+    }
+    if (message.devices !== undefined) {
+      writer.uint32(48).bool(message.devices);
+    }
+    if (message.callsPerSecond !== undefined) {
+      writer.uint32(56).uint32(message.callsPerSecond);
+    }
+    if (message.writtenBytesPerSecond !== undefined) {
+      if (BigInt.asUintN(64, message.writtenBytesPerSecond) !== message.writtenBytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.writtenBytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.writtenBytesPerSecond);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExportRules {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExportRules();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.readOnly = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.squash = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.anonUid = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.anonGid = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.setuid = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.devices = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.callsPerSecond = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.writtenBytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ExportRules>, I>>(base?: I): ExportRules {
+    return ExportRules.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExportRules>, I>>(object: I): ExportRules {
+    const message = createBaseExportRules();
+    message.readOnly = object.readOnly ?? undefined;
+    message.squash = object.squash ?? undefined;
+    message.anonUid = object.anonUid ?? undefined;
+    message.anonGid = object.anonGid ?? undefined;
+    message.setuid = object.setuid ?? undefined;
+    message.devices = object.devices ?? undefined;
+    message.callsPerSecond = object.callsPerSecond ?? undefined;
+    message.writtenBytesPerSecond =
+      (object.writtenBytesPerSecond !== undefined && object.writtenBytesPerSecond !== null)
+        ? BigInt(object.writtenBytesPerSecond)
+        : undefined;
+    return message;
+  },
+};
+
+function createBaseExportRecord(): ExportRecord {
+  return { name: "", ino: 0n, path: new Uint8Array(0), rules: undefined, identities: [], mounts: 0n };
+}
+
+export const ExportRecord: MessageFns<ExportRecord> = {
+  encode(message: ExportRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.ino !== 0n) {
+      if (BigInt.asUintN(64, message.ino) !== message.ino) {
+        throw new globalThis.Error("value provided for field message.ino of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.ino);
+    }
+    if (message.path.length !== 0) {
+      writer.uint32(26).bytes(message.path);
+    }
+    if (message.rules !== undefined) {
+      ExportRules.encode(message.rules, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.identities) {
+      writer.uint32(42).string(v!);
+    }
+    if (message.mounts !== 0n) {
+      if (BigInt.asUintN(64, message.mounts) !== message.mounts) {
+        throw new globalThis.Error("value provided for field message.mounts of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.mounts);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExportRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExportRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.ino = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.path = reader.bytes();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.rules = ExportRules.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.identities.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.mounts = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ExportRecord>, I>>(base?: I): ExportRecord {
+    return ExportRecord.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExportRecord>, I>>(object: I): ExportRecord {
+    const message = createBaseExportRecord();
+    message.name = object.name ?? "";
+    message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
+    message.path = object.path ?? new Uint8Array(0);
+    message.rules = (object.rules !== undefined && object.rules !== null)
+      ? ExportRules.fromPartial(object.rules)
+      : undefined;
+    message.identities = object.identities?.map((e) => e) || [];
+    message.mounts = (object.mounts !== undefined && object.mounts !== null) ? BigInt(object.mounts) : 0n;
+    return message;
+  },
+};
+
+function createBaseCreateExportRequest(): CreateExportRequest {
+  return { name: "", path: new Uint8Array(0), rules: undefined, identities: [] };
+}
+
+export const CreateExportRequest: MessageFns<CreateExportRequest> = {
+  encode(message: CreateExportRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.path.length !== 0) {
+      writer.uint32(18).bytes(message.path);
+    }
+    if (message.rules !== undefined) {
+      ExportRules.encode(message.rules, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.identities) {
+      writer.uint32(34).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateExportRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateExportRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.path = reader.bytes();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.rules = ExportRules.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.identities.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<CreateExportRequest>, I>>(base?: I): CreateExportRequest {
+    return CreateExportRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CreateExportRequest>, I>>(object: I): CreateExportRequest {
+    const message = createBaseCreateExportRequest();
+    message.name = object.name ?? "";
+    message.path = object.path ?? new Uint8Array(0);
+    message.rules = (object.rules !== undefined && object.rules !== null)
+      ? ExportRules.fromPartial(object.rules)
+      : undefined;
+    message.identities = object.identities?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseSetExportRequest(): SetExportRequest {
+  return { name: "", rules: undefined, add: [], drop: [] };
+}
+
+export const SetExportRequest: MessageFns<SetExportRequest> = {
+  encode(message: SetExportRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.rules !== undefined) {
+      ExportRules.encode(message.rules, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.add) {
+      writer.uint32(26).string(v!);
+    }
+    for (const v of message.drop) {
+      writer.uint32(34).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetExportRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetExportRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.rules = ExportRules.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.add.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.drop.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SetExportRequest>, I>>(base?: I): SetExportRequest {
+    return SetExportRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetExportRequest>, I>>(object: I): SetExportRequest {
+    const message = createBaseSetExportRequest();
+    message.name = object.name ?? "";
+    message.rules = (object.rules !== undefined && object.rules !== null)
+      ? ExportRules.fromPartial(object.rules)
+      : undefined;
+    message.add = object.add?.map((e) => e) || [];
+    message.drop = object.drop?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseRemoveExportRequest(): RemoveExportRequest {
+  return { name: "" };
+}
+
+export const RemoveExportRequest: MessageFns<RemoveExportRequest> = {
+  encode(message: RemoveExportRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveExportRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveExportRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RemoveExportRequest>, I>>(base?: I): RemoveExportRequest {
+    return RemoveExportRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RemoveExportRequest>, I>>(object: I): RemoveExportRequest {
+    const message = createBaseRemoveExportRequest();
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseExportReply(): ExportReply {
+  return { export: undefined };
+}
+
+export const ExportReply: MessageFns<ExportReply> = {
+  encode(message: ExportReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.export !== undefined) {
+      ExportRecord.encode(message.export, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExportReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExportReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.export = ExportRecord.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ExportReply>, I>>(base?: I): ExportReply {
+    return ExportReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExportReply>, I>>(object: I): ExportReply {
+    const message = createBaseExportReply();
+    message.export = (object.export !== undefined && object.export !== null)
+      ? ExportRecord.fromPartial(object.export)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseListExportsRequest(): ListExportsRequest {
+  return {};
+}
+
+export const ListExportsRequest: MessageFns<ListExportsRequest> = {
+  encode(_: ListExportsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListExportsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListExportsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListExportsRequest>, I>>(base?: I): ListExportsRequest {
+    return ListExportsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListExportsRequest>, I>>(_: I): ListExportsRequest {
+    const message = createBaseListExportsRequest();
+    return message;
+  },
+};
+
+function createBaseListExportsReply(): ListExportsReply {
+  return { exports: [], unbound: [] };
+}
+
+export const ListExportsReply: MessageFns<ListExportsReply> = {
+  encode(message: ListExportsReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.exports) {
+      ExportRecord.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.unbound) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListExportsReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListExportsReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.exports.push(ExportRecord.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.unbound.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListExportsReply>, I>>(base?: I): ListExportsReply {
+    return ListExportsReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListExportsReply>, I>>(object: I): ListExportsReply {
+    const message = createBaseListExportsReply();
+    message.exports = object.exports?.map((e) => ExportRecord.fromPartial(e)) || [];
+    message.unbound = object.unbound?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseReleaseIdentityRequest(): ReleaseIdentityRequest {
+  return { identity: "" };
+}
+
+export const ReleaseIdentityRequest: MessageFns<ReleaseIdentityRequest> = {
+  encode(message: ReleaseIdentityRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.identity !== "") {
+      writer.uint32(10).string(message.identity);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleaseIdentityRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleaseIdentityRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.identity = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReleaseIdentityRequest>, I>>(base?: I): ReleaseIdentityRequest {
+    return ReleaseIdentityRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReleaseIdentityRequest>, I>>(object: I): ReleaseIdentityRequest {
+    const message = createBaseReleaseIdentityRequest();
+    message.identity = object.identity ?? "";
+    return message;
+  },
+};
+
+function createBaseReleaseIdentityReply(): ReleaseIdentityReply {
+  return {};
+}
+
+export const ReleaseIdentityReply: MessageFns<ReleaseIdentityReply> = {
+  encode(_: ReleaseIdentityReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleaseIdentityReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleaseIdentityReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReleaseIdentityReply>, I>>(base?: I): ReleaseIdentityReply {
+    return ReleaseIdentityReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReleaseIdentityReply>, I>>(_: I): ReleaseIdentityReply {
+    const message = createBaseReleaseIdentityReply();
     return message;
   },
 };

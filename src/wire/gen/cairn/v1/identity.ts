@@ -31,6 +31,8 @@ export interface CreateTokenRequest {
   /** How long it is good for, and how often. */
   lastsMs: bigint;
   uses: number;
+  /** Of the role mount: the export that whoever joins by it may mount, and nothing else; empty: as exports say. */
+  export: string;
 }
 
 export interface CreateTokenReply {
@@ -55,6 +57,8 @@ export interface IdentityRecord {
   until: bigint;
   /** 0: not revoked. */
   revoked: bigint;
+  /** The export that its token was for; empty: none. */
+  export: string;
 }
 
 export interface RevokeRequest {
@@ -281,7 +285,7 @@ export const CertificateReply: MessageFns<CertificateReply> = {
 };
 
 function createBaseCreateTokenRequest(): CreateTokenRequest {
-  return { role: "", lastsMs: 0n, uses: 0 };
+  return { role: "", lastsMs: 0n, uses: 0, export: "" };
 }
 
 export const CreateTokenRequest: MessageFns<CreateTokenRequest> = {
@@ -297,6 +301,9 @@ export const CreateTokenRequest: MessageFns<CreateTokenRequest> = {
     }
     if (message.uses !== 0) {
       writer.uint32(24).uint32(message.uses);
+    }
+    if (message.export !== "") {
+      writer.uint32(34).string(message.export);
     }
     return writer;
   },
@@ -338,6 +345,14 @@ export const CreateTokenRequest: MessageFns<CreateTokenRequest> = {
             message.uses = reader.uint32();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.export = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -358,6 +373,7 @@ export const CreateTokenRequest: MessageFns<CreateTokenRequest> = {
     message.role = object.role ?? "";
     message.lastsMs = (object.lastsMs !== undefined && object.lastsMs !== null) ? BigInt(object.lastsMs) : 0n;
     message.uses = object.uses ?? 0;
+    message.export = object.export ?? "";
     return message;
   },
 };
@@ -531,7 +547,7 @@ export const ListIdentitiesReply: MessageFns<ListIdentitiesReply> = {
 };
 
 function createBaseIdentityRecord(): IdentityRecord {
-  return { id: "", role: "", name: "", created: 0n, until: 0n, revoked: 0n };
+  return { id: "", role: "", name: "", created: 0n, until: 0n, revoked: 0n, export: "" };
 }
 
 export const IdentityRecord: MessageFns<IdentityRecord> = {
@@ -562,6 +578,9 @@ export const IdentityRecord: MessageFns<IdentityRecord> = {
         throw new globalThis.Error("value provided for field message.revoked of type uint64 too large");
       }
       writer.uint32(48).uint64(message.revoked);
+    }
+    if (message.export !== "") {
+      writer.uint32(58).string(message.export);
     }
     return writer;
   },
@@ -627,6 +646,14 @@ export const IdentityRecord: MessageFns<IdentityRecord> = {
             message.revoked = reader.uint64() as bigint;
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.export = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -650,6 +677,7 @@ export const IdentityRecord: MessageFns<IdentityRecord> = {
     message.created = (object.created !== undefined && object.created !== null) ? BigInt(object.created) : 0n;
     message.until = (object.until !== undefined && object.until !== null) ? BigInt(object.until) : 0n;
     message.revoked = (object.revoked !== undefined && object.revoked !== null) ? BigInt(object.revoked) : 0n;
+    message.export = object.export ?? "";
     return message;
   },
 };

@@ -120,6 +120,8 @@ export interface Hello {
   readOnly: boolean;
   /** Wall clock of the mount, ns, for diagnosis. */
   clock: bigint;
+  /** The export to show; empty: the one that this identity may mount, or all there is. */
+  export: string;
 }
 
 export interface Welcome {
@@ -140,7 +142,17 @@ export interface Welcome {
   minCopies: number;
   /** Cluster time, ns, when this was sent. */
   time: bigint;
+  /** The directory that the session sees as its root; what is not below it is not there. */
   root: bigint;
+  /** Changes are refused, whatever the mount asked for. */
+  readOnly: boolean;
+  /** The export that the session is of; empty: everything. */
+  export: string;
+  /** The master judges each change of names and attributes by who it takes the users of the mount for. */
+  judged: boolean;
+  /** Setuid, setgid and capabilities, and device nodes, are to be of no effect. */
+  noSetuid: boolean;
+  noDevices: boolean;
 }
 
 export interface Refused {
@@ -1230,6 +1242,7 @@ function createBaseHello(): Hello {
     zone: "",
     readOnly: false,
     clock: 0n,
+    export: "",
   };
 }
 
@@ -1282,6 +1295,9 @@ export const Hello: MessageFns<Hello> = {
         throw new globalThis.Error("value provided for field message.clock of type sint64 too large");
       }
       writer.uint32(104).sint64(message.clock);
+    }
+    if (message.export !== "") {
+      writer.uint32(186).string(message.export);
     }
     return writer;
   },
@@ -1403,6 +1419,14 @@ export const Hello: MessageFns<Hello> = {
             message.clock = reader.sint64() as bigint;
             continue;
           }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.export = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1433,6 +1457,7 @@ export const Hello: MessageFns<Hello> = {
     message.zone = object.zone ?? "";
     message.readOnly = object.readOnly ?? false;
     message.clock = (object.clock !== undefined && object.clock !== null) ? BigInt(object.clock) : 0n;
+    message.export = object.export ?? "";
     return message;
   },
 };
@@ -1453,6 +1478,11 @@ function createBaseWelcome(): Welcome {
     minCopies: 0,
     time: 0n,
     root: 0n,
+    readOnly: false,
+    export: "",
+    judged: false,
+    noSetuid: false,
+    noDevices: false,
   };
 }
 
@@ -1511,6 +1541,21 @@ export const Welcome: MessageFns<Welcome> = {
         throw new globalThis.Error("value provided for field message.root of type uint64 too large");
       }
       writer.uint32(112).uint64(message.root);
+    }
+    if (message.readOnly !== false) {
+      writer.uint32(192).bool(message.readOnly);
+    }
+    if (message.export !== "") {
+      writer.uint32(202).string(message.export);
+    }
+    if (message.judged !== false) {
+      writer.uint32(208).bool(message.judged);
+    }
+    if (message.noSetuid !== false) {
+      writer.uint32(216).bool(message.noSetuid);
+    }
+    if (message.noDevices !== false) {
+      writer.uint32(224).bool(message.noDevices);
     }
     return writer;
   },
@@ -1640,6 +1685,46 @@ export const Welcome: MessageFns<Welcome> = {
             message.root = reader.uint64() as bigint;
             continue;
           }
+          case 24: {
+            if (tag !== 192) {
+              break;
+            }
+
+            message.readOnly = reader.bool();
+            continue;
+          }
+          case 25: {
+            if (tag !== 202) {
+              break;
+            }
+
+            message.export = reader.string();
+            continue;
+          }
+          case 26: {
+            if (tag !== 208) {
+              break;
+            }
+
+            message.judged = reader.bool();
+            continue;
+          }
+          case 27: {
+            if (tag !== 216) {
+              break;
+            }
+
+            message.noSetuid = reader.bool();
+            continue;
+          }
+          case 28: {
+            if (tag !== 224) {
+              break;
+            }
+
+            message.noDevices = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1671,6 +1756,11 @@ export const Welcome: MessageFns<Welcome> = {
     message.minCopies = object.minCopies ?? 0;
     message.time = (object.time !== undefined && object.time !== null) ? BigInt(object.time) : 0n;
     message.root = (object.root !== undefined && object.root !== null) ? BigInt(object.root) : 0n;
+    message.readOnly = object.readOnly ?? false;
+    message.export = object.export ?? "";
+    message.judged = object.judged ?? false;
+    message.noSetuid = object.noSetuid ?? false;
+    message.noDevices = object.noDevices ?? false;
     return message;
   },
 };

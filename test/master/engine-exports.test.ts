@@ -1,0 +1,329 @@
+/** A mount of an export, and everything that it may not see or do, whatever it says. */
+import test from 'ava'
+import { namedInodes } from '#src/master/exports/named-inodes.ts'
+import type { ErrnoName } from '#src/core/errors.ts'
+import { CreateExportRequest, ReleaseIdentityRequest } from '#src/wire/gen/cairn/v1/admin.ts'
+import { type Hello, LeaseKind, LockKind } from '#src/wire/gen/cairn/v1/session.ts'
+import { type Op, sha } from './engine-fixture.ts'
+import { acquire, chmod, commit, create, getAttr, lookup, plan, unlink, writeFile } from './engine-ops.ts'
+import {
+  callsNaming,
+  Cluster,
+  directory,
+  fails,
+  getExtents,
+  laptop,
+  link,
+  readDir,
+  rename,
+  setLock,
+  stranger,
+  tower,
+  xattr,
+} from './exports-fixture.ts'
+
+test('a mount of an export has its folder as the root, and sees what is below', async t => {
+  const cluster = await Cluster.make()
+  cluster.all.call(create('seen', { parent: cluster.sub }), 'entry')
+  cluster.export()
+  const mount = cluster.mount(laptop)
+  t.like(mount.items[0], { $case: 'welcome', value: { root: cluster.sub, readOnly: false, export: 'sub' } })
+  const listed = cluster.patiently(mount, readDir(cluster.sub), cluster.all)
+  t.is(listed, 'readDir')
+  const { entries, parent } = mount.call(readDir(cluster.sub), 'readDir')
+  t.deepEqual(
+    entries.map(entry => Buffer.from(entry.name).toString()),
+    ['seen'],
+  )
+  t.is(parent, cluster.sub, 'as the root of everything is its own parent')
+  t.is(cluster.patiently(mount, lookup('seen', cluster.sub), cluster.all), 'entry')
+  const folder = mount.call(directory('folder', { parent: cluster.sub }), 'entry').attr?.ino ?? 0n
+  t.is(mount.call(readDir(folder), 'readDir').parent, cluster.sub)
+  const file = mount.call(create('file', { parent: folder }), 'entry').attr?.ino ?? 0n
+  t.is(fails(mount, getAttr(file)), 'attr')
+  t.is(fails(mount, { $case: 'statFs', value: {} }), 'statFs')
+  t.is(fails(cluster.all, getAttr(1n)), 'attr', 'who is in no export sees everything')
+})
+
+const show = (value: unknown): string =>
+  JSON.stringify(value, (_, field: unknown) => {
+    if (typeof field === 'bigint') return field.toString()
+    return field
+  })
+
+test('an inode outside answers every call as one that never was, and stays as it is', async t => {
+  const cluster = await Cluster.make()
+  cluster.all.call(create('file', { parent: cluster.sub }), 'entry')
+  cluster.export()
+  const { sub, outside, secret } = cluster
+  const mount = cluster.mount(laptop)
+  const before = { ...cluster.all.call(getAttr(secret), 'attr').attr }
+  const never = 1n << 40n
+  t.deepEqual(
+    [...new Set(callsNaming(never, sub).map(op => op.$case))].sort(),
+    Object.entries(namedInodes)
+      .flatMap(([call, fields]) => (Object.keys(fields).length > 0 ? [call] : []))
+      .sort(),
+    'every call that names an inode',
+  )
+  for (const hidden of [1n, outside, secret]) {
+    const calls = callsNaming(hidden, sub)
+    for (const [index, op] of calls.entries()) {
+      const twin = callsNaming(never, sub)[index] ?? op
+      const ids = [mount.send(op), mount.send(twin)]
+      for (let round = 0; round < 3; round++) cluster.all.yieldAll()
+      const [got, wanted] = ids.map(id => mount.answer(id))
+      const plain = (reply: typeof got, ino: bigint): string =>
+        show({ leases: reply?.leases, result: reply?.result }).replaceAll(
+          new RegExp(`\\b${ino}\\b`, 'g'),
+          'N',
+        )
+      if (op.$case === 'plan') t.is(got?.result?.$case, 'plan')
+      else t.is(plain(got, hidden), plain(wanted, never), show(op))
+      t.deepEqual(mount.recalls(), [], 'nor is anything asked of it')
+    }
+  }
+  t.deepEqual({ ...cluster.all.call(getAttr(secret), 'attr').attr }, before)
+  t.is(cluster.patiently(cluster.all, acquire(secret, 'write')), 'acquire', 'nobody else has a lease on it')
+  t.is(cluster.patiently(cluster.all, setLock(secret, LockKind.LOCK_KIND_WRITE)), 'done', 'nor a lock')
+  t.true(cluster.fixture.logs.includes('warn Denied'))
+})
+
+test('what leaves the folder is gone for its mounts, and what comes to it is there; of several names one will do', async t => {
+  const cluster = await Cluster.make()
+  cluster.export()
+  const { sub, outside, all } = cluster
+  const mount = cluster.mount(laptop)
+  const folder = mount.call(directory('folder', { parent: sub }), 'entry').attr?.ino ?? 0n
+  const deep = mount.call(create('deep', { parent: folder }), 'entry').attr?.ino ?? 0n
+  const file = mount.call(create('file', { parent: sub }), 'entry').attr?.ino ?? 0n
+  mount.call(acquire(deep, 'write'), 'acquire')
+
+  t.is(cluster.patiently(all, rename(sub, 'folder', outside, 'folder'), mount), 'rename')
+  t.deepEqual(
+    mount.recalls().map(({ ino }) => ino),
+    [deep],
+    'what it had of what is below it gives up',
+  )
+  for (const ino of [folder, deep]) t.is(fails(mount, getAttr(ino)), 'ESTALE')
+  t.is(cluster.patiently(all, rename(outside, 'folder', sub, 'back'), mount), 'rename')
+  mount.yieldAll()
+  for (const ino of [folder, deep]) t.is(cluster.patiently(mount, getAttr(ino), all), 'attr')
+
+  t.is(cluster.patiently(all, link(file, outside, 'second'), mount), 'entry')
+  t.is(cluster.patiently(all, unlink('file', { parent: sub }), mount), 'remove')
+  t.is(cluster.patiently(mount, getAttr(file), all), 'ESTALE', 'its only name is outside')
+  t.is(cluster.patiently(all, link(file, sub, 'again'), mount), 'entry')
+  t.is(cluster.patiently(mount, getAttr(file), all), 'attr')
+})
+
+test('a file that is removed outside is not kept for who had it open when it was inside', async t => {
+  const cluster = await Cluster.make()
+  cluster.export()
+  const { sub, outside, all, fixture } = cluster
+  const mount = cluster.mount(laptop)
+  const open = (text: string): bigint => {
+    const ino = mount.call(create(text, { parent: sub }), 'entry').attr?.ino ?? 0n
+    mount.call({ $case: 'acquire', value: { ino, kind: LeaseKind.LEASE_KIND_WRITE, open: true } }, 'acquire')
+    return ino
+  }
+  const yielding = (op: Op): void => {
+    const id = all.send(op)
+    for (let round = 0; round < 4; round++) mount.yieldAll(true)
+    t.not(all.answer(id)?.result?.$case, 'error')
+  }
+  const [moved, kept] = [open('moved'), open('kept')]
+  yielding(rename(sub, 'moved', outside, 'moved'))
+  yielding(unlink('moved', { parent: outside }))
+  t.is(fixture.store.inodes.find(moved), undefined)
+  t.is(fails(mount, getAttr(moved)), 'ESTALE')
+  yielding(unlink('kept', { parent: sub }))
+  t.is(
+    fails(mount, getAttr(kept)),
+    'attr',
+    'one that was removed where it saw it is its own until it is closed',
+  )
+  t.is(fails(cluster.mount(laptop), getAttr(kept)), 'ESTALE', 'and no other mount of the export has it')
+})
+
+test('hashes and keys of blocks tell nothing of what is stored elsewhere', async t => {
+  const cluster = await Cluster.make()
+  cluster.export()
+  const { sub, nodes, secretId, all, fixture } = cluster
+  const mount = cluster.mount(laptop)
+  const file = mount.call(create('file', { parent: sub }), 'entry').attr?.ino ?? 0n
+  t.deepEqual(mount.call({ $case: 'locate', value: { ids: [secretId, sha('never')] } }, 'locate').blocks, [])
+  const [known, unknown] = [secretId, sha('never')].map(
+    id => mount.call(plan(file, id, 1000), 'plan').blocks[0],
+  )
+  t.is(known?.key, 0n, 'it must be sent')
+  t.is(known?.targets.length, unknown?.targets.length)
+  t.is(fails(mount, plan(file, secretId, 999)), 'plan', 'nor its length')
+  const key = fixture.store.blocks.owner(secretId)?.key ?? 0n
+  const claimed = mount.call(commit(file, { key, id: secretId, length: 1000, receipts: [] }), 'commit')
+  t.deepEqual(claimed.again, [0], 'its key is no way to it')
+  t.is(
+    fails(mount, { $case: 'reportDamage', value: { id: secretId, node: nodes[0]?.node ?? 0n, what: 'x' } }),
+    'done',
+  )
+  t.deepEqual(fixture.store.badCopies.all(), [])
+
+  writeFile(mount, nodes, file, 'own')
+  const own = mount.call(getExtents(file), 'extents').blocks
+  t.deepEqual(
+    own.map(block => block.key),
+    [0n],
+  )
+  t.is(mount.call({ $case: 'locate', value: { ids: [sha('own')] } }, 'locate').blocks.length, 1)
+  const ahead = mount.call(
+    { $case: 'getExtentsOf', value: { inos: [file, cluster.secret] } },
+    'extentsOf',
+  ).files
+  t.deepEqual(
+    ahead.map(({ ino, extents }) => [ino, extents?.blocks.map(block => block.key)]),
+    [[file, [0n]]],
+  )
+  const pinned = mount.call(plan(file, sha('own'), 1000), 'plan').blocks[0]
+  t.is(pinned?.targets.length, 0, 'what it stored itself it need not send again')
+  t.not(pinned?.key, fixture.store.blocks.owner(sha('own'))?.key)
+  const again = { key: pinned?.key ?? 0n, id: sha('own'), length: 1000, receipts: [] }
+  t.deepEqual(mount.call(commit(file, again), 'commit').again, [])
+
+  writeFile(mount, nodes, file, 'the secret')
+  t.is(all.call(plan(file, secretId, 1000), 'plan').blocks[0]?.key, key, 'once it was sent it is stored once')
+})
+
+test('rules count at once for mounts that are there, and they are told', async t => {
+  const cluster = await Cluster.make()
+  cluster.export()
+  const mount = cluster.mount(laptop)
+  const { sub } = cluster
+  const file = mount.call(create('file', { parent: sub }), 'entry').attr?.ino ?? 0n
+  mount.call(acquire(file, 'write'), 'acquire')
+  t.is(cluster.set({ rules: { readOnly: true } }), undefined)
+  t.regex(mount.closed ?? '', /rules of the export have changed/)
+  cluster.fixture.identity = laptop
+  t.like(mount.reattach(), { $case: 'welcome', value: { session: mount.session, readOnly: true } })
+  const changes: readonly Op[] = [
+    create('new', { parent: sub }),
+    chmod(file, 0o600),
+    unlink('file', { parent: sub }),
+    rename(sub, 'file', sub, 'other'),
+    link(file, sub, 'other'),
+    xattr(file, 'user.a'),
+    plan(file, sha('new'), 1000),
+    acquire(file, 'write'),
+    { $case: 'reserveSpace', value: { bytes: 1n } },
+    { $case: 'reserveInos', value: { count: 1 } },
+    commit(file, { key: 0n, id: sha('new'), length: 1000, receipts: [] }),
+  ]
+  for (const op of changes) t.is(fails(mount, op), 'EROFS', op.$case)
+  t.is(fails(mount, getAttr(file)), 'attr')
+  t.is(cluster.set({ rules: { readOnly: false } }), undefined)
+  cluster.fixture.identity = laptop
+  t.like(mount.reattach(), { $case: 'welcome', value: { readOnly: false } })
+  t.is(fails(mount, chmod(file, 0o600)), 'attr')
+
+  cluster.remove()
+  cluster.fixture.identity = laptop
+  t.like(mount.reattach(), { $case: 'refused', value: { sessionDead: true } })
+})
+
+test('who is bound to an export has no other way in, neither when it is removed nor by another name', async t => {
+  const cluster = await Cluster.make()
+  const before = cluster.mount(laptop)
+  cluster.export()
+  t.not(before.closed, undefined, 'what it had of everything is over')
+  const refused = (identity: string | undefined, hello: Partial<Hello> = {}): boolean =>
+    cluster.mount(identity, hello).items[0]?.$case === 'refused'
+  const root = (identity: string | undefined, hello: Partial<Hello> = {}): bigint => {
+    const [first] = cluster.mount(identity, hello).items
+    return first?.$case === 'welcome' ? first.value.root : 0n
+  }
+  cluster.export({ name: 'other', path: Buffer.from('/outside'), identities: [] })
+  t.is(root(laptop, { export: 'sub' }), cluster.sub)
+  t.true(refused(laptop, { export: 'other' }))
+  t.true(refused(laptop, { export: 'none' }))
+  t.is(root(stranger), 1n)
+  t.is(root(stranger, { export: 'other' }), cluster.outside, 'who sees everything may see less')
+  t.is(root(undefined, { export: 'other' }), cluster.outside)
+
+  cluster.set({ add: [stranger], drop: [laptop] })
+  t.true(refused(laptop), 'it was bound')
+  t.is(root(stranger), cluster.sub)
+  t.deepEqual(cluster.list().unbound, [laptop])
+  cluster.set({ name: 'other', add: [stranger] })
+  t.true(refused(stranger), 'which of two?')
+  t.is(root(stranger, { export: 'other' }), cluster.outside)
+  cluster.set({ add: ['*'] })
+  t.is(root(undefined), cluster.sub, 'everybody whom no export names')
+  t.true(refused(laptop))
+  cluster.remove()
+  for (const identity of [laptop, undefined, tower]) t.true(refused(identity))
+  t.is(root(stranger), cluster.outside)
+  cluster.fixture.restart()
+  t.true(refused(laptop))
+  for (const identity of [laptop, '*']) {
+    const bytes = ReleaseIdentityRequest.encode({ identity }).finish()
+    t.is(cluster.fixture.admin('releaseIdentity', bytes).code, undefined)
+  }
+  t.is(root(laptop), 1n)
+})
+
+test('an identity that joined with the token of an export is bound to it, whether it is there or not', async t => {
+  const cluster = await Cluster.make()
+  cluster.export({ identities: [] })
+  const told = (exports: [string, string][]): void =>
+    cluster.fixture.step({ kind: 'identities', good: [laptop, tower], exports: new Map(exports) })
+  told([[laptop, 'sub']])
+  const mount = cluster.mount(laptop)
+  t.like(mount.items[0], { $case: 'welcome', value: { root: cluster.sub } })
+  cluster.remove()
+  t.not(mount.closed, undefined)
+  t.like(cluster.mount(laptop).items[0], { $case: 'refused' })
+  t.is(cluster.all.closed, undefined)
+})
+
+test('a session of an export goes on as one after a restart of the master, and claims nothing outside', async t => {
+  const cluster = await Cluster.make()
+  cluster.export()
+  const { sub, secret, fixture } = cluster
+  const mount = cluster.mount(laptop)
+  const file = mount.call(create('file', { parent: sub }), 'entry').attr?.ino ?? 0n
+  fixture.restart()
+  fixture.identity = laptop
+  t.like(mount.reattach(), { $case: 'welcome', value: { session: mount.session, reclaim: true, root: sub } })
+  const lease = { kind: LeaseKind.LEASE_KIND_WRITE, open: true, writing: true }
+  const leases = [secret, file].map(ino => ({ ino, ...lease }))
+  mount.call({ $case: 'reclaim', value: { leases, locks: [], last: true } }, 'done')
+  fixture.identity = tower
+  cluster.all.reattach()
+  cluster.all.call({ $case: 'reclaim', value: { leases: [], locks: [], last: true } }, 'done')
+  t.is(fails(cluster.all, acquire(secret, 'write')), 'acquire')
+  t.is(cluster.patiently(cluster.all, acquire(file, 'write')), 'nothing', 'but what is inside is its own')
+  t.is(fails(mount, getAttr(secret)), 'ESTALE')
+})
+
+test('an operator is told what is wrong', async t => {
+  const cluster = await Cluster.make()
+  const tries = (request: Partial<CreateExportRequest>): string => {
+    const whole = CreateExportRequest.fromPartial({ name: 'a', path: Buffer.from('/sub'), ...request })
+    return cluster.fixture.admin('createExport', CreateExportRequest.encode(whole).finish()).code ?? 'done'
+  }
+  const wrong: readonly [Partial<CreateExportRequest>, ErrnoName][] = [
+    [{ name: '../a' }, 'EINVAL'],
+    [{ path: Buffer.from('/none') }, 'ENOENT'],
+    [{ path: Buffer.from('/outside/secret') }, 'ENOTDIR'],
+    [{ identities: ['laptop'] }, 'EINVAL'],
+    [{ rules: { squash: 'some' } }, 'EINVAL'],
+    [{ rules: { squash: 'all', anonUid: 0 } }, 'EINVAL'],
+  ]
+  for (const [request, code] of wrong) t.is(tries(request), code, show(request))
+  t.is(tries({}), 'done')
+  t.is(tries({}), 'EEXIST')
+  t.is(cluster.set({ name: 'b' }), 'ENOENT')
+  t.deepEqual(
+    cluster.list().exports.map(({ name: each, path }) => [each, Buffer.from(path).toString()]),
+    [['a', '/sub']],
+  )
+})
