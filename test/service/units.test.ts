@@ -6,7 +6,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { formatVersion } from '#src/chunkserver/blocks/block-tables.ts'
-import { chunkserverEnvironment, daemonNodeOptions, masterEnvironment } from '#src/cli/local/daemon-node.ts'
+import { chunkserverEnvironment, daemonNodeOptions, masterEnvironment, masterNodeOptions } from '#src/cli/local/daemon-node.ts'
 import { schemaVersion } from '#src/master/store/format.ts'
 
 const file = (name: string): string => fileURLToPath(new URL(`../../../ops/${name}`, import.meta.url))
@@ -49,6 +49,8 @@ test('umount.fuse.cairn calls cairn umount', t => {
 test('daemons started by units have the same flags of Node as those started by cairn up', t => {
   for (const name of ['cairn', 'cairn-daemon'])
     t.true(readFileSync(file(`bin/${name}`), 'utf8').includes(daemonNodeOptions.join(' ')), name)
+  const own = `if [ "\${1-}" = master ]; then own=${masterNodeOptions.join(' ')}; fi`
+  t.true(readFileSync(file('bin/cairn-daemon'), 'utf8').includes(own))
 })
 
 test('they have the same environment, too', t => {

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { UsageError } from '../../core/errors.ts'
-import { daemonNodeOptions } from './daemon-node.ts'
+import { daemonNodeOptions, masterNodeOptions } from './daemon-node.ts'
 import { awaitReadiness, readyEnvironment } from './ready.ts'
 
 /**
@@ -32,7 +32,8 @@ export class Child {
     environment: Readonly<Record<string, string>> = {},
   ): Promise<Child> {
     const log = openSync(logFile, 'a')
-    const node = [...process.execArgv, ...daemonNodeOptions]
+    const own = args[0] === 'master' ? masterNodeOptions : []
+    const node = [...process.execArgv, ...daemonNodeOptions, ...own]
     const child = spawn(
       process.execPath,
       [...node, program, ...args, '--no-config', '--identity', 'off', '--lifeline'],
