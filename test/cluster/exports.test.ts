@@ -1,8 +1,12 @@
-/** Parts of the tree for certain mounts, by real mounts and by a client that lies, over TLS. */
+/** Parts of the tree for certain mounts, over TLS. */
 import test, { type ExecutionContext } from 'ava'
-import { spawnSync } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import {
   chmodSync,
+  closeSync,
+  fsyncSync,
+  openSync,
+  writeSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -14,19 +18,11 @@ import {
 } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { silentLog } from '#src/core/env.ts'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { errno } from '#src/core/errors.ts'
-import type { Op } from '#src/wire/commands.ts'
-import type { Hello, Reply, SessionDownItem } from '#src/wire/gen/cairn/v1/session.ts'
-import { GrpcNetwork } from '#src/wire/grpc/grpc-network.ts'
-import { sessionAttach } from '#src/wire/services.ts'
-import { IdentityFolder } from '#src/wire/tls/identity-folder.ts'
-import { Tls } from '#src/wire/tls/tls.ts'
-import { acquire, create, getAttr, lookup, plan } from '../master/engine-ops.js'
-import { callsNaming, readDir } from '../master/exports-fixture.js'
-import { sha } from '../master/engine-fixture.js'
-import { cairnFails } from '../support/cluster.js'
-import { tlsCluster } from '../support/tls-cluster.js'
+import { cairnFails, cairnProgram } from '../support/cluster.js'
+import { exportsWorld } from '../support/tls-cluster.js'
 
 const codeOf = (attempt: () => unknown): string => {
   try {
@@ -37,22 +33,6 @@ const codeOf = (attempt: () => unknown): string => {
     // Node has no name for it.
     return number === -errno.EKEYREVOKED ? 'EKEYREVOKED' : (code ?? String(error))
   }
-}
-
-async function world(t: ExecutionContext) {
-  const { cluster, masterLog } = await tlsCluster(t)
-  await cluster.chunkserver(1)
-  const all = await cluster.mount('all')
-  mkdirSync(path.join(all, 'projects'))
-  mkdirSync(path.join(all, 'private'))
-  writeFileSync(path.join(all, 'private', 'secret'), 'the secret', { flush: true })
-  writeFileSync(path.join(all, 'projects', 'plan'), 'the plan', { flush: true })
-  const exported = async (...args: readonly string[]) => {
-    const { code, stdout, stderr } = await cluster.admin('export', ...args, '--json')
-    t.is(code, 0, stderr)
-    return JSON.parse(stdout) as Readonly<Record<string, unknown>>
-  }
-  return { cluster, all, exported, masterLog }
 }
 
 /** Until it is so: what a mount is told it is told within moments. */
@@ -66,7 +46,7 @@ async function until(t: ExecutionContext, wanted: string, attempt: () => string)
 }
 
 test('a mount of an export has a folder for its root, and rules that are changed under it', async t => {
-  const { cluster, all, exported } = await world(t)
+  const { cluster, all, exported } = await exportsWorld(t)
   const rates = ['--ops-per-second', '10000', '--write-per-second', '100MiB']
   t.like(await exported('create', 'projects', '--path', '/projects', ...rates), {
     ...{ name: 'projects', path: '/projects' },
@@ -98,11 +78,21 @@ test('a mount of an export has a folder for its root, and rules that are changed
 
   const write = (text: string) => codeOf(() => writeFileSync(path.join(laptop, text), text, { flush: true }))
   t.is(write('before'), 'done')
+  const open = openSync(path.join(laptop, 'open'), 'w')
+  writeSync(open, 'not stored yet')
   t.like(await exported('set', 'projects', '--read-only'), { readOnly: true, mounts: 1 })
   await until(t, 'EROFS', () => write('after'))
+  t.regex(
+    codeOf(() => fsyncSync(open)),
+    /EROFS|EIO/,
+    'what was written before, and names that were made since, are not stored, and it says so',
+  )
   t.is(readFileSync(path.join(laptop, 'before'), 'utf8'), 'before')
   await exported('set', 'projects', '--read-write')
   await until(t, 'done', () => write('after'))
+  await until(t, 'done', () => codeOf(() => fsyncSync(open)))
+  closeSync(open)
+  t.is(readFileSync(path.join(all, 'projects', 'open'), 'utf8'), 'not stored yet')
   await exported('set', 'projects', '--read-only')
   const late = await cluster.mountOf('projects', 'late')
   t.regex(readFileSync('/proc/mounts', 'utf8'), new RegExp(` ${late} fuse\\S* ro,`), 'its kernel knows')
@@ -117,7 +107,7 @@ test('a mount of an export has a folder for its root, and rules that are changed
 })
 
 test('in a squashed export root of the mount is nobody', async t => {
-  const { cluster, all, exported } = await world(t)
+  const { cluster, all, exported } = await exportsWorld(t)
   const projects = path.join(all, 'projects')
   chmodSync(projects, 0o777)
   writeFileSync(path.join(projects, 'private'), 'private', { mode: 0o600, flush: true })
@@ -157,89 +147,39 @@ test('in a squashed export root of the mount is nobody', async t => {
   )
 })
 
-/** A client that speaks the wire with the certificate of a mount, and says what it likes. */
-class Attacker {
-  readonly #link
-  readonly #waiting = new Map<bigint, (reply: Reply) => void>()
-  #last = 0n
-  readonly first: Promise<NonNullable<SessionDownItem['item']>>
+test('a machine that may mount several exports says which, in fstab too', async t => {
+  const { cluster, exported } = await exportsWorld(t)
+  await exported('create', 'projects', '--path', '/projects')
+  const laptop = await cluster.mountOf('projects', 'laptop')
+  const nobody = await cluster.admin('export', 'create', 'private', '--path', '/private', '--allow', 'nobody')
+  t.regex(nobody.stderr, /there is no identity nobody of the role mount/)
+  const listed = JSON.parse((await cluster.admin('identity', 'ls', '--json')).stdout) as {
+    id: string
+    export?: string
+  }[]
+  const { id = '' } = listed.find(each => each.export === 'projects') ?? {}
+  t.like(await exported('create', 'private', '--path', '/private', '--allow', id), { identities: [id] })
+  t.deepEqual(readdirSync(laptop), ['plan'], 'what it shows it may show')
 
-  constructor(t: ExecutionContext, master: string, identity: string, hello: Partial<Hello> = {}) {
-    const network = new GrpcNetwork({ log: silentLog, tls: new Tls(new IdentityFolder(identity).read()) })
-    t.teardown(() => network.close())
-    this.#link = network.dial(master, sessionAttach)
-    this.#link.onClose(() => undefined)
-    this.first = new Promise(resolve =>
-      this.#link.onFrame(({ items }) => {
-        for (const { item } of items) {
-          if (item?.$case === 'reply') this.#waiting.get(item.value.id)?.(item.value)
-          else if (item?.$case === 'welcome' || item?.$case === 'refused') resolve(item)
-        }
-      }),
+  const second = cluster.at('second')
+  mkdirSync(second)
+  cluster.mounts.push(second)
+  const program = cluster.at('cairn')
+  writeFileSync(program, `#!/bin/sh\nexec ${process.execPath} ${cairnProgram} "$@"\n`, { mode: 0o755 })
+  const settings = cluster.at('mount.toml')
+  writeFileSync(settings, `master = "${cluster.master}"\nidentity = "${laptop}-identity"\n`)
+  const helper = fileURLToPath(new URL('../../../ops/bin/mount.cairn', import.meta.url))
+  const mount = (options: string) =>
+    promisify(execFile)(
+      'sh',
+      [helper, cluster.master, second, '-o', `config=${settings},log=${second}.log${options}`],
+      { env: { ...process.env, CAIRN: program } },
     )
-    const none = new Uint8Array(0)
-    const value = {
-      ...{ versionMin: 1, versionMax: 1, session: 0n, epoch: 0n, secret: none, cluster: none },
-      ...{ host: 'h', mountpoint: '/mnt', pid: 1, program: 'evil', zone: '', readOnly: false, clock: 0n },
-      ...{ export: '', ...hello },
-    }
-    this.#link.send({ items: [{ item: { $case: 'hello', value } }], acked: 0n })
-  }
-
-  async root(): Promise<bigint> {
-    const first = await this.first
-    return first.$case === 'welcome' ? first.value.root : 0n
-  }
-
-  async fails(op: Op): Promise<number | string> {
-    const id = ++this.#last
-    const reply = new Promise<Reply>(resolve => this.#waiting.set(id, resolve))
-    this.#link.send({ items: [{ item: { $case: 'call', value: { id, op } } }], acked: 0n })
-    const { result } = await reply
-    return result?.$case === 'error' ? result.value.errno : (result?.$case ?? 'nothing')
-  }
-}
-
-test('a client that lies gets nothing from outside its export, and no say in who it is', async t => {
-  const { cluster, all, exported, masterLog } = await world(t)
-  const [root, privateIno, secret, projects] = ['.', 'private', 'private/secret', 'projects'].map(name =>
-    BigInt(statSync(path.join(all, name)).ino),
-  ) as [bigint, bigint, bigint, bigint]
-  await exported('create', 'projects', '--path', '/projects', '--root-squash', '--no-devices')
-  await exported('create', 'private', '--path', '/private')
-  await cluster.mountOf('projects', 'laptop')
-  const as = (hello: Partial<Hello> = {}): Attacker =>
-    new Attacker(t, cluster.master, cluster.at('laptop-identity'), hello)
-  const attacker = as()
-  t.is(await attacker.root(), projects, 'whatever it does not say')
-  for (const name of ['private', 'none'])
-    t.like(await as({ export: name }).first, { $case: 'refused', value: { sessionDead: false } })
-
-  for (const hidden of [root, privateIno, secret])
-    for (const op of callsNaming(hidden, projects)) {
-      const got = await attacker.fails(op)
-      const harmless =
-        op.$case === 'plan' ||
-        op.$case === 'getExtentsOf' ||
-        op.$case === 'reclaim' ||
-        op.$case === 'settle' ||
-        op.$case === 'closeOrphan'
-      if (!harmless && op.$case !== 'setLock')
-        t.is(typeof got, 'number', `${op.$case} of ${String(hidden)}: ${got}`)
-    }
-  t.is(await attacker.fails(readDir(projects)), 'readDir')
-  t.is(await attacker.fails(lookup('..', projects)), 'entry', 'a name that no folder has')
-  t.is(await attacker.fails(plan(projects, sha('the secret'), 10)), 'plan')
-  t.is(await attacker.fails({ $case: 'locate', value: { ids: [sha('the secret')] } }), 'locate')
-  t.is(await attacker.fails(create('root', { parent: projects, uid: 0 })), errno.EACCES, 'a folder of root')
-  t.is(await attacker.fails(create('dev', { parent: projects, mode: 0o020666, rdev: 5 })), errno.EPERM)
-  await exported('set', 'projects', '--read-only')
-  const after = as()
-  t.is(await after.root(), projects)
-  t.is(await after.fails(acquire(projects, 'write')), errno.EROFS)
-  t.is(await after.fails(getAttr(projects)), 'attr')
-  t.is(readFileSync(path.join(all, 'private', 'secret'), 'utf8'), 'the secret')
-  t.regex(masterLog(), /"audit":true[^\n]*"export":"projects"[^\n]*"Denied"/)
-  t.regex(masterLog(), /"audit":true,"method":"\/cairn.v1.Admin\/CreateExport"/)
-  t.is((await cluster.admin('fsck')).code, 0)
+  const unsaid = await t.throwsAsync(mount(''))
+  t.regex(unsaid.message, /several exports: name one with --export, of private, projects/)
+  await mount(',export=private')
+  t.deepEqual(readdirSync(second), ['secret'])
+  t.is((await cairnFails(['umount', second])).code, 0)
+  await mount(',export=projects')
+  t.deepEqual(readdirSync(second), ['plan'])
 })

@@ -1,6 +1,6 @@
 import type { ExecutionContext } from 'ava'
 import { type ChildProcess, spawn } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import os from 'node:os'
 import path from 'node:path'
@@ -150,4 +150,21 @@ export async function tlsCluster(
   ])
   const master = await cluster.startMaster()
   return { cluster, master, masterLog: master.log }
+}
+
+/** With a mount of everything, a folder to be exported and a secret beside it. */
+export async function exportsWorld(t: ExecutionContext) {
+  const { cluster, masterLog } = await tlsCluster(t)
+  await cluster.chunkserver(1)
+  const all = await cluster.mount('all')
+  mkdirSync(path.join(all, 'projects'))
+  mkdirSync(path.join(all, 'private'))
+  writeFileSync(path.join(all, 'private', 'secret'), 'the secret', { flush: true })
+  writeFileSync(path.join(all, 'projects', 'plan'), 'the plan', { flush: true })
+  const exported = async (...args: readonly string[]) => {
+    const { code, stdout, stderr } = await cluster.admin('export', ...args, '--json')
+    t.is(code, 0, stderr)
+    return JSON.parse(stdout) as Readonly<Record<string, unknown>>
+  }
+  return { cluster, all, exported, masterLog }
 }

@@ -1,7 +1,7 @@
 import type { BlockKey } from '../../core/ids.ts'
 
 /** Twice as many at most are remembered. */
-const knownMax = 100_000
+const knownMax = 20_000
 /** Of no block. */
 const noKey = 2n ** 63n - 1n
 

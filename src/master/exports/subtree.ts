@@ -7,12 +7,13 @@ import { isDirectory } from '../../core/attr.ts'
 import { type Ino, rootIno, type SessionId } from '../../core/ids.ts'
 import type { Store } from '../store/store.ts'
 
-/** Directories that are remembered. */
+/** Directories that are remembered, of all roots together. */
 const knownMax = 100_000
 
 export class Subtrees {
   readonly #store: Store
   readonly #byRoot = new Map<Ino, Map<Ino, boolean>>()
+  #known = 0
 
   constructor(store: Store) {
     this.#store = store
@@ -21,6 +22,7 @@ export class Subtrees {
   /** A name went from one directory to another: what was below it may be elsewhere. */
   moved(): void {
     this.#byRoot.clear()
+    this.#known = 0
   }
 
   /**
@@ -53,8 +55,9 @@ export class Subtrees {
         at = this.#store.inodes.parentOf(at)
       }
     }
-    if (known.size + passed.length > knownMax) known.clear()
     for (const ino of passed) known.set(ino, found)
+    this.#known += passed.length
+    if (this.#known > knownMax) this.moved()
     return found
   }
 }
