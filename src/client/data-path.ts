@@ -206,6 +206,14 @@ export class ClientDataPath implements DataPath {
     return this.#writeBack.flushAll()
   }
 
+  writeBackAll(): void {
+    this.#writeBack.writeBackAll()
+  }
+
+  *failed(): Generator<Ino> {
+    for (const [ino, file] of this.#files) if (file.writer.hasError) yield ino
+  }
+
   async close(): Promise<void> {
     try {
       await this.#writeBack.storeAll(closeMs)

@@ -9,6 +9,7 @@ import { Creations } from './files/creations.ts'
 import { Handles } from './files/handles.ts'
 import { Leases } from './files/leases.ts'
 import { Listings } from './files/listings.ts'
+import { type FilesState, restoreFiles, stateOfFiles } from './files/inheritance.ts'
 import { throwUnheardLoss } from './files/losses.ts'
 import { Names } from './files/names.ts'
 import { PromisedAttributes } from './files/promised-attributes.ts'
@@ -30,6 +31,15 @@ export interface ClientOptions extends FilesOptions {
 }
 
 export const cacheDefaults: CacheLimits = { inodes: 65_536, names: 300_000 }
+
+/** What another process, which served this mount before, leaves to this one. */
+export interface Inheritance {
+  readonly state: FilesState
+  /** The kernel has what that process told it. */
+  readonly kernel: Forgetter
+  /** Settled when that process has left it for good. */
+  readonly taking: Promise<unknown>
+}
 
 /** Makes the data path, once the session tells about the cluster. */
 export type MakeData = (master: MasterPort, attrs: AttrPort) => DataPath
@@ -90,7 +100,13 @@ export class Files {
   }
 
   /** Begins the session. Rejects when the master refuses it or is away. */
-  static async open(env: Env, session: Session, makeData: MakeData, options: ClientOptions): Promise<Files> {
+  static async open(
+    env: Env,
+    session: Session,
+    makeData: MakeData,
+    options: ClientOptions,
+    inherited?: Inheritance,
+  ): Promise<Files> {
     const cache = new InodeCache(
       () => session.leaseLeftMs(),
       options.cache,
@@ -107,7 +123,8 @@ export class Files {
           return options.readOnly || session.rules.readOnly
         },
       },
-      kernel: undefined,
+      kernel: inherited?.kernel,
+      taking: inherited?.taking,
       get data() {
         return (data ??= makeData(session, attributes))
       },
@@ -117,8 +134,34 @@ export class Files {
     const atimes = new AccessTimes(context)
     const locks = new Locks(session)
     const leases = new Leases(context, locks, atimes, promises)
+    const files = new Files(context, session, { attributes, atimes, locks, promises })
+    // Before the session: a master that was restarted asks for it.
+    if (inherited !== undefined) restoreFiles(inherited.state, context, files)
     await session.start(leases)
-    return new Files(context, session, { attributes, atimes, locks, promises })
+    return files
+  }
+
+  /** Everything is on its way to be stored; who waits for that asks `unrest`. */
+  settleSoon(): void {
+    this.#session.hurry()
+    this.#context.data.writeBackAll()
+    void this.#atimes.flush()
+  }
+
+  /** Why another process could not go on with the mount just now. */
+  get unrest(): string | undefined {
+    const { data, cache } = this.#context
+    if (data.dirtyBytes > 0) return `${data.dirtyBytes} bytes are not stored yet`
+    if (this.#promises.pending || this.#atimes.pending) return 'changes are on their way to the master'
+    const [call] = this.#session.unanswered
+    if (call !== undefined) return `the master has not answered ${call}`
+    for (const node of cache.all()) if (node.isBusy) return `inode ${node.ino} is being changed`
+    return undefined
+  }
+
+  /** What another process goes on with; only without `unrest`. */
+  get state(): FilesState {
+    return stateOfFiles(this.#context, this)
   }
 
   /** Has recalls reach the kernel from now on. */

@@ -102,6 +102,10 @@ export interface DataPath {
   release(ino: Ino): void
   /** Everything dirty of the mount. */
   flushAll(): Promise<void>
+  /** As flushAll, but nobody waits: errors are kept for who asks. */
+  writeBackAll(): void
+  /** Files whose write-back failed, and of which nobody has heard that. */
+  failed(): Iterable<Ino>
   readonly dirtyBytes: number
   readonly traffic: DataTraffic
   /** Stores everything dirty, tried again for a while, and ends. Rejects, having ended, with what is lost. */

@@ -2,8 +2,8 @@
  * Serves a FileSystem as a mount of the Linux kernel. Composes device, session and mounter.
  *
  * Nothing here is authoritative: what a process leaves behind when it dies is a dead mount, which the
- * guardian clears. A successor process that is given the device's descriptor can go on (`resume`), since the
- * kernel's side of the session lives in the descriptor and ours is `Negotiated`.
+ * guardian clears. A successor process that is given the device's descriptor can go on (`inherit`), since the
+ * kernel's side of the session lives in the descriptor and ours is DriverState.
  */
 import type { Clock, Log } from '../core/env.ts'
 import type { Negotiated } from './codec/init.ts'
@@ -34,12 +34,33 @@ export interface DriverOptions {
   readonly reader?: ReaderKind
 }
 
+/** What a successor on the same device goes on with. */
+export interface DriverState {
+  readonly facts: Negotiated
+  readonly mount: MountLine
+  /** Messages of requests that the kernel waits for, to be begun anew. */
+  readonly requests: readonly Uint8Array[]
+  /** Notifications that the kernel may not have taken yet. */
+  readonly notifications: readonly Uint8Array[]
+}
+
+/** A mount whose device was inherited and is not served yet. */
+export interface Inherited {
+  readonly notifier: Notifier
+  /** Serves it from now on. */
+  serve(fileSystem: FileSystem): FuseDriver
+  /** Somebody else goes on with it. */
+  leave(): Promise<void>
+}
+
 export class FuseDriver implements MountDriver {
   readonly done: Promise<void>
   readonly path: string
   readonly facts: Negotiated
   readonly #device: FuseDevice
   readonly #session: Session
+  readonly #guardian: Guardian
+  readonly #mount: MountLine
 
   private constructor(
     path: string,
@@ -54,6 +75,8 @@ export class FuseDriver implements MountDriver {
     this.facts = facts
     this.#device = device
     this.#session = session
+    this.#guardian = guardian
+    this.#mount = mount
     log.info('mounted', { path, device: mount.device, protocol: `7.${facts.minor}` })
     this.done = finish(device, session, guardian, log)
   }
@@ -83,6 +106,71 @@ export class FuseDriver implements MountDriver {
       await (mount === undefined ? guardian.dismiss() : guardian.clear())
       throw thrown
     }
+  }
+
+  /**
+   * Takes over a mount from the process that served it: `fd` is its device, inherited. Nothing is asked of the kernel, nor
+   * answered, before `serve`.
+   */
+  static async inherit(fd: number, state: DriverState, options: DriverOptions): Promise<Inherited> {
+    const { log } = options
+    const { facts, mount } = state
+    const device = new FuseDevice(fd, log)
+    const notifier = new KernelNotifier(device.notifications, facts.canInvalidateAllNames)
+    const guardian = new Guardian(mount.path)
+    await guardian.ready
+    return {
+      notifier,
+      serve: fileSystem => {
+        guardian.watch(mount)
+        const session = sessionOn(device, () => fileSystem, options)
+        session.resume(facts, fileSystem)
+        void device.closed.then(() => session.close())
+        for (const message of state.notifications) void device.notifications.write(message)
+        // Before the kernel may say that one of them is to be interrupted.
+        for (const message of state.requests) void session.receive(Buffer.from(message))
+        device.read(bytes => session.receive(bytes), options.reader ?? 'epoll')
+        return new FuseDriver(mount.path, facts, device, session, guardian, mount, log)
+      },
+      leave: () => guardian.dismiss(),
+    }
+  }
+
+  /** Reads no more requests, for a successor. False if it cannot stop. `resume` undoes it. */
+  pause(): boolean {
+    if (!this.#device.pause()) return false
+    this.#session.yieldLasting()
+    return true
+  }
+
+  resume(): void {
+    this.#session.takeBack()
+    this.#device.resume()
+  }
+
+  /** What the kernel waits for, by name: none may be left when a successor takes over. */
+  get unanswered(): readonly string[] {
+    return this.#session.unanswered
+  }
+
+  /** What the successor is to know, when nothing is unanswered. */
+  get state(): DriverState {
+    return {
+      facts: this.facts,
+      mount: this.#mount,
+      requests: this.#session.yielded,
+      notifications: this.#device.notifications.unfinished,
+    }
+  }
+
+  /** The device, for the successor to inherit. */
+  get deviceFd(): number {
+    return this.#device.fd
+  }
+
+  /** A successor watches over the mount: the end of this process is not that of the mount. */
+  release(): Promise<void> {
+    return this.#guardian.dismiss()
   }
 
   /**

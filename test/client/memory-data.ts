@@ -53,6 +53,15 @@ export class MemoryData implements DataPath {
     await Promise.all([...this.files.values()].map(file => file.flush()))
   }
 
+  writeBackAll(): void {
+    for (const file of this.files.values()) file.flushSoon()
+  }
+
+  /** Nothing fails here. */
+  failed(): Iterable<Ino> {
+    return []
+  }
+
   readonly traffic = { fetchedBytes: 0, storedBytes: 0 }
 
   get dirtyBytes(): number {

@@ -69,21 +69,23 @@ const attr = {
   },
 }
 
+const who = {
+  address: 'master:1',
+  host: 'here',
+  mountpoint: '/mnt',
+  pid: 1,
+  program: 'test',
+  zone: '',
+  readOnly: false,
+  waitMs: 60_000,
+  startWaitMs: 10_000,
+}
+
 async function attached(more: { waitMs?: number } = {}) {
   const env = new ManualEnv()
   const network = new ScriptedNetwork()
   const holder = new Holder()
-  const session = new Session(env, network, {
-    address: 'master:1',
-    host: 'here',
-    mountpoint: '/mnt',
-    pid: 1,
-    program: 'test',
-    zone: '',
-    readOnly: false,
-    waitMs: more.waitMs ?? 60_000,
-    startWaitMs: 10_000,
-  })
+  const session = new Session(env, network, { ...who, ...more })
   const started = session.start(holder)
   await settle()
   network.last.welcome()
@@ -168,6 +170,58 @@ test('a dead session: sent commands are EIO, questions and unsent commands go on
   t.is(session.identity.session, 6n)
   t.is(session.incarnation, 2)
   t.is(holder.events.filter(event => event === 'died').length, 1)
+})
+
+test('another process goes on with a session that was left, with ids that were not used', async t => {
+  const { env, network, session } = await attached()
+  const asked = session.call(mkdir, 'done')
+  await settle()
+  network.last.reply(1n, done)
+  await asked
+  const before = network.last
+  const state = session.suspend()
+  t.true(before.closed)
+  await env.advance(20_000)
+  t.is(network.last, before, 'who has left it dials no more')
+
+  const holder = new Holder()
+  const successor = new Session(env, network, { ...who, pid: 2 }, state)
+  const started = successor.start(holder)
+  await settle()
+  t.like(network.last.hello, { session: 5n, epoch: 1n, pid: 2 })
+  t.is(network.last.acked, 1n)
+  network.last.welcome({ resumed: true })
+  await started
+  t.is(successor.incarnation, session.incarnation)
+  const more = successor.call(mkdir, 'done')
+  await settle()
+  t.deepEqual(
+    network.last.calls.map(({ id }) => id),
+    [2n],
+  )
+  network.last.reply(2n, done)
+  await more
+  t.deepEqual(holder.events, [])
+})
+
+test('a session that was left is gone on with by who left it, and what was asked meanwhile is sent', async t => {
+  const { env, network, session } = await attached()
+  session.suspend()
+  const asked = session.call(stat, 'attr')
+  await env.advance(1000)
+  session.resume()
+  await settle()
+  t.is(network.last.hello.session, 5n)
+  network.last.welcome({ resumed: true })
+  await settle()
+  t.deepEqual(
+    network.last.calls.map(({ id }) => id),
+    [1n],
+  )
+  network.last.reply(1n, attr)
+  await asked
+  await env.advance(6000)
+  t.true(network.last.items.some(item => item.$case === 'heartbeat'))
 })
 
 test('what was posted ends with its session, also if it was not sent', async t => {

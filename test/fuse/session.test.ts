@@ -300,6 +300,59 @@ test('any number of INTERRUPTs for nothing is forgotten', async t => {
   t.is(harness.replies.length, 0)
 })
 
+test('a wait is taken back without an answer, and begun anew here or by a successor', async t => {
+  const { harness, lock } = await waiting()
+  const unlock = (owner: bigint): Buffer =>
+    message('SETLKW', { unique: 30, body: body(1n, owner, 0n, 1n, 2, 0, 1, 0) })
+  void lock(10)
+  void lock(12)
+  await turns()
+  t.deepEqual(harness.session.unanswered, ['SETLKW', 'SETLKW'])
+  harness.session.yieldLasting()
+  await turns()
+  t.deepEqual(harness.session.unanswered, [])
+  t.is(harness.session.yielded.length, 2)
+  t.is(harness.replies.length, 0)
+
+  // There is no successor: they wait again, and a signal reaches them.
+  harness.session.takeBack()
+  await turns()
+  t.deepEqual(harness.session.yielded, [])
+  t.deepEqual(harness.session.unanswered, ['SETLKW', 'SETLKW'])
+  void harness.receive(message('INTERRUPT', { unique: 11, body: body(10n) }))
+  await turns()
+  t.deepEqual(
+    harness.replies.splice(0).map(({ unique, errno }) => [unique, errno]),
+    [[10, errno.EINTR]],
+  )
+
+  // There is one. A signal that came before is answered here.
+  void lock(14)
+  void harness.receive(message('INTERRUPT', { unique: 15, body: body(14n) }))
+  harness.session.yieldLasting()
+  await turns()
+  t.deepEqual(
+    harness.replies.splice(0).map(({ unique, errno }) => [unique, errno]),
+    [[14, errno.EINTR]],
+  )
+  const [yielded, ...more] = harness.session.yielded
+  t.deepEqual(more, [])
+  const facts = await harness.session.begun
+  const successor = new SessionHarness(new MemoryFileSystem())
+  const { fileSystem } = harness.session
+  if (fileSystem === undefined || yielded === undefined) throw new Error('there is nothing to go on with')
+  successor.session.resume(facts, fileSystem)
+  void successor.receive(yielded)
+  await turns()
+  t.is(successor.replies.length, 0)
+  mustSucceed(await harness.ask(unlock(1n)))
+  await turns()
+  t.deepEqual(
+    successor.replies.map(({ unique, errno }) => [unique, errno]),
+    [[12, 0]],
+  )
+})
+
 test('when the device goes, waits end and answers go nowhere', async t => {
   const { harness, lock } = await waiting()
   void lock(10)

@@ -12,7 +12,10 @@ import { type MountSettings, mountDaemon } from '../config/daemons.ts'
 import { argumentOf, flagsOf } from '../config/flags.ts'
 import { type DaemonFlags, settingsOf, withDaemonOptions } from '../daemon-options.ts'
 import { daemonNodeOptions } from '../local/daemon-node.ts'
-import { isAutomountPoint } from '../mounts.ts'
+import { TakeOver } from '../handover/take-over.ts'
+import { askMount } from '../local/mount-control.ts'
+import { MountRegistry } from '../local/mount-registry.ts'
+import { isAutomountPoint, mountAt } from '../mounts.ts'
 import { awaitReadiness, readyEnvironment } from '../local/ready.ts'
 import { print, printJson } from '../output.ts'
 import { defaultFolder } from '../identity-folders.ts'
@@ -25,6 +28,7 @@ import { programFile } from './up.ts'
 interface Flags extends DaemonFlags {
   readonly foreground?: boolean
   readonly json?: boolean
+  readonly replace?: boolean
   readonly token?: string
 }
 
@@ -39,11 +43,21 @@ export function registerMount(program: Command, network: () => Promise<Network>)
       '--token <token>',
       'join first, if this machine has no identity yet (or CAIRN_TOKEN, which ps does not show)',
     )
+    .option(
+      '--replace',
+      'serve the mount at <path> by this version of the program from now on, without unmounting it',
+    )
     .option('--json', 'print the result as JSON')
     .action(async (first: string | undefined, second: string | undefined, flags: Flags) => {
       const target = second ?? first
       if (target === undefined) throw new UsageError('where? give the path of an empty folder')
       const mountpoint = path.resolve(target)
+      if (flags.replace === true) {
+        if (second !== undefined)
+          throw new UsageError('--replace goes on with the settings that it has: give the path alone')
+        await replace(mountpoint, flags)
+        return
+      }
       const given =
         second === undefined || first === undefined
           ? flags
@@ -73,20 +87,46 @@ async function foreground(mountpoint: string, settings: MountSettings, flags: Fl
     import('../daemons/daemon.ts'),
     import('../daemons/mount.ts'),
   ])
-  await runAsDaemon('mount', { ...settings, lifeline: flags.lifeline }, world =>
-    startMount(world, {
-      master: settings.master,
-      path: mountpoint,
-      mountOptions: settings.options,
-      zone: settings.zone,
-      export: settings.export,
-      waitMs: settings.wait * second,
-      shortCircuit: settings.shortCircuit === 'on',
-      driver: settings.driver,
-      observed: settings.metrics !== 'off',
-      ...(settings.cache === undefined ? {} : { cacheBytes: settings.cache }),
-    }),
+  const takesOver = TakeOver.begun()
+  await runAsDaemon('mount', { ...settings, lifeline: flags.lifeline, takesOver }, world =>
+    startMount(
+      world,
+      {
+        master: settings.master,
+        path: mountpoint,
+        mountOptions: settings.options,
+        zone: settings.zone,
+        export: settings.export,
+        waitMs: settings.wait * second,
+        shortCircuit: settings.shortCircuit === 'on',
+        driver: settings.driver,
+        observed: settings.metrics !== 'off',
+        supervised: flags.lifeline === true,
+        ...(settings.cache === undefined ? {} : { cacheBytes: settings.cache }),
+      },
+      takesOver,
+    ),
   )
+}
+
+/** Has the process that serves the mount leave it to one of this program, while programs have files open on it. */
+async function replace(mountpoint: string, flags: Flags): Promise<void> {
+  const mount = mountAt(mountpoint)
+  if (mount === undefined) throw new UsageError(`${mountpoint} is not a Cairn mount`)
+  const owner = new MountRegistry().find(mount.device)
+  if (owner === undefined)
+    throw new UsageError(`it is not known which process serves ${mountpoint}: unmount it, and mount it anew`)
+  const { pid, program } = await askMount(owner.pid, {
+    do: 'replace',
+    node: process.execPath,
+    nodeOptions: [
+      ...process.execArgv.filter(option => !daemonNodeOptions.includes(option)),
+      ...daemonNodeOptions,
+    ],
+    file: programFile,
+  })
+  if (flags.json === true) printJson({ mount: mountpoint, pid, program, before: owner.pid })
+  else print(`${mountpoint} is served by process ${String(pid)} now, version ${program}`)
 }
 
 /** Runs the foreground form in a session of its own where it can, and waits for its word. */

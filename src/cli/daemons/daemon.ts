@@ -1,4 +1,5 @@
-import type { Env } from '../../core/env.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Env, Log } from '../../core/env.ts'
 import { messageOf } from '../../core/errors.ts'
 import { realEnv } from '../../env/real-env.ts'
 import { FolderLock } from '../../service/folder-lock.ts'
@@ -30,6 +31,8 @@ export interface DaemonOptions {
   readonly listen?: string
   /** A folder, or off; undefined: the usual one, if it is there. */
   readonly identity: string | undefined
+  /** It takes over from a process that still has the address of its metrics, and that hears why it does not. */
+  readonly takesOver?: { refuse(why: string): Promise<void> } | undefined
 }
 
 /** What a daemon runs on. */
@@ -58,6 +61,10 @@ export interface Started {
   readonly unready: () => string | undefined
 }
 
+/** A process that was replaced ends within so many times that long. */
+const freeTries = 100
+const freeEveryMs = 100
+
 /**
  * Runs a daemon to its end: tells systemd, or the process that started this one, that it is ready or why it
  * is not; stops it on a signal, or when the lifeline is cut.
@@ -77,14 +84,16 @@ export async function runAsDaemon(
       const identity = daemonIdentity(options.identity, name)
       const insecure = checkReach(options, identity, log)
       network = new GrpcNetwork({ log, tls: identity?.tls })
-      if (options.metrics !== 'off') server = await StatusServer.listen(options.metrics, status)
+      if (options.takesOver === undefined) server = await listenForMetrics(options, status)
       started = await start({ env: realEnv(log), network, identity, insecure })
     } catch (error) {
       reportReadiness({ ready: false, error: messageOf(error) })
+      await options.takesOver?.refuse(messageOf(error))
       await network?.close()
       await server?.close()
       throw error
     }
+    if (options.takesOver !== undefined) server = await listenWhenFree(options, status, log)
     if (server !== undefined) {
       status.show(started)
       log.info('Serving metrics', { address: server.address })
@@ -106,6 +115,32 @@ export async function runAsDaemon(
       await network.close()
     }
   }, log)
+}
+
+async function listenForMetrics(
+  { metrics }: DaemonOptions,
+  status: StatusPages,
+): Promise<StatusServer | undefined> {
+  return metrics === 'off' ? undefined : StatusServer.listen(metrics, status)
+}
+
+/** The process that has the address is about to end. */
+async function listenWhenFree(
+  options: DaemonOptions,
+  status: StatusPages,
+  log: Log,
+): Promise<StatusServer | undefined> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await listenForMetrics(options, status)
+    } catch (error) {
+      if (tries === freeTries) {
+        log.error('No metrics are served', { why: messageOf(error) })
+        return undefined
+      }
+      await sleep(freeEveryMs)
+    }
+  }
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -11,13 +11,18 @@ import { messageOf, NotStoredError } from '../../core/errors.ts'
 import { OperationTimes } from '../../core/operation-times.ts'
 import { second } from '../../core/units.ts'
 import { groupsOfProcess } from '../../fuse/device/process-groups.ts'
-import { FuseDriver } from '../../fuse/driver.ts'
+import { type DriverOptions, FuseDriver } from '../../fuse/driver.ts'
 import type { FileSystem, Notifier } from '../../fuse/filesystem.ts'
 import type { MountDriver } from '../../fuse/mount-driver.ts'
 import { NativeDriver } from '../../fuse/native/native-driver.ts'
 import type { Observe } from '../../fuse/session/session.ts'
+import { KernelCache } from '../../mount/kernel-cache.ts'
 import { MountedFileSystem } from '../../mount/mounted-file-system.ts'
 import { version } from '../../service/version.ts'
+import { deviceFd } from '../handover/descriptors.ts'
+import { Replacing } from '../handover/replacing.ts'
+import type { TakeOver } from '../handover/take-over.ts'
+import { MountControl } from '../local/mount-control.ts'
 import { MountRegistry } from '../local/mount-registry.ts'
 import { SessionRecords } from '../local/session-records.ts'
 import { holdersElsewhere, mountAt } from '../mounts.ts'
@@ -41,37 +46,63 @@ export interface MountDaemonOptions {
   readonly observed: boolean
   /** What speaks with the kernel: Cairn itself, or libfuse 2 through the package fuse-native. */
   readonly driver: 'fuse' | 'fuse-native'
+  /** Another process waits for the end of this one. */
+  readonly supervised: boolean
 }
 
 const startWaitMs = 10 * second
 /** After umount(8) the kernel lets go at once, but for a copy of the mount in another namespace (a container's). */
 const releaseMs = 3 * second
 
+/** `takeOver`: another process serves the mount and leaves it to this one. */
 export async function startMount(
   { env, network, identity }: World,
   options: MountDaemonOptions,
+  takeOver?: TakeOver,
 ): Promise<Started> {
   const mountpoint = path.resolve(options.path)
   const readOnly = options.mountOptions.includes('ro')
   const checksums = await createChecksums()
+  const terms = {
+    master: options.master,
+    path: mountpoint,
+    options: options.mountOptions,
+    export: options.export ?? '',
+  }
   const records = await openRecords(env.log)
   const forget = keepOwnIdentity(env, network, identity, options.master)
-  const session = new Session(env, network, {
-    address: options.master,
-    host: hostIdentity(),
-    mountpoint,
-    pid: process.pid,
-    program: version,
-    zone: options.zone,
-    readOnly,
-    ...(options.export === undefined ? {} : { export: options.export }),
-    waitMs: options.waitMs,
-    startWaitMs,
-    began: key => noteSession(env.log, records, key),
-  })
+  const requests = new OperationTimes()
+  const observe = options.observed ? { observe: observeInto(requests) } : {}
+  const { clock, log } = env
+  const onDevice = {
+    path: mountpoint,
+    source: options.master,
+    mountOptions: options.mountOptions,
+    clock,
+    log,
+  }
+  const state = await takeOver?.state(terms)
+  const inherited = state && (await FuseDriver.inherit(deviceFd, state.driver, { ...onDevice, ...observe }))
+  const session = new Session(
+    env,
+    network,
+    {
+      address: options.master,
+      host: hostIdentity(),
+      mountpoint,
+      pid: process.pid,
+      program: version,
+      zone: options.zone,
+      readOnly,
+      ...(options.export === undefined ? {} : { export: options.export }),
+      waitMs: options.waitMs,
+      startWaitMs,
+      began: key => noteSession(env.log, records, key),
+    },
+    state?.session,
+  )
   const place = { host: hostIdentity(), zone: options.zone }
   const cacheBytes = options.cacheBytes ?? dataPathDefaults.cacheBytes
-  const requests = new OperationTimes()
   let data: ClientDataPath | undefined
   let files: Files
   try {
@@ -86,22 +117,37 @@ export async function startMount(
           local: options.shortCircuit ? new RealLocalFiles(env.clock) : undefined,
         })),
       { readOnly, atime: atimeOf(options.mountOptions), cache: cacheDefaults },
+      takeOver &&
+        state &&
+        inherited && {
+          state: state.files,
+          kernel: new KernelCache(env, inherited.notifier, state.session.welcomed.root),
+          taking: takeOver.gone,
+        },
     )
   } catch (error) {
+    await inherited?.leave()
     records?.close()
     throw error
   }
-  await endDeadSessions(env.log, session, records)
+  const fileSystem = (notifier: Notifier, keepsNames: boolean): FileSystem =>
+    new MountedFileSystem(env, files, notifier, keepsNames, groupsOfProcess)
   let driver: MountDriver
-  try {
-    const fileSystem = (notifier: Notifier, keepsNames: boolean): FileSystem =>
-      new MountedFileSystem(env, files, notifier, keepsNames, groupsOfProcess)
-    const mountOptions = [...new Set([...options.mountOptions, ...optionsOf(session.rules)])]
-    driver = await serve(env, { ...options, mountOptions }, mountpoint, fileSystem, requests)
-  } catch (error) {
-    await files.close()
-    records?.close()
-    throw error
+  if (takeOver !== undefined && state !== undefined && inherited !== undefined) {
+    const served = fileSystem(inherited.notifier, state.driver.facts.canInvalidateAllNames)
+    await takeOver.taken()
+    driver = inherited.serve(served)
+    noteSession(env.log, records, session.key)
+  } else {
+    await endDeadSessions(env.log, session, records)
+    try {
+      const mountOptions = [...new Set([...options.mountOptions, ...optionsOf(session.rules)])]
+      driver = await serve(env, options, { ...onDevice, mountOptions }, fileSystem, observe)
+    } catch (error) {
+      await files.close()
+      records?.close()
+      throw error
+    }
   }
   const registry = new MountRegistry()
   const device = mountAt(driver.path)?.device
@@ -110,12 +156,20 @@ export async function startMount(
   } catch (error) {
     env.log.warn('cairn umount will not be able to wait for this process', { why: messageOf(error) })
   }
+  const replacing = new Replacing(
+    env,
+    driver instanceof FuseDriver ? { terms, driver, session, files } : undefined,
+    options.supervised,
+    () => records?.close(),
+  )
+  const control = await listenTo(env.log, replacing)
   let over = false
   const end = async (): Promise<void> => {
     try {
       await driver.done
     } finally {
       over = true
+      await control?.close()
       if (device !== undefined) registry.remove(device)
     }
     try {
@@ -135,6 +189,7 @@ export async function startMount(
   return {
     ended,
     stop: async () => {
+      await replacing.stop()
       if (!over && !(await detach(driver, device, env))) {
         // What was written is stored, the mount goes from the tree now and from who has it when this process ends.
         await files.flushAll().catch((failed: unknown) => {
@@ -159,20 +214,27 @@ function optionsOf({ readOnly, noSetuid, noDevices }: Session['rules']): string[
 }
 
 function serve(
-  { clock, timers, log }: Env,
-  { driver, master, mountOptions, observed }: MountDaemonOptions,
-  path: string,
+  { timers }: Env,
+  { driver }: MountDaemonOptions,
+  place: DriverOptions,
   fileSystem: (notifier: Notifier, keepsNames: boolean) => FileSystem,
-  requests: OperationTimes,
+  observe: { readonly observe?: Observe },
 ): Promise<MountDriver> {
-  const place = { path, source: master, mountOptions, log }
   if (driver === 'fuse-native')
     return NativeDriver.serve(notifier => fileSystem(notifier, false), { ...place, timers })
   return FuseDriver.serve((notifier, facts) => fileSystem(notifier, facts.canInvalidateAllNames), {
     ...place,
-    clock,
-    ...(observed ? { observe: observeInto(requests) } : {}),
+    ...observe,
   })
+}
+
+async function listenTo(log: Log, replacing: Replacing): Promise<MountControl | undefined> {
+  try {
+    return await MountControl.listen(program => replacing.replace(program))
+  } catch (error) {
+    log.warn('cairn mount --replace will not reach this process', { why: messageOf(error) })
+    return undefined
+  }
 }
 
 const observeInto =

@@ -14,6 +14,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'cairn mount 10.0.0.1:9420 /mnt/files',
     'cairn mount -o ro,noatime 10.0.0.1:9420 /mnt/files',
     'cairn mount --export projects 10.0.0.1:9420 /mnt/projects',
+    'cairn mount --replace /mnt/files',
     'cairn mount ls',
   ],
   'cairn mount ls': ['cairn mount ls', 'cairn mount ls --master 10.0.0.1:9420 --json'],

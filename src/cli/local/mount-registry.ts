@@ -14,7 +14,7 @@ export type MountOwner = z.infer<typeof schema>
 export class MountRegistry {
   readonly #dir: string
 
-  constructor(dir: string = defaultDir()) {
+  constructor(dir: string = runtimeDir()) {
     this.#dir = dir
   }
 
@@ -70,7 +70,8 @@ export class MountRegistry {
   }
 }
 
-function defaultDir(): string {
+/** What is good until the machine goes down. */
+export function runtimeDir(): string {
   const runtime = process.env['XDG_RUNTIME_DIR']
   return process.getuid?.() === 0 || runtime === undefined ? '/run/cairn' : path.join(runtime, 'cairn')
 }

@@ -176,9 +176,28 @@ export class Inode {
     return this.removed && !this.orphaned
   }
 
+  /** Something of it is under way that ends by itself soon. */
+  get isBusy(): boolean {
+    return (
+      this.removal !== undefined ||
+      this.creation !== undefined ||
+      this.settling !== undefined ||
+      this.promised + this.changing + this.truncating + this.reading > 0 ||
+      this.discarding ||
+      this.forgetting ||
+      this.regaining ||
+      !this.turns.idle
+    )
+  }
+
   /** Number of names held, for the bound on them. */
   get nameCount(): number {
     return (this.names?.size ?? 0) + (this.listing?.entries.length ?? 0)
+  }
+
+  /** It was known before, of an inode of which nothing else is known now. */
+  noteDirectory(): void {
+    this.#isDirectory = true
   }
 
   get isDirectory(): boolean {

@@ -46,6 +46,10 @@ export class AccessTimes {
     })
   }
 
+  get pending(): boolean {
+    return this.#pending.size > 0
+  }
+
   /** Tells the master of all. Never rejects: an access time is no promise. */
   async flush(): Promise<void> {
     await Promise.all([...this.#pending].map(node => this.flushOne(node)))

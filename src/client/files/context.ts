@@ -49,6 +49,8 @@ export interface FilesContext {
   readonly options: FilesOptions
   /** Absent until there is a mount. */
   kernel: Forgetter | undefined
+  /** Until it is settled this mount is still another process's: nothing may be given back. */
+  readonly taking: Promise<unknown> | undefined
 }
 
 export function mustBeWritable(options: FilesOptions): void {

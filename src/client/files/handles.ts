@@ -76,6 +76,20 @@ export class Handles {
     this.#promises = promises
   }
 
+  all(): IterableIterator<OpenFile> {
+    return this.#files.values()
+  }
+
+  /** It was opened by the process that served this mount before. */
+  restore(file: OpenFile): void {
+    const { node, how } = file
+    this.#files.set(file.handle, file)
+    if (file.handle > this.#last) this.#last = file.handle
+    this.#count(node, how, 1)
+    if (how.write && !file.directIo) node.cachedWriters += 1
+    this.#context.data.file(node.ino)
+  }
+
   get(handle: bigint): OpenFile {
     const file = this.#files.get(handle)
     if (file === undefined) throw new FsError('EBADF', `handle ${handle} is not open`)

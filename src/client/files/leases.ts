@@ -69,6 +69,7 @@ export class Leases implements LeaseHolder {
     wanted: Lease,
     { removing, sharing }: RecallHow,
   ): Promise<{ readonly kept: Lease; readonly open: boolean; readonly writing: boolean }> {
+    await this.#context.taking
     const node = this.#context.cache.get(ino)
     if (node === undefined) return { kept: 'none', open: false, writing: false }
     const to = sharing && node.writers > 0 ? 'read' : wanted
@@ -122,7 +123,8 @@ export class Leases implements LeaseHolder {
   sweep(): void {
     if (this.#sweeping) return
     this.#sweeping = true
-    void this.#sweep()
+    void Promise.resolve(this.#context.taking)
+      .then(() => this.#sweep())
       .catch((thrown: unknown) => {
         this.#context.env.log.warn('Leases were not given back', { why: messageOf(thrown) })
       })

@@ -72,12 +72,22 @@ export class Listings {
   }
 
   open(ino: Ino): bigint {
+    this.restore(this.#last + 1n, ino)
+    return this.#last
+  }
+
+  /** Open directories by their handles. */
+  *all(): Generator<readonly [bigint, Ino]> {
+    for (const [handle, { ino }] of this.#open) yield [handle, ino]
+  }
+
+  /** Each reading position is found by its cookie: that is all there is to know. */
+  restore(handle: bigint, ino: Ino): void {
     const node = this.#context.cache.make(ino)
     node.opens += 1
-    this.#last += 1n
+    if (handle > this.#last) this.#last = handle
     const nothing = { ahead: [], after: -1n, end: false, parent: ino, plus: 0, seen: undefined, mark: 0 }
-    this.#open.set(this.#last, { ino, ...nothing })
-    return this.#last
+    this.#open.set(handle, { ino, ...nothing })
   }
 
   release(handle: bigint): void {

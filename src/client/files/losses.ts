@@ -47,6 +47,10 @@ export function throwUnheardLoss(context: FilesContext, ino: Ino): void {
   throw FsError.from(losses.last)
 }
 
+/** What is to be told, with everything that the data path has noted. */
+export const lossesOf = (context: FilesContext, node: Inode): Inode['losses'] =>
+  gathered(context, node).losses
+
 function gathered({ data }: FilesContext, node: Inode): Inode {
   const error = data.known(node.ino)?.takeError() ?? node.lost
   node.lost = undefined

@@ -6,6 +6,15 @@ import { type LockChange, type LockHolder, lockRangeFromWire, lockToWire } from 
 import type { SessionPort } from '../files/context.ts'
 import type { HeldLock } from '../session/lease-holder.ts'
 
+/** What one owner has locked of a file, or has lost. */
+export interface OwnedLocks {
+  readonly ino: Ino
+  readonly holder: LockHolder
+  readonly handle: bigint
+  readonly ranges: readonly LockRange[]
+  readonly lost: boolean
+}
+
 /** The last byte that a lock can cover. */
 export const lockEndMax = (1n << 63n) - 1n
 
@@ -124,6 +133,18 @@ export class Locks {
       for (const { holder, handle, ranges } of owners.values())
         for (const range of ranges.all) apply(this.#lost, ino, holder, handle, range)
     this.#held.clear()
+  }
+
+  *owned(): Generator<OwnedLocks> {
+    for (const locks of [this.#held, this.#lost])
+      for (const [ino, owners] of locks)
+        for (const { holder, handle, ranges } of owners.values())
+          yield { ino, holder, handle, ranges: ranges.all, lost: locks === this.#lost }
+  }
+
+  /** They were taken by the process that served this mount before. */
+  restore({ ino, holder, handle, ranges, lost }: OwnedLocks): void {
+    for (const range of ranges) apply(lost ? this.#lost : this.#held, ino, holder, handle, range)
   }
 
   *all(): Generator<HeldLock> {

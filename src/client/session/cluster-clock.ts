@@ -17,10 +17,12 @@ export class ClusterClock {
   /** Cluster time less local time, ns. */
   #offset: bigint | undefined
   #takenAt = 0
-  #last = 0n
+  #last: bigint
 
-  constructor(clock: Clock) {
+  /** `last`: what was shown before. */
+  constructor(clock: Clock, last = 0n) {
     this.#clock = clock
+    this.#last = last
   }
 
   /**

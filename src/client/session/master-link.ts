@@ -95,6 +95,13 @@ export class MasterLink {
     link?.close()
   }
 
+  /** After `stop`: dials again. */
+  restart(): void {
+    this.#stopped = false
+    this.#attempts = 0
+    this.dial()
+  }
+
   #lost(error: FsError | undefined): void {
     this.#link = undefined
     this.#events.lost(error)

@@ -56,7 +56,12 @@ const timeless: ReadonlySet<Op['$case']> = new Set<Op['$case']>([
 export class PendingCalls {
   readonly #calls = new Map<bigint, PendingCall>()
   readonly #commands = new Set<bigint>()
-  #lastId = 0n
+  #lastId: bigint
+
+  /** `lastId`: calls up to this one were made before, and answered. */
+  constructor(lastId = 0n) {
+    this.#lastId = lastId
+  }
 
   get size(): number {
     return this.#calls.size

@@ -1,4 +1,4 @@
-import { must } from '../../core/assert.ts'
+import { assert, must } from '../../core/assert.ts'
 import type { Env, Timer } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import { type Ino, sessionId } from '../../core/ids.ts'
@@ -21,7 +21,7 @@ import type { Op } from '../../wire/commands.ts'
 import type { ClusterFacts, MasterPort, Result, ResultOf } from '../ports.ts'
 import { ClusterClock } from './cluster-clock.ts'
 import { EarlyAnswers } from './early-answers.ts'
-import { helloOf, type SessionOptions } from './hello.ts'
+import { helloOf, type SessionKey, type SessionOptions } from './hello.ts'
 import { LeaseClock } from './lease-clock.ts'
 import type { LeaseHolder } from './lease-holder.ts'
 import { MasterLink } from './master-link.ts'
@@ -40,6 +40,16 @@ const postedMs = 10
 const postedMax = 64
 
 const noBytes = new Uint8Array(0)
+
+/** With what another process goes on with the session. */
+export interface SessionState {
+  readonly welcomed: Welcomed
+  readonly incarnation: number
+  /** Calls up to this one were made, and answered. */
+  readonly lastId: bigint
+  /** Cluster time that was shown last. */
+  readonly time: bigint
+}
 
 /**
  * This mount's session with the master: one stream, dialled again whenever it breaks.
@@ -66,8 +76,8 @@ export class Session implements MasterPort {
   readonly #options: SessionOptions
   readonly #link: MasterLink
   readonly #lease: LeaseClock
-  readonly #pending = new PendingCalls()
-  readonly #outbox = new Outbox(this.#pending)
+  readonly #pending: PendingCalls
+  readonly #outbox: Outbox
   readonly #released = new ReleasedLeases()
   readonly #early: EarlyAnswers
   readonly #time: ClusterClock
@@ -82,12 +92,17 @@ export class Session implements MasterPort {
   #timer: Timer | undefined
   #opened: { resolve: () => void; reject: (error: FsError) => void } | undefined
   #gone: (() => void) | undefined
-  #incarnation = 0
+  #incarnation: number
 
-  constructor(env: Env, network: Network, options: SessionOptions) {
+  /** `state`: of the process that had the session before, and has it no more. */
+  constructor(env: Env, network: Network, options: SessionOptions, state?: SessionState) {
     this.#env = env
     this.#options = options
-    this.#time = new ClusterClock(env.clock)
+    this.#welcome = state?.welcomed
+    this.#incarnation = state?.incarnation ?? 0
+    this.#pending = new PendingCalls(state?.lastId)
+    this.#outbox = new Outbox(this.#pending)
+    this.#time = new ClusterClock(env.clock, state?.time)
     this.#early = new EarlyAnswers(env.timers)
     this.#lease = new LeaseClock(env.clock)
     this.#link = new MasterLink(env, network, options.address, {
@@ -114,6 +129,12 @@ export class Session implements MasterPort {
 
   get identity(): { readonly session: bigint; readonly epoch: bigint } {
     return must(this.#welcome, 'welcome of the master').identity
+  }
+
+  /** What proves that one speaks for it. */
+  get key(): SessionKey {
+    const { facts, identity, secret } = must(this.#welcome, 'welcome of the master')
+    return { cluster: facts.cluster, secret, ...identity }
   }
 
   /** Whether there is a connection to the master that it has welcomed. */
@@ -209,6 +230,34 @@ export class Session implements MasterPort {
   /** What a recall is answered with is about to be stored: commits to the inode wait for nobody until then. */
   storing(ino: Ino): void {
     this.#sendControl({ $case: 'storing', value: { ino } })
+  }
+
+  /** Calls that are not answered, for logs: none may be left where another process goes on with the session. */
+  get unanswered(): readonly string[] {
+    return [...this.#pending.all()].map(({ op }) => describe(op))
+  }
+
+  /** Leaves the session to another process, until `resume`. The master waits for it as long as for a broken connection. */
+  suspend(): SessionState {
+    assert(this.#pending.size === 0, 'a session is left with nothing unanswered')
+    this.#attached = false
+    this.#timer?.cancel()
+    this.#posting?.cancel()
+    this.#posting = undefined
+    this.#link.stop()
+    return {
+      welcomed: must(this.#welcome, 'welcome of the master'),
+      incarnation: this.#incarnation,
+      lastId: this.#pending.lastId,
+      time: this.#time.now(),
+    }
+  }
+
+  /** The other process has not taken the session. */
+  resume(): void {
+    this.#awaySince = this.#env.clock.now()
+    this.#link.restart()
+    this.#tick()
   }
 
   /** Ends the session in order. Everything was flushed before. */
@@ -313,8 +362,7 @@ export class Session implements MasterPort {
     this.#welcome = welcome
     if (before !== welcome.identity.session) {
       this.#incarnation += 1
-      const { facts, identity, secret } = welcome
-      this.#options.began?.({ cluster: facts.cluster, secret, ...identity })
+      this.#options.began?.(this.key)
     }
     this.#link.settled()
     this.#onContact(wire.time, this.#link.dialledAt)

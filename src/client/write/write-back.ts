@@ -144,6 +144,10 @@ export class WriteBack implements WriteSchedule<FileWriter> {
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 
+  writeBackAll(): void {
+    for (const file of [...this.#dirty]) file.writeBack()
+  }
+
   /**
    * The mount ends: everything dirty is stored, tried again for `patienceMs` where it fails. Rejects with what
    * could not be stored.

@@ -77,6 +77,10 @@ export class Request implements Caller {
     return this.#controller.signal
   }
 
+  get isInterrupted(): boolean {
+    return this.#interrupted
+  }
+
   interrupt(): void {
     this.#interrupted = true
     this.#controller?.abort(new FsError('EINTR'))

@@ -90,6 +90,15 @@ export class FuseDevice implements Channel {
     this.#reader = readByPool(this.fd, pool, receive, events)
   }
 
+  /** The kernel keeps its requests until `resume`. False if this reader cannot stop. */
+  pause(): boolean {
+    return this.#reader?.pause() ?? true
+  }
+
+  resume(): void {
+    this.#reader?.resume()
+  }
+
   send(head: Buffer, headLength: number, data: readonly Uint8Array[]): 'sent' | 'gone' | 'refused' {
     while (this.#usable) {
       try {

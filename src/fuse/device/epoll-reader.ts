@@ -64,6 +64,13 @@ export function readByEpoll(fd: number, pool: BufferPool, receive: Receive, even
   })
   socket.resume()
   return {
+    pause: () => {
+      socket.pause()
+      return true
+    },
+    resume: () => {
+      socket.resume()
+    },
     close: async () => {
       socket.destroy()
       await ended

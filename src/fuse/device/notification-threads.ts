@@ -58,6 +58,15 @@ export class NotificationThreads {
     })
   }
 
+  /**
+   * What the kernel has not taken yet, for a successor on the same device. Written twice, it does no harm; and one that
+   * waits for a request which nobody reads meanwhile is not waited for.
+   */
+  get unfinished(): readonly Uint8Array[] {
+    const messages = new Set([...this.#lanes.flatMap(lane => lane.underWay), ...this.#queue])
+    return [...messages].filter(({ answered }) => !answered).map(({ bytes }) => bytes)
+  }
+
   /** Writes by itself what the kernel never keeps waiting. */
   writeNow(bytes: Uint8Array): string | undefined {
     if (this.#stopped !== undefined) return 'ENODEV'

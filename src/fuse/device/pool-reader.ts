@@ -40,6 +40,8 @@ export function readByPool(fd: number, pool: BufferPool, receive: Receive, event
   }
   for (let i = 0; i < outstanding; i++) next(pool.take())
   return {
+    pause: () => false,
+    resume: () => undefined,
     close: () => {
       closing = true
       return done

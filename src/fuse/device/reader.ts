@@ -1,5 +1,8 @@
 /** Takes messages from the device until it ends. */
 export interface Reader {
+  /** Takes no more messages until `resume`. False where a read is always under way, which cannot be taken back. */
+  pause(): boolean
+  resume(): void
   /** Reads nothing more. Resolves when the descriptor is closed. */
   close(): Promise<void>
 }

@@ -228,7 +228,7 @@ export const fileOperations = {
     reply: replyLock,
   }),
   SETLK: operation({ inBytes: 48, run: (fs, r) => setlk(fs, r, false) }),
-  SETLKW: operation({ inBytes: 48, run: (fs, r) => setlk(fs, r, true) }),
+  SETLKW: operation({ inBytes: 48, lasting: true, run: (fs, r) => setlk(fs, r, true) }),
 
   FALLOCATE: operation({ inBytes: 32, run: fallocate }),
   LSEEK: operation<number>({ inBytes: 24, run: lseek, reply: (reply, offset) => reply.size(offset) }),

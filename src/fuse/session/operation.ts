@@ -22,6 +22,8 @@ export interface Operation<T = unknown> {
   readonly silent?: true
   /** `run` hands out a view of the request, whose buffer is thus in use until the answer. */
   readonly lendsRequest?: true
+  /** It may wait for other programs, for ever. Taken back by a signal, it can be begun anew by a successor. */
+  readonly lasting?: true
   /** The answer was sent. */
   readonly sent?: (value: T) => void
   /** The kernel gave the request up before the answer came: take back what it would have counted. */

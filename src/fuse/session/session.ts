@@ -38,6 +38,16 @@ export type StartFileSystem = (facts: Negotiated) => Answer<FileSystem>
 /** A message of fewer bytes than this cannot be INIT. */
 const initBytesMin = 16
 
+/** A request whose answer is not there yet. */
+interface Pending {
+  readonly request: Request
+  readonly name: string
+  /** Of one that may last: the message, to begin it anew. */
+  readonly message: Buffer | undefined
+  /** It was taken back, for a successor to begin it anew. */
+  yielding: boolean
+}
+
 /** INTERRUPTs that came before their request (two readers may swap them) or after its answer. */
 const strayInterruptsMax = 256
 
@@ -47,7 +57,10 @@ export class Session {
   readonly #options: SessionOptions
   readonly #reply = new Reply()
   /** Requests whose answer is not there yet, by unique. */
-  readonly #pending = new Map<number, Request>()
+  readonly #pending = new Map<number, Pending>()
+  /** Messages of requests that were taken back (`yieldLasting`). The kernel still waits for their answers. */
+  #yielded: Buffer[] = []
+  #yielding = false
   readonly #strayInterrupts = new Set<number>()
   #fs: FileSystem | undefined
   #context: Context | undefined
@@ -112,13 +125,41 @@ export class Session {
     }
   }
 
+  /** Requests that the kernel waits for, by name, but those that were taken back. */
+  get unanswered(): readonly string[] {
+    return [...this.#pending.values()].map(({ name }) => name)
+  }
+
+  /**
+   * Takes back requests that may wait for ever, as a signal would, without an answer. Some are answered all the same,
+   * since what they waited for has come. The others are in `yielded` when nothing is unanswered any more.
+   */
+  yieldLasting(): void {
+    this.#yielding = true
+    for (const pending of this.#pending.values()) {
+      if (pending.message === undefined || pending.request.isInterrupted) continue
+      pending.yielding = true
+      pending.request.interrupt()
+    }
+  }
+
+  get yielded(): readonly Buffer[] {
+    return this.#yielded
+  }
+
+  /** Begins again what was taken back: there is no successor. */
+  takeBack(): void {
+    this.#yielding = false
+    for (const message of this.#yielded.splice(0)) void this.receive(message)
+  }
+
   /**
    * Gives up: whatever the kernel waits for, and still asks, is EIO. Needed before the device can be closed,
    * since a notification under way may wait for one of these requests, and keeps the device open.
    */
   abort(): void {
     this.#aborted = true
-    for (const [unique, request] of this.#pending) {
+    for (const [unique, { request }] of this.#pending) {
       this.#pending.delete(unique)
       this.#fail(unique, new FsError('EIO'))
       request.interrupt()
@@ -129,7 +170,7 @@ export class Session {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    for (const request of this.#pending.values()) request.interrupt()
+    for (const { request } of this.#pending.values()) request.interrupt()
     this.#refuse(new FsError('ENODEV', 'the device went away before the kernel began the session'))
   }
 
@@ -162,7 +203,8 @@ export class Session {
       const unique = request.size(0, 'EINVAL')
       const target = this.#pending.get(unique)
       if (target !== undefined) {
-        target.interrupt()
+        target.yielding = false
+        target.request.interrupt()
         return
       }
       this.#strayInterrupts.add(unique)
@@ -201,17 +243,27 @@ export class Session {
       this.#answer(named, fs, header.unique, answer, began)
       return undefined
     }
-    this.#pending.set(header.unique, request)
+    const message = row.lasting === true ? Buffer.from(bytes) : undefined
+    const pending: Pending = { request, name: named.name, message, yielding: false }
+    this.#pending.set(header.unique, pending)
     const answered = answer.then(
       value => {
         if (this.#pending.delete(header.unique)) this.#answer(named, fs, header.unique, value, began)
         else void this.#undo(named, row, fs, value)
       },
       (thrown: unknown) => {
-        if (this.#pending.delete(header.unique)) this.#answerError(named, header.unique, thrown, began)
+        if (!this.#pending.delete(header.unique)) return
+        if (pending.yielding && message !== undefined && FsError.from(thrown).code === 'EINTR')
+          this.#yield(message)
+        else this.#answerError(named, header.unique, thrown, began)
       },
     )
     return row.lendsRequest ? answered : undefined
+  }
+
+  #yield(message: Buffer): void {
+    if (this.#yielding) this.#yielded.push(message)
+    else void this.receive(message)
   }
 
   #answer(named: NamedOperation, fs: FileSystem, unique: number, value: unknown, began: number): void {

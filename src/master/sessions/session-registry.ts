@@ -39,7 +39,7 @@ export interface ParkedCall {
 }
 
 export class Session {
-  readonly row: SessionRow
+  row: SessionRow
   /** Undefined: it sees everything. */
   readonly scope: Scope | undefined
   connection: number | undefined
@@ -160,6 +160,7 @@ export class SessionRegistry {
       if (known !== undefined && !isOf(known, identity))
         throw new FsError('EACCES', `Session ${wire.session} is of another identity`)
       const session = known ?? this.#begin(wire, identity)
+      this.#noteProcess(session, wire)
       this.#connect(session, connection, version, known !== undefined)
       return session
     } catch (thrown) {
@@ -261,6 +262,16 @@ export class SessionRegistry {
     const session = new Session(row, this.#turn, false, 0n)
     this.#byId.set(row.id, session)
     return session
+  }
+
+  /** A mount may be served by another process than the one that began the session. */
+  #noteProcess(session: Session, wire: Hello): void {
+    const { id, pid: before, program: versionBefore } = session.row
+    const pid = u32(wire.pid, 'hello.pid')
+    const program = text(wire.program, 'hello.program', 300)
+    if (pid === before && program === versionBefore) return
+    this.#turn.store.sessions.movedTo(id, pid, program)
+    session.row = { ...session.row, pid, program }
   }
 
   #connect(session: Session, connection: number, version: number, known: boolean): void {

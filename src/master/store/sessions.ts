@@ -76,6 +76,7 @@ export class Sessions {
   readonly #insert
   readonly #setEpoch
   readonly #setAcked
+  readonly #setProcess
   readonly #delete
 
   constructor(db: Database, counters: Counters) {
@@ -88,6 +89,9 @@ export class Sessions {
     )
     this.#setEpoch = db.prepare<[bigint, bigint]>('UPDATE sessions SET epoch = ? WHERE id = ?')
     this.#setAcked = db.prepare<[bigint, bigint]>('UPDATE sessions SET acked = ? WHERE id = ?')
+    this.#setProcess = db.prepare<[number, string, bigint]>(
+      'UPDATE sessions SET pid = ?, program = ? WHERE id = ?',
+    )
     this.#delete = db.prepare<[bigint]>('DELETE FROM sessions WHERE id = ?')
   }
 
@@ -133,6 +137,11 @@ export class Sessions {
 
   acknowledged(id: SessionId, upTo: bigint): void {
     this.#setAcked.run(upTo, id)
+  }
+
+  /** Another process has it. */
+  movedTo(id: SessionId, pid: number, program: string): void {
+    this.#setProcess.run(pid, program, id)
   }
 
   ended(id: SessionId): void {
