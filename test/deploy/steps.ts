@@ -36,7 +36,7 @@ export const steps: readonly (readonly [string, Step])[] = [
   ['a storage machine dies under load', killStore],
   ['a disk is drained and taken away', drain],
   ['the master is lost, and a new machine goes on with what the chunkservers have', rebuildMaster],
-  ['the master is lost, and a new machine goes on with a backup', restoreMaster],
+  ['the master is lost with all identities, and a new machine goes on with a backup', restoreMaster],
   ['nothing had to be killed to stop', stopsInTime],
   ['removing keeps data, and purging says what stays', remove],
 ]
@@ -108,7 +108,7 @@ async function startStores(site: Site): Promise<void> {
 
 async function startClient(site: Site): Promise<void> {
   const client = site.get('client')
-  await follow(site, client, 'client', /^(?!systemctl restart)/)
+  await follow(site, client, 'client', /^(?!cairn mount)/)
   equal(await client.run('awk \'$2 == "/mnt/files" { print $3 }\' /proc/mounts'), 'autofs\nfuse.cairn')
   await site.healthy(6)
 }
@@ -152,6 +152,17 @@ async function mountUnit(site: Site): Promise<void> {
     echo by the unit > /mnt/here/by-the-unit
     systemctl restart cairn-mount@mnt-here
     grep 'by the unit' /mnt/here/by-the-unit
+    sleep 1000 < /mnt/here/truth/large/1 > /dev/null 2>&1 &
+    before=$(systemctl show -P MainPID cairn-mount@mnt-here)
+    cairn mount --replace /mnt/here
+    after=$(systemctl show -P MainPID cairn-mount@mnt-here)
+    [ $after != $before ]
+    kill -0 $after
+    sleep 1
+    if kill -0 $before 2> /dev/null; then echo "$before is still there"; exit 1; fi
+    systemctl is-active --quiet cairn-mount@mnt-here
+    cmp /proc/$!/fd/0 /mnt/here/truth/large/1
+    kill $!
     systemctl stop cairn-mount@mnt-here`)
   equal(await store.run('systemctl is-failed cairn-mount@mnt-here || true'), 'inactive')
   equal(await store.run('stat -c %U /var/lib/cairn'), 'cairn')
@@ -280,9 +291,20 @@ async function upgrade(site: Site, { second, say }: Packages): Promise<void> {
   const version = versionOf(second)
   equal((await site.status()).master.version, version)
   for (const machine of site.all) match(await machine.run('cairn version'), new RegExp(version))
+  await isServedBy(site, version)
+  await follow(site, client, 'client', /^cairn mount --replace/)
+  await load.goesOn()
   await load.stop()
-  await follow(site, client, 'client', /^systemctl restart/)
   await verify(client)
+}
+
+/** The process behind the client's mount is of that version: the package has replaced it. */
+async function isServedBy(site: Site, version: string): Promise<void> {
+  const mounts = (await site.ask('mount ls')) as { mountpoint: string; version: string }[]
+  deepEqual(
+    mounts.filter(({ mountpoint }) => mountpoint === '/mnt/files').map(mount => mount.version),
+    [version],
+  )
 }
 
 async function downgrade(site: Site, { first, second, say }: Packages): Promise<void> {
@@ -319,8 +341,8 @@ async function downgrade(site: Site, { first, second, say }: Packages): Promise<
     await site.healthy(6)
   }
   equal((await site.status()).master.version, versionOf(first))
+  await isServedBy(site, versionOf(first))
   await load.stop()
-  await follow(site, client, 'client', /^systemctl restart/)
   await verify(client)
   for (const machine of [master, store, client]) await installOn(site, machine, second, 'upgrade')
   await site.healthy(6)
@@ -377,7 +399,6 @@ async function newMaster(site: Site, name: string, file: string): Promise<Contai
   await fresh.boot()
   await installOn(site, fresh, file, 'upgrade')
   await follow(site, fresh, 'master', /^ca(t|irn config)/)
-  await fresh.run('cp /shared/cairn-identity.tar .')
   return fresh
 }
 
@@ -411,6 +432,7 @@ async function rebuildMaster(site: Site, { second, say }: Packages): Promise<voi
   await site.get('master').run('cp cairn-identity.tar /shared')
   await site.lose('master')
   const fresh = await newMaster(site, 'newmaster', second)
+  await fresh.run('cp /shared/cairn-identity.tar .')
   await follow(site, fresh, 'newmaster')
   say('    the new master is up')
   await confirmed(site)
@@ -425,12 +447,11 @@ async function restoreMaster(site: Site, { second, say }: Packages): Promise<voi
   equal(nobody.code, 2)
   match(nobody.output, /^cairn: no answer from the master at 10\.77\.0\.1:9420: .*\n$/)
   const fresh = await newMaster(site, 'lastmaster', second)
-  await follow(site, fresh, 'newmaster', /^tar/)
-  await fresh.run(`
-    cairn restore /shared/cairn.db --data /var/lib/cairn/master
-    systemctl enable --now cairn-master`)
+  await follow(site, fresh, 'anewmaster')
   say('    the new master is up')
   await client.run('mv /root/truth/just-before /root')
+  await Promise.all(site.stores.map(store => follow(site, store, 'anewstore')))
+  await follow(site, client, 'anewclient')
   await until('the mount to go on', async () => {
     const { code, output } = await client.try('ls /mnt/files/truth')
     return code === 0 && !output.includes('just-before') ? undefined : output
@@ -475,7 +496,8 @@ async function remove(site: Site): Promise<void> {
   await client.run('kill $(cat /root/pid); sleep 0.2; cmp /root/truth/small/1 /mnt/files/truth/small/1')
   await client.run('apt-get remove -y cairn && ls /etc/cairn/mount.toml && ! grep fuse.cairn /proc/mounts')
 
-  const store = site.get('store2')
+  // The client was the admin's machine; the master's root is one, too.
+  const [store, master] = [site.get('store2'), site.get('lastmaster')]
   // What belongs to the index beside the file itself goes with an orderly stop.
   const data =
     'cd /srv/disk1/cairn && ls -d index.sqlite && find blocks -type f -print0 | sort -z | xargs -0 sha256sum'
@@ -486,11 +508,9 @@ async function remove(site: Site): Promise<void> {
   equal(await store.run(data), before)
   await store.run(`apt-get install -y ./cairn_*.1_*.deb && systemctl start ${storeUnits.join(' ')}`)
   await until('the cluster to be whole again', async () => {
-    const { code, output } = await store.try(`cairn health ${atMaster}`)
+    const { code, output } = await master.try(`cairn health ${atMaster}`)
     return code === 0 ? undefined : output
   })
-
-  const master = site.get('lastmaster')
   match(await master.run('apt-get purge -y cairn'), /\/var\/lib\/cairn stays/)
   await master.run('ls /var/lib/cairn/master/master.db && ! ls /etc/cairn && getent passwd cairn')
   equal(await master.run('find /etc/systemd -name "cairn-*"'), '')
