@@ -23,6 +23,8 @@ export interface ChunkserverConfig {
   /** Name and version, for people. */
   readonly program: string
   readonly scrubBytesPerSecond?: number
+  /** What takes a program longer is slow. */
+  readonly slowMs?: number
   /** Hears of the data that passes, in bytes. */
   readonly onMoved?: (bytes: number) => void
 }
@@ -66,7 +68,7 @@ export class ChunkserverNode {
     this.#authority = new Authority(env.clock)
     this.#peers = new Peers(env, network)
     const parts = { env, store, authority: this.#authority, peers: this.#peers, checksums, host: config.host }
-    this.#service = new BlocksService({ ...parts, onMoved: config.onMoved })
+    this.#service = new BlocksService({ ...parts, onMoved: config.onMoved, slowMs: config.slowMs })
     this.#logService = new LogService({
       onMoved: config.onMoved,
       open: () =>

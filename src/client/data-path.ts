@@ -8,6 +8,7 @@ import { messageOf } from '../core/errors.ts'
 import type { Ino } from '../core/ids.ts'
 import { writeBackAgeMs } from '../core/limits.ts'
 import type { Network } from '../core/network.ts'
+import type { RequestLog } from '../core/request-log.ts'
 import { MiB, second } from '../core/units.ts'
 import { BlockStreams } from './blocks/block-streams.ts'
 import type { LocalFiles } from './blocks/local-files.ts'
@@ -42,9 +43,11 @@ export interface DataPathOptions {
   readonly giveUpMs: number
   /** Reads the files of chunkservers on this machine past them, if it can. */
   readonly local?: LocalFiles | undefined
+  /** Hears of what was slow. */
+  readonly requests?: RequestLog | undefined
 }
 
-export const dataPathDefaults: Omit<DataPathOptions, 'place' | 'local'> = {
+export const dataPathDefaults: Omit<DataPathOptions, 'place' | 'local' | 'requests'> = {
   writeBytes: 64 * MiB,
   cacheBytes: 64 * MiB,
   readAheadBytes: 16 * MiB,
@@ -103,7 +106,14 @@ export class ClientDataPath implements DataPath {
   ) {
     this.#env = env
     const { clock, timers, log } = env
-    this.#streams = new BlockStreams(env, network, master, options.place.host, options.local)
+    this.#streams = new BlockStreams(
+      env,
+      network,
+      master,
+      options.place.host,
+      options.local,
+      options.requests,
+    )
     const pool = new ChunkPool(master.facts.blockBytes, options.writeBytes / keptShare, () =>
       this.#writeBack.released(),
     )

@@ -395,9 +395,9 @@ test('a bug is EIO with a log line, and observers hear of every operation', asyn
   t.is(harness.logged.filter(({ level }) => level === 'error').length, 2)
   t.is((await harness.ask(message('LOOKUP', { body: body('none') }))).errno, errno.ENOENT)
   t.deepEqual(observed, [
-    ['STATFS', 0, 'EIO'],
-    ['READ', 0, 'EIO'],
-    ['LOOKUP', 0, undefined],
+    ['STATFS', 0, 'EIO', rootIno],
+    ['READ', 0, 'EIO', rootIno],
+    ['LOOKUP', 0, undefined, rootIno],
   ])
 })
 

@@ -1,6 +1,7 @@
 import type { Checksums } from '../../core/checksum.ts'
 import type { Env } from '../../core/env.ts'
 import type { Serving } from '../../core/network.ts'
+import { RequestLog, slowMsDefault } from '../../core/request-log.ts'
 import { MiB, second } from '../../core/units.ts'
 import { blocksOpen } from '../../wire/services.ts'
 import type { BlockStore } from '../blocks/block-store.ts'
@@ -19,6 +20,8 @@ export interface BlocksServiceParts {
   readonly checksums: Checksums
   /** Identity of this machine. */
   readonly host: string
+  /** What takes a program longer is slow. */
+  readonly slowMs?: number | undefined
   /** Hears of the data that passes, in bytes. */
   readonly onMoved?: ((bytes: number) => void) | undefined
 }
@@ -36,11 +39,18 @@ export class BlocksService {
   readonly #budget = new ReceiveBudget(receiveBytesMax)
   readonly #reads = new Permits(readsMax)
   readonly traffic: Traffic
+  readonly #requests: RequestLog
   #streams = 0
 
   constructor(parts: BlocksServiceParts) {
     this.#parts = parts
     this.traffic = new Traffic(parts.onMoved)
+    const { log, clock } = parts.env
+    this.#requests = new RequestLog(
+      (message, fields) => log.warn(message, fields),
+      () => clock.now(),
+      parts.slowMs ?? slowMsDefault,
+    )
   }
 
   /** Streams that are open: a measure of load. */
@@ -60,6 +70,7 @@ export class BlocksService {
           budget: this.#budget,
           reads: this.#reads,
           traffic: this.traffic,
+          requests: this.#requests,
           peerPatienceMs,
         },
         link,

@@ -2,6 +2,7 @@ import type { Env } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import { copiesMax, dataMessageBytes, wireVersion, wireVersionMin } from '../../core/limits.ts'
 import type { Link } from '../../core/network.ts'
+import { blockCallId, type RequestLog } from '../../core/request-log.ts'
 import type {
   BlocksDown,
   BlocksHello,
@@ -29,6 +30,8 @@ export interface StreamParts extends PutParts {
   /** This machine. */
   readonly host: string
   readonly traffic: Traffic
+  /** Hears of what was slow. */
+  readonly requests: RequestLog
 }
 
 /** A peer that asks for more at a time than this is told to wait. */
@@ -82,7 +85,7 @@ export class BlocksStream {
         this.#parts.traffic.received(bytes)
         void this.#holding(bytes, outcomes)
         void outcomes.then(found => {
-          this.#observe('put_small', began, errnoOf(found))
+          this.#observe('put_small', item.value.call, began, errnoOf(found))
           this.#answerPut(item.value.call, found)
         })
         return
@@ -181,7 +184,7 @@ export class BlocksStream {
 
   #answerPut(call: bigint, outcomes: Awaited<ReturnType<IncomingPut['finish']>>): void {
     const began = this.#began.get(call)
-    if (began !== undefined) this.#observe('put', began, errnoOf(outcomes))
+    if (began !== undefined) this.#observe('put', call, began, errnoOf(outcomes))
     this.#began.delete(call)
     this.#link.send({ item: { $case: 'put', value: { call, outcomes } } })
   }
@@ -201,18 +204,22 @@ export class BlocksStream {
     void this.#getPermits
       .run(async () => {
         if (!cancelled()) traffic.sent(await send(cancelled))
-        this.#observe(operation, began)
+        this.#observe(operation, call, began)
       })
       .catch((error: unknown) => {
-        this.#observe(operation, began, FsError.from(error).code)
+        this.#observe(operation, call, began, FsError.from(error).code)
         this.#reject(call, error)
       })
       .finally(() => this.#gets.delete(call))
   }
 
-  #observe(operation: string, began: number, failure?: string): void {
-    const { traffic, env } = this.#parts
-    traffic.times.observe(operation, env.clock.now() - began, failure)
+  #observe(operation: string, call: bigint, began: number, failure?: string): void {
+    const { traffic, env, requests } = this.#parts
+    const ms = env.clock.now() - began
+    traffic.times.observe(operation, ms, failure)
+    // Nodes have no session: what one passes on for a mount is in the line of that one, too.
+    const request = blockCallId(this.#hello?.session ?? 0n, call)
+    requests.request({ operation, request, ms, failure }, { peer: this.#link.peer })
   }
 
   /** Counts received bytes as held until they are passed on, successfully or not. */

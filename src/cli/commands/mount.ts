@@ -101,6 +101,7 @@ async function foreground(mountpoint: string, settings: MountSettings, flags: Fl
         shortCircuit: settings.shortCircuit === 'on',
         driver: settings.driver,
         observed: settings.metrics !== 'off',
+        slowMs: settings.slow * second,
         supervised: flags.lifeline === true,
         ...(settings.cache === undefined ? {} : { cacheBytes: settings.cache }),
       },

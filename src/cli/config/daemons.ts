@@ -9,6 +9,7 @@ import {
   leaseMsMax,
   leaseMsMin,
 } from '../../core/limits.ts'
+import { slowMsDefault } from '../../core/request-log.ts'
 import { GiB, hour, MiB, second } from '../../core/units.ts'
 import { type LogFormat, logFormats, type LogLevel, logLevels } from '../../service/log.ts'
 import type { Role } from '../../wire/tls/roles.ts'
@@ -30,6 +31,15 @@ const common = {
       "level in front as systemd's journal knows it, auto chooses by where standard error goes",
     default: 'auto',
     example: 'auto',
+  }),
+  slow: sure({
+    kind: kind.seconds,
+    meaning:
+      'What a program waits for longer than this, in seconds, is logged, as are requests between daemons that took a ' +
+      'quarter of it (docs/operations.md)',
+    default: slowMsDefault / second,
+    example: slowMsDefault / second,
+    env: 'CAIRN_SLOW',
   }),
   insecure: sure<'on' | 'off'>({
     kind: kind.onOrOff,

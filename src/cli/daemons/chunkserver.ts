@@ -18,6 +18,8 @@ export interface ChunkserverOptions {
   readonly capacity: number | undefined
   /** Whether mounts on this machine may read block files by themselves. */
   readonly shortCircuit: boolean
+  /** Seconds. */
+  readonly slow: number
 }
 
 /** Nobody has it: to ask whether there is an answer. */
@@ -50,6 +52,7 @@ export async function startChunkserver(
       zone: options.zone,
       host: hostIdentity(),
       program: version,
+      slowMs: options.slow * second,
       onMoved: collectEvery(collectedBytes),
     })
     const forget = keepOwnIdentity(env, network, identity, options.master)

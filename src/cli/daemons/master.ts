@@ -49,6 +49,8 @@ export interface MasterOptions {
   readonly repairDelay: number
   readonly maintenanceDelay: number
   readonly repairLimit: number
+  /** Seconds. */
+  readonly slow: number
   /** HOST:PORT, or off. */
   readonly console: string
 }
@@ -208,6 +210,7 @@ function settingsOf(options: MasterOptions): Partial<EngineSettings> {
     safeModeMs: repairDelayMs,
     maintenanceMs: options.maintenanceDelay * second,
     copyBytesPerNode: options.repairLimit,
+    slowMs: options.slow * second,
   }
 }
 

@@ -8,6 +8,7 @@ import { Session } from '../../client/session/session.ts'
 import { createChecksums } from '../../core/checksum.ts'
 import type { Env, Log } from '../../core/env.ts'
 import { messageOf, NotStoredError } from '../../core/errors.ts'
+import { RequestLog } from '../../core/request-log.ts'
 import { OperationTimes } from '../../core/operation-times.ts'
 import { second } from '../../core/units.ts'
 import { groupsOfProcess } from '../../fuse/device/process-groups.ts'
@@ -46,6 +47,8 @@ export interface MountDaemonOptions {
   readonly observed: boolean
   /** What speaks with the kernel: Cairn itself, or libfuse 2 through the package fuse-native. */
   readonly driver: 'fuse' | 'fuse-native'
+  /** What a program waits for longer is logged. */
+  readonly slowMs: number
   /** Another process waits for the end of this one. */
   readonly supervised: boolean
 }
@@ -72,8 +75,13 @@ export async function startMount(
   const records = await openRecords(env.log)
   const forget = keepOwnIdentity(env, network, identity, options.master)
   const requests = new OperationTimes()
-  const observe = options.observed ? { observe: observeInto(requests) } : {}
   const { clock, log } = env
+  const requestLog = new RequestLog(
+    (message, fields) => log.warn(message, fields),
+    () => clock.now(),
+    options.slowMs,
+  )
+  const observe = { observe: observeInto(options.observed ? requests : undefined, requestLog) }
   const onDevice = {
     path: mountpoint,
     source: options.master,
@@ -97,6 +105,7 @@ export async function startMount(
       ...(options.export === undefined ? {} : { export: options.export }),
       waitMs: options.waitMs,
       startWaitMs,
+      requests: requestLog,
       began: key => noteSession(env.log, records, key),
     },
     state?.session,
@@ -115,6 +124,7 @@ export async function startMount(
           cacheBytes,
           place,
           local: options.shortCircuit ? new RealLocalFiles(env.clock) : undefined,
+          requests: requestLog,
         })),
       { readOnly, atime: atimeOf(options.mountOptions), cache: cacheDefaults },
       takeOver &&
@@ -238,9 +248,12 @@ async function listenTo(log: Log, replacing: Replacing): Promise<MountControl | 
 }
 
 const observeInto =
-  (requests: OperationTimes): Observe =>
-  (operation, micros, error) =>
-    requests.observe(operation, micros / 1000, error)
+  (requests: OperationTimes | undefined, log: RequestLog): Observe =>
+  (operation, micros, error, ino) => {
+    requests?.observe(operation, micros / 1000, error)
+    // Who waits for a lock waits for other programs.
+    if (operation !== 'SETLKW') log.waited(operation, micros / 1000, error, { ino })
+  }
 
 /** Takes the mount from the tree. False if somebody still has it: a program, or another mount namespace. */
 async function detach(

@@ -7,6 +7,7 @@ import type { Env, Timer } from '../../core/env.ts'
 import { FsError, messageOf } from '../../core/errors.ts'
 import { dataMessageBytes, wireVersion, wireVersionMin, wireVersionSmall } from '../../core/limits.ts'
 import type { Link } from '../../core/network.ts'
+import { blockCallId, type RequestLog } from '../../core/request-log.ts'
 import { MiB, second } from '../../core/units.ts'
 import { errorFromWire } from '../../wire/attr.ts'
 import type { LocalBlocks } from './local-blocks.ts'
@@ -27,6 +28,8 @@ const queuedBytesMax = 2 * MiB
 const tickMs = 1 * second
 
 interface Call {
+  readonly operation: 'put_small' | 'put' | 'get' | 'get_small'
+  readonly began: number
   /** When something of it last moved, on the clock. */
   movedAt: number
   readonly stallMs: number
@@ -52,12 +55,30 @@ export interface LocalAccess {
   readonly open: (offer: LocalOffer) => Promise<LocalBlocks | undefined>
 }
 
+/** What the links of a mount have in common. */
+export interface LinkRequests {
+  /** Numbers for calls, none twice, so that each is known by its number in logs. */
+  readonly nextCall: () => bigint
+  readonly log?: RequestLog | undefined
+}
+
+export function countUp(): () => bigint {
+  let last = 0n
+  return () => ++last
+}
+
+/** The first failure of a put, if any copy failed. */
+function failureOf(outcomes: readonly PutOutcome[]): string | undefined {
+  const error = outcomes.find(outcome => outcome.error !== undefined)?.error
+  return error === undefined ? undefined : FsError.fromErrno(error.errno).code
+}
+
 export class BlockLink {
   readonly identity: BlockIdentity
   readonly #env: Env
   readonly #link: Link<BlocksUp, BlocksDown>
   readonly #calls = new Map<bigint, Call>()
-  #nextCall = 1n
+  readonly #requests: LinkRequests
   #ticker: Timer | undefined
   #heardAt: number
   #usedAt: number
@@ -73,7 +94,9 @@ export class BlockLink {
     identity: BlockIdentity,
     onClosed: () => void,
     access?: LocalAccess,
+    requests: LinkRequests = { nextCall: countUp() },
   ) {
+    this.#requests = requests
     this.#access = access
     this.#env = env
     this.#link = link
@@ -141,7 +164,7 @@ export class BlockLink {
   /** Stores whole small blocks; one outcome for each index, of those that the node answered for. */
   putSmall(blocks: PutSmall['blocks'], stallMs: number): Promise<readonly PutOutcome[]> {
     return new Promise((resolve, reject) => {
-      const call = this.#begin({ stallMs, onPut: resolve, onError: reject })
+      const call = this.#begin({ operation: 'put_small', stallMs, onPut: resolve, onError: reject })
       this.#send({ $case: 'putSmall', value: { call, blocks } })
     })
   }
@@ -149,7 +172,7 @@ export class BlockLink {
   /** Stores a large block on the node and, through it, on those of `begin.chain`. */
   putLarge(begin: Omit<PutBegin, 'call'>, data: Buffer, stallMs: number): Promise<readonly PutOutcome[]> {
     return new Promise((resolve, reject) => {
-      const call = this.#begin({ stallMs, onPut: resolve, onError: reject })
+      const call = this.#begin({ operation: 'put', stallMs, onPut: resolve, onError: reject })
       this.#send({ $case: 'put', value: { ...begin, call } })
       this.#pour(call, data).catch((thrown: unknown) => this.#fail(call, FsError.from(thrown)))
     })
@@ -166,7 +189,7 @@ export class BlockLink {
     signal?: AbortSignal,
   ): Promise<void> {
     return new Promise((resolve, reject) => {
-      const call = this.#begin({ stallMs, onData, onDone: resolve, onError: reject })
+      const call = this.#begin({ operation: 'get', stallMs, onData, onDone: resolve, onError: reject })
       this.#send({ $case: 'get', value: { ...what, call } })
       signal?.addEventListener('abort', () => this.#cancel(call, new FsError('ECANCELED')), { once: true })
     })
@@ -185,7 +208,7 @@ export class BlockLink {
       const onSmall = ({ blocks }: SmallData): void => {
         for (const { index, data, checksums } of blocks) onData(index, data, checksums)
       }
-      const call = this.#begin({ stallMs, onSmall, onDone: resolve, onError: reject })
+      const call = this.#begin({ operation: 'get_small', stallMs, onSmall, onDone: resolve, onError: reject })
       this.#send({ $case: 'getSmall', value: { call, ids: [...ids] } })
     })
   }
@@ -201,12 +224,12 @@ export class BlockLink {
     }
   }
 
-  #begin(call: Omit<Call, 'movedAt'>): bigint {
+  #begin(call: Omit<Call, 'movedAt' | 'began'>): bigint {
     const now = this.#env.clock.now()
     if (this.#calls.size === 0) this.#heardAt = now
     this.#usedAt = now
-    const id = this.#nextCall++
-    this.#calls.set(id, { ...call, movedAt: now })
+    const id = this.#requests.nextCall()
+    this.#calls.set(id, { ...call, movedAt: now, began: now })
     this.#ticker ??= this.#env.timers.after(tickMs, () => this.#tick())
     // A closed link answers at once, so that the caller goes on elsewhere.
     if (this.#closed) {
@@ -224,9 +247,11 @@ export class BlockLink {
     const now = (this.#heardAt = this.#env.clock.now())
     const { item } = frame
     switch (item?.$case) {
-      case 'put':
-        this.#finish(item.value.call)?.onPut?.(item.value.outcomes)
+      case 'put': {
+        const { call, outcomes } = item.value
+        this.#finish(call, failureOf(outcomes))?.onPut?.(outcomes)
         return
+      }
       case 'data': {
         const data = item.value
         this.#moved(data, now, ({ onData }) => onData?.(data))
@@ -277,15 +302,16 @@ export class BlockLink {
     if (data.last) this.#finish(data.call)?.onDone?.()
   }
 
-  #finish(id: bigint): Call | undefined {
+  #finish(id: bigint, failure?: string): Call | undefined {
     const call = this.#calls.get(id)
     this.#calls.delete(id)
+    if (call !== undefined) this.#note(id, call, failure)
     this.#usedAt = this.#heardAt
     return call
   }
 
   #fail(id: bigint, error: FsError): void {
-    this.#finish(id)?.onError(error)
+    this.#finish(id, error.code)?.onError(error)
   }
 
   #cancel(id: bigint, error: FsError): void {
@@ -295,9 +321,18 @@ export class BlockLink {
   }
 
   #failAll(error: FsError): void {
-    const calls = [...this.#calls.values()]
+    const calls = [...this.#calls]
     this.#calls.clear()
-    for (const call of calls) call.onError(error)
+    for (const [id, call] of calls) {
+      this.#note(id, call, error.code)
+      call.onError(error)
+    }
+  }
+
+  #note(call: bigint, { operation, began }: Call, failure: string | undefined): void {
+    const request = blockCallId(this.identity.session, call)
+    const ms = this.#env.clock.now() - began
+    this.#requests.log?.request({ operation, request, ms, failure }, { node: this.peer })
   }
 
   /** One timer for all calls. */

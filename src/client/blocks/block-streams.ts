@@ -7,10 +7,11 @@ import type { Env, Timer } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import type { BlockId } from '../../core/ids.ts'
 import type { Network } from '../../core/network.ts'
+import type { RequestLog } from '../../core/request-log.ts'
 import { second } from '../../core/units.ts'
 import { blocksOpen } from '../../wire/services.ts'
 import type { MasterPort } from '../ports.ts'
-import { BlockLink, type LocalAccess } from './block-link.ts'
+import { BlockLink, countUp, type LinkRequests, type LocalAccess } from './block-link.ts'
 import { type LocalBlock, LocalBlocks } from './local-blocks.ts'
 import type { LocalFiles, LocalOffer } from './local-files.ts'
 
@@ -38,6 +39,7 @@ export class BlockStreams {
   readonly #network: Network
   readonly #master: MasterPort
   readonly #access: LocalAccess | undefined
+  readonly #requests: LinkRequests
   readonly #links = new Map<string, BlockLink>()
   /** Of an earlier session, with calls under way. */
   readonly #retired = new Set<BlockLink>()
@@ -47,7 +49,15 @@ export class BlockStreams {
   #closed = false
 
   /** With `local`, the files of nodes on `host`, this machine, are read past them. */
-  constructor(env: Env, network: Network, master: MasterPort, host = '', local?: LocalFiles) {
+  constructor(
+    env: Env,
+    network: Network,
+    master: MasterPort,
+    host = '',
+    local?: LocalFiles,
+    requests?: RequestLog,
+  ) {
+    this.#requests = { nextCall: countUp(), log: requests }
     this.#env = env
     this.#network = network
     this.#master = master
@@ -73,6 +83,7 @@ export class BlockStreams {
         this.#retired.delete(link)
       },
       purpose === 'get' ? this.#access : undefined,
+      this.#requests,
     )
     this.#links.set(key, link)
     if (known?.busy === 0) known.close()

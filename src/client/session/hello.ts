@@ -1,4 +1,5 @@
 import { wireVersion, wireVersionMin } from '../../core/limits.ts'
+import type { RequestLog } from '../../core/request-log.ts'
 import type { Hello } from '../../wire/gen/cairn/v1/session.ts'
 import type { Welcomed } from './welcome.ts'
 
@@ -26,13 +27,15 @@ export interface SessionOptions {
   readonly waitMs: number
   /** How long `start` waits for it. */
   readonly startWaitMs: number
+  /** Hears of what was slow. */
+  readonly requests?: RequestLog | undefined
 }
 
 const noBytes = new Uint8Array(0)
 
 /** Begins a session, or goes on with the one that the master welcomed. */
 export function helloOf(options: SessionOptions, welcome: Welcomed | undefined, wall: bigint): Hello {
-  const { address: _a, began: _b, waitMs: _w, startWaitMs: _s, ...who } = options
+  const { address: _a, began: _b, waitMs: _w, startWaitMs: _s, requests: _r, ...who } = options
   return {
     versionMin: wireVersionMin,
     versionMax: wireVersion,

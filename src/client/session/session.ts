@@ -5,6 +5,7 @@ import { type Ino, sessionId } from '../../core/ids.ts'
 import { heartbeatMs, leaseMs } from '../../core/limits.ts'
 import type { Network } from '../../core/network.ts'
 import { OperationTimes } from '../../core/operation-times.ts'
+import { callId } from '../../core/request-log.ts'
 import { errorFromWire, leaseFromWire, leaseToWire } from '../../wire/attr.ts'
 import type {
   Recall,
@@ -201,10 +202,14 @@ export class Session implements MasterPort {
     if (this.#failed !== undefined) return Promise.reject(this.#failed)
     const answer = new Promise<Result['value']>((resolve, reject) => {
       const began = this.#env.clock.now()
+      // For other programs, for as long as they like.
+      const waits = op.$case === 'setLock' && op.value.wait
       const settle = (outcome: Result | FsError) => {
         signal?.removeEventListener('abort', abort)
         const failure = outcome instanceof FsError ? outcome.code : undefined
-        this.times.observe(op.$case, this.#env.clock.now() - began, failure)
+        const ms = this.#env.clock.now() - began
+        this.times.observe(op.$case, ms, failure)
+        if (!waits) this.#note(call, ms, failure)
         if (outcome instanceof FsError) reject(outcome)
         else if (outcome.$case === expect) resolve(outcome.value)
         else reject(new FsError('EPROTO', `${describe(op)}: answered ${outcome.$case}, not ${expect}`))
@@ -219,6 +224,11 @@ export class Session implements MasterPort {
       }
     })
     return answer as Promise<ResultOf<Case>>
+  }
+
+  #note({ id, op }: PendingCall, ms: number, failure: string | undefined): void {
+    const request = callId(this.#known ?? 0n, id)
+    this.#options.requests?.request({ operation: op.$case, request, ms, failure }, { what: describe(op) })
   }
 
   /** Gives back leases that nobody asked for. What they covered is forgotten already. */

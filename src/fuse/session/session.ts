@@ -5,6 +5,7 @@
  */
 import type { Clock, Log } from '../../core/env.ts'
 import { type ErrnoName, FsError, messageOf } from '../../core/errors.ts'
+import type { Ino } from '../../core/ids.ts'
 import { opcode } from '../codec/abi.ts'
 import { type Negotiated, negotiate, replyInit } from '../codec/init.ts'
 import { Reply } from '../codec/reply.ts'
@@ -22,7 +23,7 @@ export interface Channel {
   send(head: Buffer, headLength: number, data: readonly Uint8Array[]): 'sent' | 'gone' | 'refused'
 }
 
-export type Observe = (operation: string, micros: number, error: ErrnoName | undefined) => void
+export type Observe = (operation: string, micros: number, error: ErrnoName | undefined, ino: Ino) => void
 
 export interface SessionOptions {
   readonly clock: Clock
@@ -236,11 +237,11 @@ export class Session {
       if (this.#strayInterrupts.size > 0 && this.#strayInterrupts.delete(header.unique)) request.interrupt()
       answer = row.run(fs, request, context)
     } catch (thrown) {
-      this.#answerError(named, header.unique, thrown, began)
+      this.#answerError(named, request, thrown, began)
       return undefined
     }
     if (!(answer instanceof Promise)) {
-      this.#answer(named, fs, header.unique, answer, began)
+      this.#answer(named, fs, request, answer, began)
       return undefined
     }
     const message = row.lasting === true ? Buffer.from(bytes) : undefined
@@ -248,14 +249,14 @@ export class Session {
     this.#pending.set(header.unique, pending)
     const answered = answer.then(
       value => {
-        if (this.#pending.delete(header.unique)) this.#answer(named, fs, header.unique, value, began)
+        if (this.#pending.delete(header.unique)) this.#answer(named, fs, request, value, began)
         else void this.#undo(named, row, fs, value)
       },
       (thrown: unknown) => {
         if (!this.#pending.delete(header.unique)) return
         if (pending.yielding && message !== undefined && FsError.from(thrown).code === 'EINTR')
           this.#yield(message)
-        else this.#answerError(named, header.unique, thrown, began)
+        else this.#answerError(named, request, thrown, began)
       },
     )
     return row.lendsRequest ? answered : undefined
@@ -266,14 +267,15 @@ export class Session {
     else void this.receive(message)
   }
 
-  #answer(named: NamedOperation, fs: FileSystem, unique: number, value: unknown, began: number): void {
+  #answer(named: NamedOperation, fs: FileSystem, request: Request, value: unknown, began: number): void {
     const { row } = named
+    const { unique } = request
     if (!row.silent) {
       this.#reply.start(unique)
       try {
         row.reply?.(this.#reply, value)
       } catch (thrown) {
-        this.#answerError(named, unique, thrown, began)
+        this.#answerError(named, request, thrown, began)
         return
       }
       const outcome = this.#send()
@@ -284,7 +286,7 @@ export class Session {
       if (outcome === 'sent') row.sent?.(value)
       else void this.#undo(named, row, fs, value)
     }
-    this.#options.observe?.(named.name, (this.#options.clock.now() - began) * 1000, undefined)
+    this.#options.observe?.(named.name, (this.#options.clock.now() - began) * 1000, undefined, request.node)
   }
 
   async #undo({ name }: NamedOperation, row: Operation, fs: FileSystem, value: unknown): Promise<void> {
@@ -298,7 +300,12 @@ export class Session {
     }
   }
 
-  #answerError({ name, row }: NamedOperation, unique: number, thrown: unknown, began: number): void {
+  #answerError(
+    { name, row }: NamedOperation,
+    { unique, node }: Request,
+    thrown: unknown,
+    began: number,
+  ): void {
     const error = FsError.from(thrown)
     if (thrown !== error) {
       this.#options.log.error('an operation failed by a bug', {
@@ -309,7 +316,7 @@ export class Session {
     if (row.silent)
       this.#options.log.warn('dropped a malformed request', { operation: name, error: error.message })
     else this.#fail(unique, error)
-    this.#options.observe?.(name, (this.#options.clock.now() - began) * 1000, error.code)
+    this.#options.observe?.(name, (this.#options.clock.now() - began) * 1000, error.code, node)
   }
 
   #fail(unique: number, error: FsError): void {

@@ -10,6 +10,7 @@
 import { assert } from '../../core/assert.ts'
 import { FsError, messageOf } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
+import { RequestLog } from '../../core/request-log.ts'
 import { minute } from '../../core/units.ts'
 import { decodeWhole } from '../../wire/codec.ts'
 import { NodeUp } from '../../wire/gen/cairn/v1/nodes.ts'
@@ -178,6 +179,11 @@ export class MasterEngine {
       subtrees,
       rates: new Rates(turn, session => this.#recalls.isAnyUnderWay(session.id)),
       stopwatch: options.stopwatch ?? (() => 0),
+      requests: new RequestLog(
+        (message, fields) => turn.out.log('warn', message, fields),
+        options.stopwatch ?? (() => 0),
+        settings.slowMs,
+      ),
       turn,
       sessions: this.#sessions,
       leases: this.#leases,

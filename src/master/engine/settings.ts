@@ -1,4 +1,5 @@
 import { heartbeatMs, heartbeatsPerLease, leaseMs } from '../../core/limits.ts'
+import { slowMsDefault } from '../../core/request-log.ts'
 import { GiB, hour, MiB, minute, second } from '../../core/units.ts'
 
 /** Times and bounds of the engine, in milliseconds where nothing else is said. Tests shorten them. */
@@ -42,6 +43,8 @@ export interface EngineSettings {
   readonly leases: number
   /** It serves without TLS where other machines reach it. */
   readonly insecure: boolean
+  /** What takes a program longer is slow, and calls that are a part of it are logged. */
+  readonly slowMs: number
 }
 
 export const defaultSettings: EngineSettings = {
@@ -65,6 +68,7 @@ export const defaultSettings: EngineSettings = {
   leasesPerSession: 1_000_000,
   leases: 4_000_000,
   insecure: false,
+  slowMs: slowMsDefault,
 }
 
 /** A lease time, and heartbeats as often as it needs them. */

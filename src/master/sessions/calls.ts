@@ -16,6 +16,7 @@ import { FsError } from '../../core/errors.ts'
 import { isDirectory } from '../../core/attr.ts'
 import type { Ino, NodeId, SessionId } from '../../core/ids.ts'
 import { OperationTimes } from '../../core/operation-times.ts'
+import { callId, type RequestLog } from '../../core/request-log.ts'
 import { minute } from '../../core/units.ts'
 import { attrFromWireIfPresent, errorToWire, leaseFromWire, leaseToWire } from '../../wire/attr.ts'
 import {
@@ -55,6 +56,8 @@ const inosMax = 10_000
 export interface CallParts {
   /** Milliseconds, for metrics alone: it decides nothing. */
   readonly stopwatch: () => number
+  /** Hears of what was slow. */
+  readonly requests: RequestLog
   readonly turn: Turn
   readonly sessions: SessionRegistry
   readonly leases: LeaseTable
@@ -246,7 +249,7 @@ export class Calls {
     } catch (thrown) {
       this.#waiting.remove(parked)
       this.#finish(session, call.id, op, failed(thrown))
-      this.times.observe(op.$case, this.#parts.stopwatch() - parked.began)
+      this.#observe(parked, op)
       return
     }
     if (waitsFor !== undefined) {
@@ -256,7 +259,13 @@ export class Calls {
     this.#waiting.remove(parked)
     if (admitted === undefined) this.#finish(session, call.id, op, done)
     else this.#execute(session, call.id, admitted)
-    this.times.observe(op.$case, this.#parts.stopwatch() - parked.began)
+    this.#observe(parked, op)
+  }
+
+  #observe({ session, call, began }: ParkedCall, op: Op): void {
+    const ms = this.#parts.stopwatch() - began
+    this.times.observe(op.$case, ms)
+    this.#parts.requests.request({ operation: op.$case, request: callId(session.id, call.id), ms })
   }
 
   /** Undefined if the call may run; else the inodes whose leases it waits for (none: for something else). */
