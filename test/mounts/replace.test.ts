@@ -12,6 +12,7 @@ import { processStart } from '#src/cli/local/layout.ts'
 import { askMount } from '#src/cli/local/mount-control.ts'
 import { cairn, cairnFails, Cluster } from '../support/cluster.js'
 import { Locker } from '../support/locker.js'
+import { runPython } from '../support/run-python.js'
 
 const test = anyTest as TestFn<{ cluster: Cluster }>
 const run = promisify(execFile)
@@ -150,6 +151,36 @@ print(taken("flocked", lambda fd: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
   await t.notThrowsAsync(cairn(['umount', mount]))
   t.deepEqual(await sessionsOf(cluster, mount), [])
   t.is(processStart(pid), undefined)
+})
+
+test('mounts are replaced while programs on them contend for the same files', async t => {
+  const { cluster } = t.context
+  const mounts = [await cluster.addMount('contended-1'), await cluster.addMount('contended-2')]
+  const programs = Promise.all([
+    runPython('coherence_contend.py', ['4', '300', '1', ...mounts]),
+    runPython('coherence_append.py', ['4', '80', '1', ...mounts]),
+  ])
+  const state = { over: false }
+  const ended = programs.finally(() => {
+    state.over = true
+  })
+  ended.catch(() => undefined)
+  let replaced = 0
+  const refused: string[] = []
+  while (!state.over) {
+    for (const mount of mounts) {
+      const { code, stderr } = await cairnFails(['mount', '--replace', mount])
+      if (code === 0) replaced++
+      // It may be that it does not come to rest just now.
+      else refused.push(stderr)
+    }
+  }
+  const [contended, appended] = await ended
+  t.is(contended.at(-1), '1200')
+  t.deepEqual(appended, ['320'])
+  t.log(`${replaced} times replaced, ${refused.length} times not: ${refused.join('')}`)
+  t.true(replaced >= 2)
+  for (const why of refused) t.regex(why, /does not come to rest/)
 })
 
 test('when its process is killed after it was replaced, the mount is cleared away', async t => {

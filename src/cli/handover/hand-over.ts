@@ -48,6 +48,8 @@ export interface ServedMount {
 export interface Successor {
   readonly pid: number
   readonly program: string
+  /** Since when, on the clock, programs wait. */
+  readonly pausedAt: number
   /** It serves from now on. */
   go(): Promise<void>
 }
@@ -64,13 +66,13 @@ export async function handOver(mount: ServedMount, program: Program, env: Env): 
       throw new Error(
         `it is ${prepared.program}, whose handover is of format ${prepared.format}, and this is ${handoverFormat}`,
       )
-    await pauseWhenQuiet(mount, env)
+    const pausedAt = await pauseWhenQuiet(mount, env)
     paused = true
     left = mount.session.suspend()
     const state = { terms: mount.terms, session: left, files: mount.files.state, driver: mount.driver.state }
     await channel.say({ say: 'state', state })
     await hear(channel, 'taken', takenMs, env)
-    return { pid, program: prepared.program, go: () => channel.say({ say: 'go' }) }
+    return { pid, program: prepared.program, pausedAt, go: () => channel.say({ say: 'go' }) }
   } catch (thrown) {
     await kill(successor, env)
     channel.close()
@@ -131,7 +133,8 @@ async function hear<W extends Word>(
   return said
 }
 
-async function pauseWhenQuiet(mount: ServedMount, { timers, clock }: Env): Promise<void> {
+/** Resolves with when it was paused, on the clock. */
+async function pauseWhenQuiet(mount: ServedMount, { timers, clock }: Env): Promise<number> {
   let why = ''
   for (const pauseMs of pausesMs) {
     const without = away(mount)
@@ -141,11 +144,12 @@ async function pauseWhenQuiet(mount: ServedMount, { timers, clock }: Env): Promi
     await timers.sleep(storeEveryMs)
     if (!mount.driver.pause())
       throw new Error('this process cannot stop reading requests (it reads by threads)')
-    const until = clock.now() + pauseMs
+    const pausedAt = clock.now()
+    const until = pausedAt + pauseMs
     let storedAt = Number.NEGATIVE_INFINITY
     for (;;) {
       const unrest = away(mount) ?? unrestOf(mount)
-      if (unrest === undefined) return
+      if (unrest === undefined) return pausedAt
       why = unrest
       if (clock.now() >= until) break
       if (clock.now() - storedAt >= storeEveryMs) {

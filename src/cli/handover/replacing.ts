@@ -50,7 +50,7 @@ export class Replacing {
   }
 
   async #replace(program: Program): Promise<ControlAnswer> {
-    const { log } = this.#env
+    const { log, clock } = this.#env
     if (this.#mount === undefined)
       throw new UsageError('the driver fuse-native cannot leave a mount to another process')
     if (this.#supervised)
@@ -62,7 +62,8 @@ export class Replacing {
     await this.#mount.driver.release()
     await tellSystemd(['READY=1', `--pid=${String(pid)}`], log)
     await successor.go()
-    log.info('Another process serves the mount from now on', { successor: pid, program: version })
+    const pausedMs = Math.round(clock.now() - successor.pausedAt)
+    log.info('Another process serves the mount from now on', { successor: pid, program: version, pausedMs })
     MountControl.forget()
     this.#env.timers.after(lastWordsMs, () => {
       if (this.#stopping) process.kill(pid, 'SIGTERM')
