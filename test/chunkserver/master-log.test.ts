@@ -118,6 +118,26 @@ test('what a failing disk would not remove goes when it can: until then it is no
   t.deepEqual(files(disk), [])
 })
 
+test('a base that could not be said to be whole leaves nothing behind', async t => {
+  for (const failing of ['create', 'syncFolder'] as const) {
+    const disk = new MemoryDisk()
+    const log = await open(disk)
+    await log.join(1n)
+    const real = disk[failing].bind(disk)
+    // The base itself is created, and the folder synced once, before.
+    let left = 1
+    disk[failing] = (async (path: string) => {
+      if (left-- === 0) throw new FsError('EIO', 'the disk failed')
+      return real(path)
+    }) as never
+    await t.throwsAsync(putBase(log, 1n, 1n), { code: 'EIO' }, failing)
+    disk[failing] = real as never
+    t.deepEqual(files(disk), [], failing)
+    await putBase(log, 1n, 1n)
+    t.is(log.bases.length, 1)
+  }
+})
+
 test('a base that is not what was sent, or that a crash has torn, is none', async t => {
   const disk = new MemoryDisk()
   const log = await open(disk)

@@ -190,30 +190,36 @@ export class MasterLog {
     const sha256 = hash.digest()
     if (bytes !== facts.bytes || Buffer.compare(sha256, facts.sha256) !== 0)
       throw new FsError('EIO', `base: what arrived, ${bytes} bytes, is not what was sent`)
-    const { disk, checksums } = this.#parts
     await this.#written(writer.datasync())
     await this.#written(writer.close())
     this.#incoming = undefined
-    await this.#written(disk.syncFolder(logFolder))
     const incarnation = must(this.#incarnation, 'incarnation')
-    const name = nameOf({ kind: 'whole', incarnation, number: after })
+    const base = { ...facts, sha256, incarnation, after, name: path.slice(logFolder.length + 1) }
+    try {
+      await this.#seal(base)
+    } catch (error) {
+      // Nobody was told that it is whole, and nobody else knows of its files.
+      await this.#removeBase(base)
+      throw error
+    }
+    this.#bases.push(base)
+    await this.#removeOld()
+    return bytes
+  }
+
+  /** Says that a base, which is on stable storage, is whole. */
+  async #seal(base: KeptBase): Promise<void> {
+    const { disk, checksums } = this.#parts
+    await this.#written(disk.syncFolder(logFolder))
+    const name = nameOf({ kind: 'whole', incarnation: base.incarnation, number: base.after })
     const seal = await this.#written(disk.create(pathOfLog(name)))
     try {
-      await this.#written(seal.append(encodeFacts(checksums, facts)))
+      await this.#written(seal.append(encodeFacts(checksums, base)))
       await this.#written(seal.datasync())
     } finally {
       await seal.close()
     }
     await this.#written(disk.syncFolder(logFolder))
-    this.#bases.push({
-      ...facts,
-      sha256,
-      incarnation,
-      after,
-      name: path.slice(logFolder.length + 1),
-    })
-    await this.#removeOld()
-    return bytes
   }
 
   /** Other nodes have what is needed. Rejects while something of it cannot be removed. */
