@@ -145,6 +145,24 @@ test('in a squashed export root of the mount is nobody', async t => {
     codeOf(() => statSync(path.join(projects, 'made'))),
     'ENOENT',
   )
+
+  // Everybody is one user: whom his kernel, and the master, take for the owner.
+  await exported('set', 'projects', '--all-squash', '--anon-uid', '1000', '--anon-gid', '1000')
+  await until(t, '1000', () => {
+    writeFileSync(at('ours'), 'ours', { flush: true })
+    const { uid } = statSync(at('ours'))
+    rmSync(at('ours'))
+    return String(uid)
+  })
+  writeFileSync(at('ours'), 'ours', { flush: true })
+  const asUser = (uid: number) =>
+    spawnSync(process.execPath, ['-e', `fs.appendFileSync(${JSON.stringify(at('ours'))}, ' too')`], {
+      ...{ uid, gid: uid, encoding: 'utf8' },
+    })
+  const user = asUser(1000)
+  t.is(user.status, 0, user.stderr)
+  t.is(readFileSync(path.join(projects, 'ours'), 'utf8'), 'ours too')
+  t.regex(asUser(1001).stderr, /EACCES/)
 })
 
 test('a machine that may mount several exports says which, in fstab too', async t => {

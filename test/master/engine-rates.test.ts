@@ -92,3 +92,19 @@ test('who is asked for a lease does not wait for its rate, and pays for it after
   fixture.pass(3000, mount, all)
   t.is(answered(mount).length, 1)
 })
+
+test('who sends more than can wait is not listened to any more', async t => {
+  const cluster = await Cluster.make()
+  cluster.export({ rules: { callsPerSecond: 1 } })
+  const { fixture, all, sub } = cluster
+  const greedy = cluster.mount(laptop)
+  const value = Buffer.alloc(60_000)
+  const big: Op = {
+    $case: 'setXattr',
+    value: { ino: sub, name: Buffer.from('user.a'), value, mode: 0, killSgid: false, time: 0n },
+  }
+  for (let sent = 0; sent < 700 && greedy.closed === undefined; sent++) greedy.send(big)
+  t.regex(greedy.closed ?? '', /wait for the rate/)
+  fixture.pass(1000, all)
+  t.is(all.closed, undefined)
+})

@@ -1,7 +1,7 @@
 /** Mounts whose users are not believed to be who they are: root in vain, and everybody as one. */
 import test from 'ava'
 import type { ExportRules } from '#src/wire/gen/cairn/v1/admin.ts'
-import { LeaseKind } from '#src/wire/gen/cairn/v1/session.ts'
+import { LeaseKind, LockKind } from '#src/wire/gen/cairn/v1/session.ts'
 import { type Mount, type Op, sha } from './engine-fixture.ts'
 import { acquire, chmod, commit, create, getAttr, lookup, name, plan, unlink } from './engine-ops.ts'
 import {
@@ -98,6 +98,7 @@ test('root-squash: root is nobody in particular, and what only root may do nobod
     ])
       t.is(fails(mount, setAttr(ino, change)), 'EPERM')
     t.is(fails(mount, link(ino, sub, 'kept')), 'EPERM')
+    t.is(fails(mount, setLock(ino, LockKind.LOCK_KIND_WRITE)), 'EACCES')
   }
   t.is(fails(mount, getExtents(secret)), 'EACCES')
   const ahead: Op = { $case: 'getExtentsOf', value: { inos: [secret, open] } }
@@ -105,6 +106,8 @@ test('root-squash: root is nobody in particular, and what only root may do nobod
     mount.call(ahead, 'extentsOf').files.map(({ ino }) => ino),
     [open],
   )
+  t.is(fails(mount, setLock(secret, LockKind.LOCK_KIND_READ)), 'EACCES')
+  t.is(fails(mount, setLock(open, LockKind.LOCK_KIND_READ)), 'done')
   t.is(fails(mount, getExtents(open)), 'extents')
   t.is(fails(mount, acquire(shared, 'write')), 'acquire')
   t.is(fails(mount, chmod(theirs, 0o640)), 'attr', 'some user there is the owner')

@@ -7,14 +7,15 @@
  */
 import { FsError } from '../../core/errors.ts'
 import type { SessionId } from '../../core/ids.ts'
-import { second } from '../../core/units.ts'
-import type { Call, PlanReply, Plan } from '../../wire/gen/cairn/v1/session.ts'
+import { MiB, second } from '../../core/units.ts'
+import { Call, type Plan, type PlanReply } from '../../wire/gen/cairn/v1/session.ts'
 import type { Turn } from '../engine/turn.ts'
 import type { Session } from '../sessions/session-registry.ts'
 import type { ExportRow } from '../store/exports.ts'
 
-/** Calls of a session that wait. A mount of ours has fewer under way. */
-const heldMax = 100_000
+/** What of a session waits at most: a mount of ours has fewer calls under way, and those are short. */
+const heldMax = 20_000
+const heldBytesMax = 32 * MiB
 /** Nobody is looked after more often. */
 const wakeMsMin = 5
 
@@ -42,7 +43,8 @@ class Bucket {
 
 interface Held {
   readonly session: Session
-  readonly calls: Call[]
+  readonly calls: { readonly call: Call; readonly bytes: number }[]
+  bytes: number
 }
 
 /** Calls of sessions, in turn. */
@@ -58,21 +60,24 @@ class Line {
   }
 
   add(session: Session, call: Call): void {
-    const held = this.#bySession.get(session.id)
-    if (held === undefined) this.#bySession.set(session.id, { session, calls: [call] })
-    else if (held.calls.length < heldMax) held.calls.push(call)
-    else
-      throw new FsError('EDQUOT', `${heldMax} calls of session ${session.id} wait for the rate of its export`)
+    const held = this.#bySession.get(session.id) ?? { session, calls: [], bytes: 0 }
+    const bytes = Call.encode(call).finish().length
+    if (held.calls.length >= heldMax || held.bytes + bytes > heldBytesMax)
+      throw new FsError('EDQUOT', `Too many calls of session ${session.id} wait for the rate of its export`)
+    held.calls.push({ call, bytes })
+    held.bytes += bytes
+    this.#bySession.set(session.id, held)
   }
 
   /** The next one; with `wanted` only of such a session. */
   take(wanted: (session: Session) => boolean): { session: Session; call: Call } | undefined {
     for (const [id, held] of this.#bySession) {
       if (!wanted(held.session)) continue
-      const call = held.calls.shift()
+      const first = held.calls.shift()
+      held.bytes -= first?.bytes ?? 0
       this.#bySession.delete(id)
       if (held.calls.length > 0) this.#bySession.set(id, held)
-      if (call !== undefined) return { session: held.session, call }
+      if (first !== undefined) return { session: held.session, call: first.call }
     }
     return undefined
   }
@@ -83,10 +88,12 @@ class Line {
 
   cancel(session: Session, id: bigint): Call | undefined {
     const held = this.#bySession.get(session.id)
-    const at = held?.calls.findIndex(call => call.id === id) ?? -1
-    const [call] = at === -1 ? [] : (held?.calls.splice(at, 1) ?? [])
-    if (held?.calls.length === 0) this.#bySession.delete(session.id)
-    return call
+    if (held === undefined) return undefined
+    const at = held.calls.findIndex(({ call }) => call.id === id)
+    const [found] = at === -1 ? [] : held.calls.splice(at, 1)
+    held.bytes -= found?.bytes ?? 0
+    if (held.calls.length === 0) this.#bySession.delete(session.id)
+    return found?.call
   }
 }
 

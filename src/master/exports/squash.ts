@@ -20,7 +20,9 @@ import {
   type Commit,
   type Create,
   type Link,
+  LockKind,
   type SetAttr,
+  type SetLock,
 } from '../../wire/gen/cairn/v1/session.ts'
 import { accessAclName, defaultAclName } from '../namespace/acl.ts'
 import type { Inode } from '../store/inodes.ts'
@@ -58,6 +60,9 @@ export class Squashed {
         return { $case: 'getExtentsOf', value: { inos: op.value.inos.filter(ino => this.#isReadable(ino)) } }
       case 'acquire':
         if (op.value.kind === LeaseKind.LEASE_KIND_WRITE) this.#check(op.value.ino, want.write)
+        return op
+      case 'setLock':
+        this.#lock(op.value)
         return op
       case 'create':
         return { $case: 'create', value: this.#create(op.value) }
@@ -106,7 +111,6 @@ export class Squashed {
       case 'reclaim':
       case 'plan':
       case 'getLock':
-      case 'setLock':
       case 'reportDamage':
       case 'reserveSpace':
       case 'reserveInos':
@@ -134,6 +138,15 @@ export class Squashed {
     const inode = this.#store.inodes.find(ino)
     if (inode === undefined) return false
     return this.#access.may(inode, want.read) || this.#access.may(inode, want.execute)
+  }
+
+  /** As who has the file open may: for a range that is locked for writing, to write. */
+  #lock({ ino, lock }: SetLock): void {
+    const inode = this.#store.inodes.find(ino)
+    if (inode === undefined || lock === undefined || lock.kind === LockKind.LOCK_KIND_UNLOCK) return
+    const writes = lock.kind === LockKind.LOCK_KIND_WRITE && !lock.flock
+    if (this.#access.may(inode, want.write) || (!writes && this.#access.may(inode, want.read))) return
+    throw denied(inode)
   }
 
   #checkOwner(inode: Inode): void {
