@@ -76,6 +76,17 @@ test('a mount of an export has a folder for its root, and rules that are changed
   renameSync(path.join(all, 'deep'), path.join(all, 'projects', 'deep'))
   await until(t, 'done', () => codeOf(() => readdirSync(path.join(laptop, 'deep', 'er'))))
 
+  // Another process goes on with the same root.
+  const replaced = await cairnFails(['mount', '--replace', laptop])
+  t.is(replaced.code, 0, replaced.stderr)
+  t.is(statSync(laptop).ino, statSync(path.join(all, 'projects')).ino)
+  writeFileSync(path.join(all, 'projects', 'since'), 'since', { flush: true })
+  t.is(
+    readFileSync(path.join(laptop, 'since'), 'utf8'),
+    'since',
+    'what it knew of its root it forgets when told',
+  )
+
   const write = (text: string) => codeOf(() => writeFileSync(path.join(laptop, text), text, { flush: true }))
   t.is(write('before'), 'done')
   const open = openSync(path.join(laptop, 'open'), 'w')
