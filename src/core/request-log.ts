@@ -49,10 +49,15 @@ export class RequestLog {
     this.#slowMs = slowMs
   }
 
+  /** Whether a request that took so long, or failed so, is worth a line: most are not, and nothing is made for them. */
+  cares(ms: number, failure: string | undefined): boolean {
+    return ms >= this.#slowMs * share || (failure !== undefined && faults.has(failure))
+  }
+
   /** A request to another daemon, or of one, has ended. `fields`: what else helps to find out why. */
   request({ operation, request, ms, failure }: Noted, fields: Fields = {}): void {
+    if (!this.cares(ms, failure)) return
     const faulty = failure !== undefined && faults.has(failure)
-    if (ms < this.#slowMs * share && !faulty) return
     this.#recent.push({ request, operation, ended: this.#now() })
     if (this.#recent.length > recentMax) this.#recent = this.#recent.slice(-recentMax / 2)
     this.#say(faulty ? 'A request failed' : 'A request was slow', {
@@ -63,7 +68,7 @@ export class RequestLog {
   }
 
   /** A program has waited for something: named with the requests that were worth a line, and ended meanwhile. */
-  waited(operation: string, ms: number, failure: string | undefined, fields: Fields = {}): void {
+  waited(operation: string, ms: number, failure: string | undefined, ino: bigint): void {
     if (ms < this.#slowMs && failure !== 'EIO') return
     const began = this.#now() - ms
     const requests = this.#recent
@@ -72,7 +77,7 @@ export class RequestLog {
     this.#say(failure === 'EIO' ? 'A program got an error' : 'A program waited', {
       ...{ operation, ms: Math.round(ms) },
       ...failed(failure),
-      ...fields,
+      ino,
       requests: requests.join(', '),
     })
   }

@@ -20,8 +20,8 @@ test('what a program waited for is named, and what was quick is not', t => {
   log.request({ operation: 'commit', request: callId(7n, 3n), ms: 249 })
   log.request({ operation: 'put', request: blockCallId(7n, 3n), ms: 400, failure: 'EIO' }, { node: 'there' })
   clock.now = 5100
-  log.waited('FSYNC', 1000, undefined, { ino: 9n })
-  log.waited('FSYNC', 999, undefined)
+  log.waited('FSYNC', 1000, undefined, 9n)
+  log.waited('FSYNC', 999, undefined, 9n)
   t.deepEqual(lines.slice(1), [
     { message: 'A request was slow', fields: { request: '7-2', operation: 'plan', ms: 300 } },
     {
@@ -39,8 +39,8 @@ test('faults are told however quick they were; answers are no faults', t => {
   const { lines, log } = logged(1000)
   log.request({ operation: 'get', request: '1-b1', ms: 1, failure: 'ENOENT' })
   log.request({ operation: 'get', request: '1-b2', ms: 1, failure: 'ETIMEDOUT' })
-  log.waited('READ', 1, 'ENOENT')
-  log.waited('READ', 1, 'EIO')
+  log.waited('READ', 1, 'ENOENT', 9n)
+  log.waited('READ', 1, 'EIO', 9n)
   t.deepEqual(
     lines.map(({ message }) => message),
     ['A request failed', 'A program got an error'],

@@ -217,6 +217,7 @@ export class BlocksStream {
     const { traffic, env, requests } = this.#parts
     const ms = env.clock.now() - began
     traffic.times.observe(operation, ms, failure)
+    if (!requests.cares(ms, failure)) return
     // Nodes have no session: what one passes on for a mount is in the line of that one, too.
     const request = blockCallId(this.#hello?.session ?? 0n, call)
     requests.request({ operation, request, ms, failure }, { peer: this.#link.peer })

@@ -252,7 +252,7 @@ const observeInto =
   (operation, micros, error, ino) => {
     requests?.observe(operation, micros / 1000, error)
     // Who waits for a lock waits for other programs.
-    if (operation !== 'SETLKW') log.waited(operation, micros / 1000, error, { ino })
+    if (operation !== 'SETLKW') log.waited(operation, micros / 1000, error, ino)
   }
 
 /** Takes the mount from the tree. False if somebody still has it: a program, or another mount namespace. */

@@ -330,9 +330,11 @@ export class BlockLink {
   }
 
   #note(call: bigint, { operation, began }: Call, failure: string | undefined): void {
-    const request = blockCallId(this.identity.session, call)
+    const { log } = this.#requests
     const ms = this.#env.clock.now() - began
-    this.#requests.log?.request({ operation, request, ms, failure }, { node: this.peer })
+    if (log?.cares(ms, failure) !== true) return
+    const request = blockCallId(this.identity.session, call)
+    log.request({ operation, request, ms, failure }, { node: this.peer })
   }
 
   /** One timer for all calls. */

@@ -227,8 +227,10 @@ export class Session implements MasterPort {
   }
 
   #note({ id, op }: PendingCall, ms: number, failure: string | undefined): void {
+    const { requests } = this.#options
+    if (requests?.cares(ms, failure) !== true) return
     const request = callId(this.#known ?? 0n, id)
-    this.#options.requests?.request({ operation: op.$case, request, ms, failure }, { what: describe(op) })
+    requests.request({ operation: op.$case, request, ms, failure }, { what: describe(op) })
   }
 
   /** Gives back leases that nobody asked for. What they covered is forgotten already. */

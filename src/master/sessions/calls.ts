@@ -265,7 +265,9 @@ export class Calls {
   #observe({ session, call, began }: ParkedCall, op: Op): void {
     const ms = this.#parts.stopwatch() - began
     this.times.observe(op.$case, ms)
-    this.#parts.requests.request({ operation: op.$case, request: callId(session.id, call.id), ms })
+    const { requests } = this.#parts
+    if (requests.cares(ms, undefined))
+      requests.request({ operation: op.$case, request: callId(session.id, call.id), ms })
   }
 
   /** Undefined if the call may run; else the inodes whose leases it waits for (none: for something else). */
