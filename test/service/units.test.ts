@@ -6,7 +6,12 @@ import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { formatVersion } from '#src/chunkserver/blocks/block-tables.ts'
-import { chunkserverEnvironment, daemonNodeOptions, masterEnvironment, masterNodeOptions } from '#src/cli/local/daemon-node.ts'
+import {
+  chunkserverEnvironment,
+  daemonNodeOptions,
+  masterEnvironment,
+  masterNodeOptions,
+} from '#src/cli/local/daemon-node.ts'
 import { schemaVersion } from '#src/master/store/format.ts'
 
 const file = (name: string): string => fileURLToPath(new URL(`../../../ops/${name}`, import.meta.url))

@@ -288,7 +288,13 @@ export class LockTable {
         if (kind === 'read' ? part.kind === 'read' : reader !== undefined && waiting.key !== reader) continue
         const holder = file.inTheWay(waiting.key, waiting.change)
         if (holder === undefined) {
-          if (this.#isTurnOf(waiting)) this.#grant(waiting, freed, granted)
+          if (!this.#isTurnOf(waiting)) continue
+          this.#grant(waiting, freed, granted)
+          // The owner has other waits that this walk has passed, or does not come by: they are before those behind.
+          if (!this.#waitsIn(waiting, part)) {
+            freed.push(part)
+            break
+          }
         } else if (covers(holder.range, part)) {
           if (holder.range.kind === 'write' || part.kind === 'read') {
             this.#tryOwn(file, holder.key, granted)
@@ -298,6 +304,14 @@ export class LockTable {
         }
       }
     }
+  }
+
+  /** Whether all that the owner waits for in the file came later, and lies within a part. */
+  #waitsIn({ file, key, order }: Waiting, part: Freed): boolean {
+    for (const own of this.#waitsOf.get(key) ?? [])
+      if (own.file === file && (own.order < order || own.change.end < part.start || part.end < own.change.start))
+        return false
+    return true
   }
 
   #isTurnOf(waiting: Waiting): boolean {
