@@ -309,7 +309,10 @@ export class LockTable {
   /** Whether all that the owner waits for in the file came later, and lies within a part. */
   #waitsIn({ file, key, order }: Waiting, part: Freed): boolean {
     for (const own of this.#waitsOf.get(key) ?? [])
-      if (own.file === file && (own.order < order || own.change.end < part.start || part.end < own.change.start))
+      if (
+        own.file === file &&
+        (own.order < order || own.change.end < part.start || part.end < own.change.start)
+      )
         return false
     return true
   }
