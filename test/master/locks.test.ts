@@ -283,6 +283,27 @@ test('with waits, the table lets through whom a table without indexes lets throu
             { owner: 2, kind: 'unlock', start: 0, length: 2 },
           ],
         ],
+        [
+          [
+            { owner: 3, kind: 'write', start: 0, length: 1 },
+            { owner: 4, kind: 'write', start: 0, length: 2 },
+            { owner: 4, kind: 'read', start: 0, length: 2 },
+            { owner: 1, kind: 'read', start: 1, length: 1 },
+            { owner: 4, kind: 'write', start: 0, length: 2 },
+            { owner: 3, kind: 'unlock', start: 0, length: 1 },
+          ],
+        ],
+        [
+          [
+            { owner: 5, kind: 'read', start: 0, length: 2 },
+            { owner: 2, kind: 'write', start: 1, length: 1 },
+            { owner: 1, kind: 'write', start: 0, length: 1 },
+            { owner: 2, kind: 'read', start: 0, length: 2 },
+            { owner: 1, kind: 'read', start: 0, length: 2 },
+            { owner: 2, kind: 'write', start: 1, length: 1 },
+            { owner: 5, kind: 'unlock', start: 1, length: 1 },
+          ],
+        ],
       ],
     },
   )

@@ -289,9 +289,10 @@ export class LockTable {
         const holder = file.inTheWay(waiting.key, waiting.change)
         if (holder === undefined) {
           if (!this.#isTurnOf(waiting)) continue
-          this.#grant(waiting, freed, granted)
-          // The owner has other waits that this walk has passed, or does not come by: they are before those behind.
-          if (!this.#waitsIn(waiting, part)) {
+          const gaveUp = this.#grant(waiting, freed, granted)
+          // It gave something up for it, or its owner has other waits that this walk has passed, or does not come by:
+          // who waits there may have come before those behind.
+          if (gaveUp || !this.#waitsIn(waiting, part)) {
             freed.push(part)
             break
           }
@@ -306,14 +307,13 @@ export class LockTable {
     }
   }
 
-  /** Whether all that the owner waits for in the file came later, and lies within a part. */
+  /** Whether all else that the owner waits for in the file came later, and is looked at where a part became free. */
   #waitsIn({ file, key, order }: Waiting, part: Freed): boolean {
-    for (const own of this.#waitsOf.get(key) ?? [])
-      if (
-        own.file === file &&
-        (own.order < order || own.change.end < part.start || part.end < own.change.start)
-      )
-        return false
+    for (const own of this.#waitsOf.get(key) ?? []) {
+      const { start, end, kind } = own.change
+      const comesBy = own.order > order && start <= part.end && part.start <= end
+      if (own.file === file && (!comesBy || (kind === 'read' && part.kind === 'read'))) return false
+    }
     return true
   }
 
@@ -329,14 +329,17 @@ export class LockTable {
     this.#settle(waiting.file, freed, granted)
   }
 
-  #grant(waiting: Waiting, freed: Freed[], granted: Ticket[]): void {
+  /** Whether the owner gave up something that it held for it. */
+  #grant(waiting: Waiting, freed: Freed[], granted: Ticket[]): boolean {
     const { file, key, who, change, ticket } = waiting
     this.#dequeue(waiting)
-    freed.push(...this.#apply(file, key, who, change))
+    const before = this.#apply(file, key, who, change)
+    freed.push(...before)
     granted.push(ticket)
     // Nobody goes before what else it waits for any more, but whoever came earlier and can go does.
     for (const own of this.#waitsOf.get(key) ?? [])
       if (own.file === file) freed.push({ ...own.change, kind: 'write' })
+    return before.length > 0
   }
 
   /** Nothing of its own is in an owner's way: it may be let through where others are not. */
