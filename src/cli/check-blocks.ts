@@ -72,7 +72,7 @@ async function checkCopy(
   let at = 0
   try {
     await link.get(
-      { id: block.id, offset: 0, length: block.length, local: false },
+      { id: block.id, offset: 0, length: block.length, local: false, token: block.token },
       data => {
         if (data.offset !== at)
           throw new FsError('EPROTO', `data for offset ${String(data.offset)}, expected ${String(at)}`)

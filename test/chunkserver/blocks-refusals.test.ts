@@ -4,7 +4,7 @@ import { errno } from '#src/core/errors.ts'
 import { blockIdToBytes } from '#src/core/ids.ts'
 import { KiB, MiB } from '#src/core/units.ts'
 import type { BlocksUp } from '#src/wire/gen/cairn/v1/blocks.ts'
-import { grantFor, metaOf, TestClient, testBlock } from './support/test-client.ts'
+import { grantFor, metaOf, TestClient, testBlock, tokenFor } from './support/test-client.ts'
 import { checksums, now, startNode, type TestNode } from './support/test-node.ts'
 
 const connect = ({ network, address }: TestNode): TestClient => new TestClient(network, address).hello()
@@ -174,7 +174,17 @@ const block = testBlock(1000, 1)
 const begin = { call: 1n, block: metaOf(block), grant: grantFor(1n, block), chain: [], verifyId: true }
 const hostile: Record<string, BlocksUp['item'][]> = {
   'no hello': [
-    { $case: 'get', value: { call: 1n, id: blockIdToBytes(block.id), offset: 0, length: 1, local: false } },
+    {
+      $case: 'get',
+      value: {
+        call: 1n,
+        id: blockIdToBytes(block.id),
+        offset: 0,
+        length: 1,
+        local: false,
+        token: tokenFor(block.id),
+      },
+    },
   ],
   'two hellos': [hello, hello],
   'nothing known': [undefined],

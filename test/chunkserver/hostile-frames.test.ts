@@ -6,7 +6,7 @@ import { type BlocksUp } from '#src/wire/gen/cairn/v1/blocks.ts'
 import { blocksUpCodec } from '#src/wire/blocks-codec.ts'
 import { blocksOpen } from '#src/wire/services.ts'
 import { HostileBytes, nested } from '../support/hostile-bytes.ts'
-import { grantFor, metaOf, TestClient, testBlock } from './support/test-client.ts'
+import { grantFor, metaOf, TestClient, testBlock, tokenFor } from './support/test-client.ts'
 import { cluster, startNode } from './support/test-node.ts'
 
 const asBytes: Codec<Uint8Array> = { encode: bytes => bytes, decode: bytes => bytes }
@@ -36,7 +36,17 @@ test('streams of hostile frames end alone, keep nothing and take nothing from th
       value: { call, blocks: [{ block: metaOf(small), grant: grantFor(1n, small), data: small.data }] },
     }),
     ...[false, true].map(local =>
-      encoded({ $case: 'get', value: { call, id: blockIdToBytes(small.id), offset: 0, length: 500, local } }),
+      encoded({
+        $case: 'get',
+        value: {
+          call,
+          id: blockIdToBytes(small.id),
+          offset: 0,
+          length: 500,
+          local,
+          token: tokenFor(small.id),
+        },
+      }),
     ),
     encoded({ $case: 'cancel', value: { call } }),
   ]

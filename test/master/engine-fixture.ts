@@ -5,7 +5,7 @@ import type { AdminMethod, EngineInput, EngineOutput } from '#src/master/engine/
 import { MasterEngine } from '#src/master/engine/master-engine.ts'
 import type { EngineSettings } from '#src/master/engine/settings.ts'
 import { Store } from '#src/master/store/store.ts'
-import { type Delete, NodeDown, NodeUp } from '#src/wire/gen/cairn/v1/nodes.ts'
+import { type Delete, NodeDown, NodeUp, type ReadKey } from '#src/wire/gen/cairn/v1/nodes.ts'
 import type { Receipt, Target } from '#src/wire/gen/cairn/v1/common.ts'
 import { type Call, type Hello, type Reply, SessionDown, SessionUp } from '#src/wire/gen/cairn/v1/session.ts'
 import { isGrantMac, receiptMac } from '#src/wire/mac.ts'
@@ -315,6 +315,8 @@ export class ChunkNode implements Peer {
   items: NodeItem[] = []
   node = 0n
   key: Uint8Array = noBytes
+  /** Of tokens to read blocks: those that it was told last. */
+  readKeys: readonly ReadKey[] = []
   incarnation = 1n
   sequence = 0n
   traffic = { receivedBytes: 0n, sentBytes: 0n }
@@ -366,6 +368,7 @@ export class ChunkNode implements Peer {
     this.items = this.items.filter(item => item !== accepted)
     this.node = accepted.value.node
     this.key = accepted.value.key
+    this.readKeys = accepted.value.readKeys
     // What it had acknowledged once it does not know any more: it skips that.
     if (this.unacked.length === 0 && accepted.value.knownSequence < this.sequence)
       this.up({ $case: 'changes', value: { first: this.sequence + 1n, changes: [] } })
@@ -389,6 +392,7 @@ export class ChunkNode implements Peer {
 
   receive(bytes: Uint8Array): void {
     const { item } = NodeDown.decode(bytes)
+    if (item?.$case === 'heartbeat' && item.value.readKeys.length > 0) this.readKeys = item.value.readKeys
     if (item !== undefined) this.items.push(item)
   }
 

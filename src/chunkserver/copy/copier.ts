@@ -131,8 +131,11 @@ export class Copier {
       sums.push(data.checksums)
     }
     try {
-      const cluster = this.#parts.authority.membership?.cluster ?? new Uint8Array(0)
-      await this.#parts.peers.to(source.address, cluster).get(blockIdToBytes(id), length, take, patienceMs)
+      const { authority, peers } = this.#parts
+      const cluster = authority.membership?.cluster ?? new Uint8Array(0)
+      const block = blockIdToBytes(id)
+      const what = { id: block, length, token: authority.ownToken(block) }
+      await peers.to(source.address, cluster).get(what, take, patienceMs)
     } catch (error) {
       throw asSourceError(error)
     }

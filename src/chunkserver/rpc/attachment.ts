@@ -156,6 +156,7 @@ export class Attachment {
       this.#unanswered = 0
       this.#parts.authority.noteTime(item.value.time)
       this.#parts.authority.sessionsEnded(item.value.endedSessions)
+      this.#parts.authority.noteReadKeys(item.value.readKeys)
       return
     }
     if (feed === undefined) {
@@ -214,6 +215,7 @@ export class Attachment {
     }
     authority.noteTime(accepted.time)
     authority.noteSessions(u63(accepted.sessionsBelow, 'accepted.sessions_below'), accepted.liveSessions)
+    authority.noteReadKeys(accepted.readKeys)
     this.#accepted = accepted
     this.#heartbeat?.cancel()
     this.#beat()

@@ -3,10 +3,21 @@ import type { Clock } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import { blockIdToBytes } from '../../core/ids.ts'
 import { blockBytesMax } from '../../core/limits.ts'
-import { hour, nsPerMs } from '../../core/units.ts'
+import { hour, nsPerMs, second } from '../../core/units.ts'
 import type { Grant, Receipt } from '../../wire/gen/cairn/v1/common.ts'
+import type { ReadKey as WireKey } from '../../wire/gen/cairn/v1/nodes.ts'
 import { isGrantMac, receiptMac } from '../../wire/mac.ts'
-import { required, toGeneration, u63 } from '../../wire/validate.ts'
+import {
+  isReadToken,
+  makeReadToken,
+  noSession,
+  readExpiryMax,
+  type ReadKey,
+  readKey,
+  readKeyBytes,
+  readTokenClaim,
+} from '../../wire/read-token.ts'
+import { bytesOf, listOf, required, toGeneration, u63 } from '../../wire/validate.ts'
 import type { BlockClaim } from '../blocks/block-verifier.ts'
 
 /** What the master said when it accepted this node. */
@@ -21,8 +32,25 @@ export interface Membership {
 
 /** A receipt outlives the retries of a commit over a restart of the master. */
 const receiptNs = BigInt(hour) * nsPerMs
+const nsPerSecond = BigInt(second) * nsPerMs
 
-/** Judges grants and makes receipts, by the key and the clock that the master gave. Serves across its absence. */
+/** A master that starts anew again and again tells others each time, while the older ones are still good. */
+const readKeysMax = 32
+/** Of a token of its own for another node. */
+const ownTokenNs = 120n * nsPerSecond
+
+interface KnownReadKey extends ReadKey {
+  readonly from: bigint
+  readonly until: bigint
+}
+
+/** Who opened a stream of blocks, as tokens name it. */
+export interface Reader {
+  readonly session: bigint
+  readonly bytes: Uint8Array
+}
+
+/** Judges grants and tokens and makes receipts, by the key and the clock that the master gave. Serves across its absence. */
 export class Authority {
   readonly #clock: Clock
   #membership: Membership | undefined
@@ -30,6 +58,8 @@ export class Authority {
   #sessionsBelow = 0n
   #liveSessions: ReadonlySet<bigint> = new Set()
   readonly #endedSessions = new Set<bigint>()
+  /** By id, oldest first. */
+  readonly #readKeys = new Map<bigint, KnownReadKey>()
   #time = 0n
   #timeAt = 0
 
@@ -51,6 +81,18 @@ export class Authority {
   /** The mounts of these may still be writing: they have yet to hear that they are dead. */
   sessionsEnded(sessions: readonly bigint[]): void {
     for (const session of sessions) this.#endedSessions.add(session)
+  }
+
+  /** What was told before stays good until it expires: it is in the hands of readers. */
+  noteReadKeys(keys: readonly WireKey[]): void {
+    for (const { id, key, from, until } of listOf(keys, readKeysMax, 'read_keys')) {
+      bytesOf(key, readKeyBytes, 'read_keys.key')
+      this.#readKeys.delete(id)
+      this.#readKeys.set(id, { ...readKey(id, key), from, until })
+    }
+    const now = this.#now()
+    for (const [id, { until }] of this.#readKeys)
+      if (until < now || this.#readKeys.size > readKeysMax) this.#readKeys.delete(id)
   }
 
   /** The master's clock stands at `time`, ns. */
@@ -87,6 +129,40 @@ export class Authority {
     return { ...grant, mac: new Uint8Array(0) }
   }
 
+  /**
+   * Throws EACCES for a token that never was good for this block and reader, ESTALE for one that was, EAGAIN before the
+   * first registration.
+   */
+  checkRead(token: Uint8Array, block: Uint8Array, { session, bytes }: Reader): void {
+    if (this.#readKeys.size === 0) throw new FsError('EAGAIN', 'this node has not reached its master yet')
+    const claim = readTokenClaim(token)
+    if (claim === undefined) {
+      const what = token.length === 0 ? 'comes without a token' : `${token.length} bytes are no token`
+      throw new FsError('EACCES', `get of block ${hex(block)}: ${what}`)
+    }
+    const key = this.#readKeys.get(claim.keyId)
+    const now = this.#now()
+    if (key === undefined || key.until < now)
+      throw new FsError('ESTALE', `token for block ${hex(block)}: its key is not known here, or not any more`)
+    if (!isReadToken(key.key, bytes, token, block))
+      throw new FsError('EACCES', `token for block ${hex(block)} was not made for it and this reader`)
+    if (BigInt(claim.expiry) * nsPerSecond < now)
+      throw new FsError('ESTALE', `token for block ${hex(block)} has expired`)
+    if (this.#hasEnded(session))
+      throw new FsError('ESTALE', `token for block ${hex(block)}: session ${session} has ended`)
+  }
+
+  /** The right to read a block from another node: only nodes have the keys. Empty before the first registration. */
+  ownToken(block: Uint8Array): Uint8Array {
+    const now = this.#now()
+    let used: KnownReadKey | undefined
+    for (const key of this.#readKeys.values())
+      if (key.from <= now && key.until >= now && (used === undefined || key.from >= used.from)) used = key
+    if (used === undefined) return new Uint8Array(0)
+    const expiry = Math.min(readExpiryMax, Number((now + ownTokenNs) / nsPerSecond))
+    return makeReadToken(used, noSession, expiry, block)
+  }
+
   /** Only for what is on stable storage. */
   receipt(grant: Grant, { id, length }: BlockClaim, generation: bigint): Receipt {
     const { node, incarnation, key } = must(this.#membership, 'membership')
@@ -106,3 +182,5 @@ export class Authority {
     return this.#time + BigInt(Math.floor((this.#clock.now() - this.#timeAt) * 1e6))
   }
 }
+
+const hex = (block: Uint8Array): string => Buffer.from(block).toString('hex').slice(0, 64)

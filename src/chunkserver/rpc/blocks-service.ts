@@ -59,7 +59,7 @@ export class BlocksService {
   }
 
   register(serving: Serving): void {
-    serving.stream(blocksOpen, link => {
+    serving.stream(blocksOpen, (link, caller) => {
       this.#streams++
       const closed = (): void => {
         this.#streams--
@@ -74,6 +74,7 @@ export class BlocksService {
           peerPatienceMs,
         },
         link,
+        caller,
         closed,
       )
     })

@@ -1,7 +1,8 @@
+import { must } from '../../core/assert.ts'
 import type { Env } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import { copiesMax, dataMessageBytes, wireVersion, wireVersionMin } from '../../core/limits.ts'
-import type { Link } from '../../core/network.ts'
+import type { Caller, Link } from '../../core/network.ts'
 import { blockCallId, type RequestLog } from '../../core/request-log.ts'
 import type {
   BlocksDown,
@@ -12,7 +13,10 @@ import type {
   PutData,
   PutOutcome,
 } from '../../wire/gen/cairn/v1/blocks.ts'
-import { bytesUpTo, listOf, oneofPresent, text, u63 } from '../../wire/validate.ts'
+import { readerOf } from '../../wire/read-token.ts'
+import { blockIdBytes } from '../../core/ids.ts'
+import { bytesOf, bytesUpTo, listOf, oneofPresent, text, u63 } from '../../wire/validate.ts'
+import type { Reader } from './authority.ts'
 import { isForm, toClaim } from './claims.ts'
 import { IncomingPut, type PutParts } from './incoming-put.ts'
 import { sendBlock } from './outgoing-get.ts'
@@ -49,12 +53,15 @@ export class BlocksStream {
   /** When each put began. */
   readonly #began = new Map<bigint, number>()
   readonly #getPermits = new Permits(getsAtOnce)
+  readonly #caller: Caller
   #hello: BlocksHello | undefined
+  #reader: Reader | undefined
   #closed = false
 
-  constructor(parts: StreamParts, link: Link<BlocksDown, BlocksUp>, onClosed: () => void) {
+  constructor(parts: StreamParts, link: Link<BlocksDown, BlocksUp>, caller: Caller, onClosed: () => void) {
     this.#parts = parts
     this.#link = link
+    this.#caller = caller
     link.onFrame(frame => this.#receive(frame))
     link.onClose(() => {
       this.#close()
@@ -92,14 +99,22 @@ export class BlocksStream {
       }
       case 'get': {
         const get = item.value
-        this.#serve('get', get.call, cancelled =>
-          sendBlock(this.#parts.store, this.#link, get, this.#parts.reads, cancelled),
-        )
+        const reader = must(this.#reader, 'reader')
+        this.#serve('get', get.call, async cancelled => {
+          const { store, authority, reads } = this.#parts
+          authority.checkRead(get.token, bytesOf(get.id, blockIdBytes, 'get.id'), reader)
+          return sendBlock(store, this.#link, get, reads, cancelled)
+        })
         return
       }
       case 'getSmall': {
         const get: GetSmall = item.value
-        this.#serve('get_small', get.call, cancelled => sendSmall(this.#parts, this.#link, get, cancelled))
+        const reader = must(this.#reader, 'reader')
+        const check = (token: Uint8Array, block: Uint8Array): void =>
+          this.#parts.authority.checkRead(token, block, reader)
+        this.#serve('get_small', get.call, cancelled =>
+          sendSmall({ ...this.#parts, check }, this.#link, get, cancelled),
+        )
         return
       }
       case 'cancel':
@@ -130,6 +145,10 @@ export class BlocksStream {
       return
     }
     this.#hello = { ...hello, cluster: new Uint8Array(0) }
+    const { session, epoch } = hello
+    // Nodes and administrators have no session, and tokens that are not bound to one certificate.
+    const identity = session === 0n ? undefined : this.#caller.identity?.id
+    this.#reader = { session, bytes: readerOf(session, epoch, identity) }
     const { node, incarnation } = store.identity
     const local = hello.host !== '' && hello.host === this.#parts.host ? store.shared : undefined
     this.#link.send({ item: { $case: 'welcome', value: { version, node, incarnation, local } } })

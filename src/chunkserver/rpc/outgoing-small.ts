@@ -12,23 +12,27 @@ export interface SmallParts {
   readonly store: BlockStore
   readonly reads: ReadPermits
   readonly env: { readonly log: Log }
+  /** Throws for a token that gives no right to a block. */
+  readonly check: (token: Uint8Array, block: Uint8Array) => void
 }
+
+const none = new Uint8Array(0)
 
 /**
  * Answers one question for many small blocks: rows of the index, read in one batch, a message at a time. What cannot be
- * read is left out: the reader asks for it alone and hears why. Resolves with the bytes that went, early when
+ * read, or not by this reader, is left out: the reader asks for it alone and hears why. Resolves with the bytes that went, early when
  * `cancelled`.
  */
 export async function sendSmall(
-  { store, reads, env }: SmallParts,
+  parts: SmallParts,
   link: Link<BlocksDown, BlocksUp>,
   get: GetSmall,
   cancelled: () => boolean,
 ): Promise<number> {
   const ids = listOf(get.ids, smallAtOnce, 'get_small.ids').map(id => toBlockId(id, 'get_small.ids'))
   let sent = 0
-  await reads.run(async () => {
-    const found = await Promise.all(ids.map((id, index) => find(store, env.log, id, index)))
+  await parts.reads.run(async () => {
+    const found = await Promise.all(ids.map((id, index) => find(parts, id, get, index)))
     for (const [blocks, last] of messages(found.filter(block => block !== undefined))) {
       if (cancelled()) return
       link.send({ item: { $case: 'small', value: { call: get.call, blocks, last } } })
@@ -39,8 +43,14 @@ export async function sendSmall(
   return sent
 }
 
-async function find(store: BlockStore, log: Log, id: BlockId, index: number): Promise<SmallGot | undefined> {
+async function find(
+  { store, check, env: { log } }: SmallParts,
+  id: BlockId,
+  { ids, tokens }: GetSmall,
+  index: number,
+): Promise<SmallGot | undefined> {
   try {
+    check(tokens[index] ?? none, ids[index] ?? none)
     const found = await store.readUnlessInFile(id)
     if (!('row' in found) || found.row.length > pieceBytes) return undefined
     const { bytes } = await found.read(0, found.row.length)

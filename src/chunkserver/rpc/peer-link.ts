@@ -77,7 +77,11 @@ export class PeerLink {
   }
 
   /** Reads a whole block. What `take` throws ends the call with that error. */
-  get(id: Uint8Array, length: number, take: (data: GetData) => void, patienceMs: number): Promise<void> {
+  get(
+    what: { readonly id: Uint8Array; readonly length: number; readonly token: Uint8Array },
+    take: (data: GetData) => void,
+    patienceMs: number,
+  ): Promise<void> {
     return new Promise((resolve, reject) => {
       const onData = (data: GetData): void => {
         try {
@@ -91,7 +95,7 @@ export class PeerLink {
         resolve()
       }
       const call = this.#add({ patienceMs, onOutcomes: unexpected, onData, onEnd: reject })
-      this.#link.send({ item: { $case: 'get', value: { call, id, offset: 0, length, local: false } } })
+      this.#link.send({ item: { $case: 'get', value: { ...what, call, offset: 0, local: false } } })
     })
   }
 

@@ -17,6 +17,7 @@ import type {
   BlocksUp,
   GetBlock,
   GetData,
+  GetSmall,
   PutBegin,
   PutOutcome,
   PutSmall,
@@ -200,7 +201,7 @@ export class BlockLink {
    * throws ends the call.
    */
   getSmall(
-    ids: readonly Uint8Array[],
+    what: Omit<GetSmall, 'call'>,
     onData: (index: number, data: Uint8Array, checksums: Uint8Array) => void,
     stallMs: number,
   ): Promise<void> {
@@ -209,7 +210,7 @@ export class BlockLink {
         for (const { index, data, checksums } of blocks) onData(index, data, checksums)
       }
       const call = this.#begin({ operation: 'get_small', stallMs, onSmall, onDone: resolve, onError: reject })
-      this.#send({ $case: 'getSmall', value: { call, ids: [...ids] } })
+      this.#send({ $case: 'getSmall', value: { ...what, call } })
     })
   }
 

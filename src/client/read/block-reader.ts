@@ -9,7 +9,7 @@ import type { Env } from '../../core/env.ts'
 import { FsError, messageOf } from '../../core/errors.ts'
 import { type BlockId, blockIdToBytes } from '../../core/ids.ts'
 import { dataMessageBytes, pieceBytes } from '../../core/limits.ts'
-import { second } from '../../core/units.ts'
+import { nsPerMs, second } from '../../core/units.ts'
 import type { GetData } from '../../wire/gen/cairn/v1/blocks.ts'
 import type { Location } from '../../wire/gen/cairn/v1/common.ts'
 import { toBlockId } from '../../wire/validate.ts'
@@ -37,6 +37,8 @@ export interface BlockReaderOptions {
 
 /** Blocks asked for together that do not come for so long are asked for alone. */
 const smallStallMs = 1 * second
+/** A token is asked for anew before it expires on its way, or by clocks that differ a little. */
+const tokenMarginNs = BigInt(5 * second) * nsPerMs
 const pauseFirstMs = 50
 const pauseMaxMs = 1 * second
 /** Read from a file at once. */
@@ -226,7 +228,7 @@ export class BlockReader {
     const asked =
       link?.getsSmall === true
         ? link.getSmall(
-            blocks.map(({ id }) => blockIdToBytes(id)),
+            { ids: blocks.map(({ id }) => blockIdToBytes(id)), tokens: blocks.map(({ token }) => token) },
             take,
             smallStallMs,
           )
@@ -358,6 +360,7 @@ export class BlockReader {
     const damaged = new Map<bigint, number>()
     let lastError: unknown
     let vain = 0
+    if (this.#needsToken(block)) await this.#askAgain(block)
     for (let pauseMs = 0; ; pauseMs = Math.min(pauseMaxMs, Math.max(pauseFirstMs, pauseMs * 2))) {
       if (pauseMs > 0) await timers.sleep(pauseMs)
       const copies = this.#ordered(block)
@@ -378,7 +381,7 @@ export class BlockReader {
         return
       }
       if (clock.now() > deadline) break
-      await this.#locateAgain(block)
+      await this.#askAgain(block)
     }
     const error = lastError === undefined ? 'nobody has it' : messageOf(lastError)
     log.error('a block cannot be read', { block: block.id, error })
@@ -546,13 +549,19 @@ export class BlockReader {
     })
   }
 
-  /** Where the block is now. ENOENT when it is nowhere: the extents that name it are old. */
-  async #locateAgain(block: BlockRef): Promise<void> {
-    const value = { ids: [blockIdToBytes(block.id)] }
-    const reply = await this.#master.call({ $case: 'locate', value }, 'locate')
-    const found = reply.blocks.find(one => toBlockId(one.id, 'locate.id') === block.id)
+  #needsToken({ tokenUntil }: BlockRef): boolean {
+    return this.#master.time() > tokenUntil - tokenMarginNs
+  }
+
+  /** Where the block is now, and the right to read it. ENOENT when the file has another one there by now. */
+  async #askAgain(block: BlockRef): Promise<void> {
+    const value = { ino: block.ino, offset: BigInt(block.at), length: 1n, limit: 1 }
+    const reply = await this.#master.call({ $case: 'getExtents', value }, 'extents')
+    const found = reply.blocks.find(one => toBlockId(one.id, 'extents.blocks.id') === block.id)
     if (found === undefined) throw new FsError('ENOENT', `Block ${block.id} is gone`)
     block.locations = found.locations
+    block.token = new Uint8Array(found.token)
+    block.tokenUntil = reply.tokensUntil
   }
 }
 
@@ -560,7 +569,7 @@ export class BlockReader {
 const rest = (block: BlockRef, fetch: Fetch, at: Position, local: boolean) => {
   const offset = at.next * pieceBytes
   const length = Math.min(block.length, fetch.end * pieceBytes) - offset
-  return { id: blockIdToBytes(block.id), offset, length, local }
+  return { id: blockIdToBytes(block.id), offset, length, local, token: block.token }
 }
 
 /** The bytes alone, if the buffer they came in is much larger: a cache must not keep it alive. */

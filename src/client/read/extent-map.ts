@@ -3,7 +3,7 @@
  * ranges the map is complete, so that what is missing there is a hole. All of it may be forgotten and
  * asked for again.
  */
-import type { BlockId } from '../../core/ids.ts'
+import type { BlockId, Ino } from '../../core/ids.ts'
 import type { Location } from '../../wire/gen/cairn/v1/common.ts'
 import { IntervalSet, type Range } from '../interval-set.ts'
 
@@ -11,9 +11,17 @@ import { IntervalSet, type Range } from '../interval-set.ts'
 export interface BlockRef {
   readonly id: BlockId
   readonly length: number
+  readonly ino: Ino
+  /** Where it was seen in the file, for asking the master again. */
+  at: number
   /** Replaced when the master is asked again. */
   locations: readonly Location[]
+  /** The right to read it, and until when, ns. */
+  token: Uint8Array
+  tokenUntil: bigint
 }
+
+export const noToken = new Uint8Array(0)
 
 /** [from, to) of the file are the bytes of `block` from `blockOffset` on. */
 export interface MappedExtent extends Range {

@@ -121,7 +121,7 @@ export class FileExtents {
 
   /** `version` and `commits` are as they were when the question was asked. */
   #take(reply: ExtentsReply, { from, to }: Range, version: number, commits: number): void {
-    const { end, extents } = checked(reply, from, to)
+    const { end, extents } = checked(this.#ino, reply, from, to)
     if (version !== this.#version) return
     if (this.#map.size > extentsMax) this.#map.clear()
     this.#map.set(from, end, extents)
@@ -134,13 +134,23 @@ export class FileExtents {
 }
 
 /** The answer as extents, clipped to [from, to). Throws EPROTO or EINVAL for one that makes no sense. */
-function checked(reply: ExtentsReply, from: number, to: number): { end: number; extents: MappedExtent[] } {
+function checked(
+  ino: Ino,
+  reply: ExtentsReply,
+  from: number,
+  to: number,
+): { end: number; extents: MappedExtent[] } {
   const end = Math.min(to, u64(reply.end, 'extents.end'))
   if (end <= from) throw new FsError('EPROTO', `extents.end: ${end} tells nothing of ${from}`)
   const blocks: BlockRef[] = reply.blocks.map((block, index) => ({
     id: toBlockId(block.id, `extents.blocks[${index}].id`),
     length: toBlockLength(block.length),
+    ino,
+    at: from,
     locations: block.locations,
+    // A view would keep the whole answer.
+    token: new Uint8Array(block.token),
+    tokenUntil: reply.tokensUntil,
   }))
   const extents: MappedExtent[] = []
   let after = 0

@@ -187,6 +187,7 @@ export class FileReader {
   }
 
   #bytesOf({ block, blockOffset, from, to }: MappedExtent, hold: Hold): Piece {
+    block.at = from
     return this.#blocks.read(block, blockOffset, blockOffset + (to - from), hold)
   }
 
@@ -209,7 +210,9 @@ export class FileReader {
   }
 
   #fetch(from: number, to: number): void {
-    for (const { block, blockOffset, from: start, to: end } of this.#extents.within(from, to))
+    for (const { block, blockOffset, from: start, to: end } of this.#extents.within(from, to)) {
+      block.at = start
       void this.#blocks.readAhead(block, blockOffset, blockOffset + (end - start))
+    }
   }
 }

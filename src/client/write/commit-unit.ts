@@ -1,10 +1,10 @@
 /** What one Commit carries: pure functions from sealed ranges to messages and back to extents. */
-import type { Ino } from '../../core/ids.ts'
+import type { BlockId, Ino } from '../../core/ids.ts'
 import { must } from '../../core/assert.ts'
 import { timeToWire } from '../../wire/attr.ts'
 import type { Commit } from '../../wire/gen/cairn/v1/session.ts'
 import { IntervalSet } from '../interval-set.ts'
-import type { BlockRef, MappedExtent } from '../read/extent-map.ts'
+import { type BlockRef, type MappedExtent, noToken } from '../read/extent-map.ts'
 import type { Batch } from './batch.ts'
 import type { SealedRange } from './sealed.ts'
 
@@ -91,8 +91,27 @@ export function commitOf(
   return { commit, rangesOfBlock }
 }
 
+/** The tokens of a commit's answer, by block. */
+export function tokensOf(
+  rangesOfBlock: readonly (readonly SealedRange[])[],
+  tokens: readonly Uint8Array[],
+): ReadonlyMap<BlockId, Uint8Array> {
+  const found = new Map<BlockId, Uint8Array>()
+  for (const [index, [range]] of rangesOfBlock.entries()) {
+    const token = tokens[index]
+    // A view would keep the whole answer.
+    if (range?.block !== undefined && token !== undefined) found.set(range.block.id, new Uint8Array(token))
+  }
+  return found
+}
+
 /** What a reader finds where the unit was committed; `base` is where the file ended, for an append. */
-export function extentsOf(unit: CommitUnit, base: number): MappedExtent[] {
+export function extentsOf(
+  ino: Ino,
+  unit: CommitUnit,
+  base: number,
+  rights: { readonly tokens: ReadonlyMap<BlockId, Uint8Array>; readonly until: bigint },
+): MappedExtent[] {
   const blocks = new Map<string, BlockRef>()
   return unit.ranges
     .filter(range => range.offset < range.end)
@@ -101,7 +120,11 @@ export function extentsOf(unit: CommitUnit, base: number): MappedExtent[] {
       let block = blocks.get(id)
       if (block === undefined) {
         const locations = range.stored?.locations ?? []
-        blocks.set(id, (block = { id, length: range.data.length, locations }))
+        const at = base + range.offset
+        const token = rights.tokens.get(id)
+        const right = { token: token ?? noToken, tokenUntil: token === undefined ? 0n : rights.until }
+        block = { id, length: range.data.length, ino, at, locations, ...right }
+        blocks.set(id, block)
       }
       return { from: base + range.offset, to: base + range.end, block, blockOffset: 0 }
     })

@@ -19,7 +19,7 @@ import { IntervalSet, type Range } from '../interval-set.ts'
 import type { FileExtents } from '../read/file-extents.ts'
 import { deferred, type Deferred, nextTurn } from '../waiting.ts'
 import { type Batch, clipRanges, dirtyOf, dirtyOfAll, newBatch } from './batch.ts'
-import { type CommitUnit, commitOf, extentsOf, nextUnit } from './commit-unit.ts'
+import { type CommitUnit, commitOf, extentsOf, nextUnit, tokensOf } from './commit-unit.ts'
 import { FileBuffer } from './file-buffer.ts'
 import { sealBlock, sealSmall } from './seal-block.ts'
 import type { SealedRange } from './sealed.ts'
@@ -419,7 +419,8 @@ export class FileWriter {
         const attr = attrFromWire(reply.attr)
         const base = unit.append ? attr.size - (unit.ranges.at(-1)?.end ?? 0) : 0
         attrs.noteCommitted(attr, reply.early)
-        this.#extents.committed(extentsOf(unit, base), version)
+        const rights = { tokens: tokensOf(made.rangesOfBlock, reply.tokens), until: reply.tokensUntil }
+        this.#extents.committed(extentsOf(this.ino, unit, base, rights), version)
         this.#forgetRanges(unit)
         return base
       }

@@ -9,6 +9,7 @@ import { restoreReport } from '../backup/restore-report.ts'
 import type { Turn } from '../engine/turn.ts'
 import { fsck } from '../fsck/fsck.ts'
 import type { Planner } from '../placement/planner.ts'
+import type { ReadKeys } from '../sessions/read-keys.ts'
 import type { Session } from '../sessions/session-registry.ts'
 import { wireAttr } from '../store/inodes.ts'
 import { activityOf } from './activity.ts'
@@ -35,6 +36,7 @@ const rowsMax = 10_000
 
 export interface AdminParts extends HoldingParts, RemovalParts, ExportParts {
   readonly planner: Planner
+  readonly readKeys: ReadKeys
   readonly setCopies: SetCopies
   readonly removeNode: RemoveNode
   readonly damaged: Damaged
@@ -234,12 +236,14 @@ export class Admin {
     const { store } = this.#turn
     const limit = Math.min(Math.max(1, u32(request.limit, 'limit')), rowsMax)
     const blocks = store.blocks.liveAfter(u63(request.afterKey, 'after_key'), limit)
+    const tokens = this.#parts.readKeys.maker()
     return {
       blocks: blocks.map(({ key, id, length }) => ({
         key,
         id,
         length,
         locations: this.#parts.planner.locations(key, undefined),
+        token: tokens.make(id),
       })),
     }
   }

@@ -42,6 +42,7 @@ import { Repair } from '../repair/repair.ts'
 import { Suspects } from '../repair/suspects.ts'
 import { Calls } from '../sessions/calls.ts'
 import { LockCalls } from '../sessions/lock-calls.ts'
+import { ReadKeys } from '../sessions/read-keys.ts'
 import { type Session, SessionRegistry } from '../sessions/session-registry.ts'
 import { jumpAhead } from '../store/jump-ahead.ts'
 import { newestTime } from '../store/newest-time.ts'
@@ -80,6 +81,7 @@ type Known<T> = NonNullable<T>
 export class MasterEngine {
   readonly #turn: Turn
   readonly #sessions: SessionRegistry
+  readonly #readKeys: ReadKeys
   readonly #nodes: NodeRegistry
   readonly #leases = new LeaseTable()
   readonly #recalls: Recalls
@@ -130,7 +132,8 @@ export class MasterEngine {
     this.#lastTickMs = clock.now
     store.transaction(() => store.format.beginIncarnation())
     this.#sessions = new SessionRegistry(turn)
-    this.#nodes = new NodeRegistry(turn)
+    this.#readKeys = new ReadKeys(turn)
+    this.#nodes = new NodeRegistry(turn, () => this.#readKeys.all)
     this.#recalls = new Recalls(turn)
     this.#pins = new Pins(settings.pinMs)
     const unconfirmed = new Unconfirmed(store)
@@ -191,6 +194,7 @@ export class MasterEngine {
       planner,
       space,
       locks: this.#locks,
+      readKeys: this.#readKeys,
       damaged: (id, node, what) => this.#repair.reported(id, node, what),
       committed: proofs => planner.committed(proofs),
       isFreeing: () => this.#removal.isFreeing,
@@ -210,6 +214,7 @@ export class MasterEngine {
       repair: this.#repair,
       safeMode: this.#safeMode,
       planner,
+      readKeys: this.#readKeys,
       recalls: this.#recalls,
       calls: this.#calls,
       removal: this.#removal,
@@ -617,6 +622,8 @@ export class MasterEngine {
       this.#closed(connection)
     }
     this.#safeMode.check()
+    const readKeys = this.#readKeys.rotate()
+    if (readKeys.length > 0) this.#nodes.tellReadKeys(readKeys)
     this.#pins.tick(now)
     this.#locks.tick()
     this.#sessions.trimReplies()

@@ -23,6 +23,10 @@ export interface EngineSettings {
   readonly condemnedShortMs: number
   /** Validity of grants, and so of receipts: an unreferenced instance older than this cannot be committed. */
   readonly grantMs: number
+  /** Validity of a token to read a block. */
+  readonly readTokenMs: number
+  /** How long tokens are made with one key. */
+  readonly readKeyMs: number
   /** A pin holds at least so long and at most twice. */
   readonly pinMs: number
   /** Between two checks of a node's whole inventory. */
@@ -58,6 +62,8 @@ export const defaultSettings: EngineSettings = {
   condemnedMs: 2 * hour,
   condemnedShortMs: 1 * second,
   grantMs: 10 * minute,
+  readTokenMs: 10 * minute,
+  readKeyMs: 1 * hour,
   pinMs: 2 * minute,
   inventoryMs: 1 * hour,
   copyBytesPerNode: 24 * MiB,

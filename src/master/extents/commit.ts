@@ -65,7 +65,7 @@ export function commit(store: Store, op: Commit, ctx: CommandContext): ResultOf<
 
 const reply = (inode: Inode, again: number[], keys: bigint[]): ResultOf<'commit'> => ({
   $case: 'commit',
-  value: { attr: wireAttr(inode), again, keys, early: false },
+  value: { attr: wireAttr(inode), again, keys, early: false, tokens: [], tokensUntil: 0n },
 })
 
 function resolve(store: Store, stored: StoredBlock, index: number, ctx: CommandContext): Resolved | 'again' {

@@ -27,16 +27,19 @@ export function getExtents(store: Store, op: GetExtents, ctx: QueryContext): Res
   const { rows, end } = liveRows(store, inode, from, to, limit)
   const indexes = new Map<BlockKey, number>()
   const blocks: BlockInfo[] = []
+  const tokens = ctx.tokens()
   const extents = rows.map(row => {
     let index = indexes.get(row.block)
     if (index === undefined) {
-      index = blocks.push(info(must(store.blocks.byKey(row.block), 'block of an extent'), ctx)) - 1
+      const block = must(store.blocks.byKey(row.block), 'block of an extent')
+      index = blocks.push(info(block, ctx, tokens.make(block.id))) - 1
       indexes.set(row.block, index)
     }
     const { offset, length, blockOffset } = row
     return { offset: BigInt(offset), length: BigInt(length), block: index, blockOffset }
   })
-  return { $case: 'extents', value: { extents, blocks, end: BigInt(end), attr: wireAttr(inode) } }
+  const attr = wireAttr(inode)
+  return { $case: 'extents', value: { extents, blocks, end: BigInt(end), attr, tokensUntil: tokens.until } }
 }
 
 /** Those of whole small files; other inodes are left out. */
@@ -53,20 +56,23 @@ export function getExtentsOf(store: Store, { inos }: GetExtentsOf, ctx: QueryCon
   return { $case: 'extentsOf', value: { files } }
 }
 
-/** Blocks that are unknown by now are left out. */
+/** Blocks that are unknown by now are left out. Who knows a block's name does not therefore get to read it: no tokens. */
 export function locate(store: Store, op: Locate, ctx: QueryContext): ResultOf<'locate'> {
   if (op.ids.length > locateMax)
     throw new FsError('EINVAL', `At most ${locateMax} blocks can be located at once`)
   const blocks = op.ids.flatMap(id => {
     const block = id.length === blockIdBytes ? store.blocks.owner(id) : undefined
-    return block === undefined ? [] : [info(block, ctx)]
+    return block === undefined ? [] : [info(block, ctx, noToken)]
   })
   return { $case: 'locate', value: { blocks } }
 }
 
-const info = ({ key, id, length }: Block, ctx: QueryContext): BlockInfo => ({
+const noToken = new Uint8Array(0)
+
+const info = ({ key, id, length }: Block, ctx: QueryContext, token: Uint8Array): BlockInfo => ({
   key,
   id,
   length,
   locations: ctx.locations(key),
+  token,
 })

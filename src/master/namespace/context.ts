@@ -1,5 +1,6 @@
 import type { BlockKey, Generation, Ino, NodeId, SessionId } from '../../core/ids.ts'
 import type { Location } from '../../wire/gen/cairn/v1/common.ts'
+import type { TokenMaker } from '../sessions/read-keys.ts'
 import type { Op } from '../../wire/commands.ts'
 import type { Reply, StoredBlock } from '../../wire/gen/cairn/v1/session.ts'
 
@@ -58,6 +59,8 @@ export interface CommandContext {
 export interface QueryContext {
   /** Where a block is, best first. */
   locations(block: BlockKey): Location[]
+  /** Makes tokens for the reader, to blocks of files that it may read. */
+  tokens(): TokenMaker
   /** Bytes at the default number of copies. */
   space(): { readonly totalBytes: bigint; readonly availableBytes: bigint }
 }

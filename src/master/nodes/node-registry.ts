@@ -14,7 +14,7 @@ import { wireVersion, wireVersionMin } from '../../core/limits.ts'
 import { MiB, nsPerMs } from '../../core/units.ts'
 import { errorToWire } from '../../wire/attr.ts'
 import type { ScrubState } from '../../wire/gen/cairn/v1/common.ts'
-import type { NodeHeartbeat, Register } from '../../wire/gen/cairn/v1/nodes.ts'
+import type { NodeHeartbeat, ReadKey, Register } from '../../wire/gen/cairn/v1/nodes.ts'
 import { bytesUpTo, text, toNodeIdOrNone, u63, u64 } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
 import { Flow } from './flow.ts'
@@ -130,20 +130,36 @@ export class Node implements NodeView {
 
 export class NodeRegistry {
   readonly #turn: Turn
+  readonly #readKeys: () => ReadKey[]
   readonly #byId = new Map<NodeId, Node>()
   readonly #byConnection = new Map<number, Node>()
 
-  constructor(turn: Turn) {
+  constructor(turn: Turn, readKeys: () => ReadKey[]) {
     this.#turn = turn
+    this.#readKeys = readKeys
     for (const row of turn.store.nodes.all()) this.#byId.set(row.id, new Node(row, turn.now))
   }
 
-  /** What the session was granted is to be refused from now on. A node that is away hears of it when it attaches. */
+  /** What the session was granted is to be refused from now on. */
   fence(session: SessionId): void {
+    this.#tellAll({ endedSessions: [session] })
+  }
+
+  tellReadKeys(readKeys: readonly ReadKey[]): void {
+    this.#tellAll({ readKeys })
+  }
+
+  /** One that is away hears of it when it attaches. */
+  #tellAll(what: {
+    readonly endedSessions?: readonly bigint[]
+    readonly readKeys?: readonly ReadKey[]
+  }): void {
+    const endedSessions = [...(what.endedSessions ?? [])]
+    const readKeys = [...(what.readKeys ?? [])]
     for (const connection of this.#byConnection.keys())
       this.#turn.out.node(connection, {
         $case: 'heartbeat',
-        value: { sentMs: 0n, time: this.#turn.time, endedSessions: [session] },
+        value: { sentMs: 0n, time: this.#turn.time, endedSessions, readKeys },
       })
   }
 
@@ -366,6 +382,7 @@ export class NodeRegistry {
         time,
         sessionsBelow: this.#turn.store.sessions.nextId,
         liveSessions: this.#turn.store.sessions.all().map(({ id }) => id),
+        readKeys: this.#readKeys(),
       },
     })
     this.#turn.out.welcomed(connection)

@@ -238,7 +238,12 @@ export class MasterServer {
     if (connection.kind === 'node') {
       const sentMs = peekNodeHeartbeat(bytes)
       if (sentMs === undefined) return
-      const value = { sentMs, time: this.#clusterTime(this.#env.clock.now()), endedSessions: [] }
+      const value = {
+        sentMs,
+        time: this.#clusterTime(this.#env.clock.now()),
+        endedSessions: [],
+        readKeys: [],
+      }
       connection.link.send(NodeDown.encode({ item: { $case: 'heartbeat', value } }).finish())
       return
     }

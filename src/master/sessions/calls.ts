@@ -12,9 +12,10 @@
  * what it writes through: nobody would tell it else when they become false. There is at most one such mount
  * of an inode, and while it is recalled it is granted nothing: it keeps nobody waiting twice.
  */
+import { must } from '../../core/assert.ts'
 import { FsError } from '../../core/errors.ts'
 import { isDirectory } from '../../core/attr.ts'
-import type { Ino, NodeId, SessionId } from '../../core/ids.ts'
+import type { BlockKey, Ino, NodeId, SessionId } from '../../core/ids.ts'
 import { OperationTimes } from '../../core/operation-times.ts'
 import { callId, type RequestLog } from '../../core/request-log.ts'
 import { minute } from '../../core/units.ts'
@@ -22,6 +23,8 @@ import { attrFromWireIfPresent, errorToWire, leaseFromWire, leaseToWire } from '
 import {
   type Acquire,
   type Call,
+  type Commit,
+  type CommitReply,
   type EndSession,
   LeaseKind,
   type Plan,
@@ -45,6 +48,7 @@ import { ns } from '../nodes/node-registry.ts'
 import type { Planner, Planning, Proof } from '../placement/planner.ts'
 import type { Space } from '../placement/space.ts'
 import type { LockCalls } from './lock-calls.ts'
+import type { ReadKeys, TokenMaker } from './read-keys.ts'
 import type { ParkedCall, Session, SessionRegistry } from './session-registry.ts'
 import { WaitingCalls } from './waiting-calls.ts'
 
@@ -69,6 +73,7 @@ export interface CallParts {
   readonly admission: Admission
   readonly subtrees: Subtrees
   readonly rates: Rates
+  readonly readKeys: ReadKeys
   /** A reader found a copy bad, or gone. */
   readonly damaged: (id: Uint8Array, node: NodeId, what: string) => void
   /** What was removed is being deleted. */
@@ -404,7 +409,10 @@ export class Calls {
       recalls.progress(session, op.value.ino as Ino)
       if (result.$case === 'commit' && leases.conflicts(op.value.ino as Ino, session.id, 'write').length > 0)
         result.value.early = true
-      if (result.$case === 'commit' && result.value.again.length === 0) committed(proofs)
+      if (result.$case === 'commit' && result.value.again.length === 0) {
+        committed(proofs)
+        this.#addTokens(session, op.value, result.value)
+      }
     }
     if (op.$case === 'closeOrphan') this.release(session, op.value.ino as Ino)
     // An inode that is gone needs no lease.
@@ -450,6 +458,7 @@ export class Calls {
         session,
         executeQuery(turn.store, this.#withoutChanging(session, op), {
           locations: key => planner.locations(key, session.row),
+          tokens: () => this.#tokens(session),
           space: () => ({
             totalBytes: BigInt(space.totalBytes),
             availableBytes: BigInt(space.availableBytes),
@@ -498,6 +507,20 @@ export class Calls {
     return { $case: 'plan', value }
   }
 
+  /** Who has put blocks into a file may read them. Of one that was named by its key the given id proves nothing. */
+  #addTokens(session: Session, commit: Commit, reply: CommitReply): void {
+    const { blocks } = this.#parts.turn.store
+    const maker = this.#tokens(session)
+    reply.tokensUntil = maker.until
+    reply.tokens = commit.blocks.map(({ key, id }) =>
+      maker.make(key === 0n ? id : must(blocks.byKey(key as BlockKey), 'block of a commit').id),
+    )
+  }
+
+  #tokens({ id, row, identity }: Session): TokenMaker {
+    return this.#parts.readKeys.maker({ session: id, epoch: row.epoch, identity })
+  }
+
   #acquire(session: Session, wire: Acquire): Result {
     const { turn, leases, planner, recalls } = this.#parts
     const ino = toIno(wire.ino)
@@ -507,6 +530,7 @@ export class Calls {
       { $case: 'getAttr', value: { ino } },
       {
         locations: key => planner.locations(key, session.row),
+        tokens: () => this.#tokens(session),
         space: () => ({ totalBytes: 0n, availableBytes: 0n }),
       },
     )

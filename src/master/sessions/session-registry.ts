@@ -43,6 +43,8 @@ export class Session {
   /** Undefined: it sees everything. */
   readonly scope: Scope | undefined
   connection: number | undefined
+  /** Whose certificate its connection came with; empty without TLS. */
+  identity: string
   heardMs: number
   /** Leases and locks from before a restart of the master are not known yet. */
   reclaiming: boolean
@@ -64,6 +66,7 @@ export class Session {
   constructor(row: SessionRow, { now, entropy }: Turn, reclaiming: boolean, highest: bigint) {
     this.row = row
     this.scope = row.export === '' ? undefined : new Scope(row.id, row.export, entropy.bytes(8))
+    this.identity = row.identity
     this.heardMs = now
     this.reclaiming = reclaiming
     this.acked = row.acked
@@ -161,6 +164,7 @@ export class SessionRegistry {
         throw new FsError('EACCES', `Session ${wire.session} is of another identity`)
       const session = known ?? this.#begin(wire, identity)
       this.#noteProcess(session, wire)
+      session.identity = identity ?? ''
       this.#connect(session, connection, version, known !== undefined)
       return session
     } catch (thrown) {

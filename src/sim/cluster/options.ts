@@ -13,6 +13,8 @@ export const simSettings: Partial<EngineSettings> = {
   repairDelayMs: 8 * second,
   condemnedMs: 15 * second,
   grantMs: 40 * second,
+  readTokenMs: 8 * second,
+  readKeyMs: 15 * second,
   pinMs: 20 * second,
   inventoryMs: 60 * second,
   copyMs: 20 * second,
@@ -24,6 +26,8 @@ export const sharedSettings: Partial<EngineSettings> = {
   ...simSettings,
   leaseMs: 4 * second,
   heartbeatMs: 0.8 * second,
+  readTokenMs: 600 * second,
+  readKeyMs: 3600 * second,
 }
 
 /** Rows that one command may touch: so few that large ones are done in steps. */

@@ -15,7 +15,8 @@ import type {
 import type { Grant } from '#src/wire/gen/cairn/v1/common.ts'
 import { grantMac } from '#src/wire/mac.ts'
 import { blocksOpen } from '#src/wire/services.ts'
-import { checksums, cluster, key, now } from './test-node.ts'
+import { makeReadToken, readerOf, readKey } from '#src/wire/read-token.ts'
+import { checksums, cluster, key, now, wireReadKey } from './test-node.ts'
 
 export interface TestBlock extends BlockClaim {
   readonly data: Buffer
@@ -48,6 +49,12 @@ export function grantFor(
   const claim = { node, generation, session: 3n, epoch: 1n, expiry }
   return { ...claim, mac: grantMac(key, { ...claim, block: blockIdToBytes(id), length }) }
 }
+
+const testReadKey = readKey(wireReadKey.id, wireReadKey.key)
+
+/** The right to read a block, of the session that TestClient says it is. */
+export const tokenFor = (id: BlockId, expiry = Number(now / 1_000_000_000n) + 600): Buffer =>
+  makeReadToken(testReadKey, readerOf(3n, 1n), expiry, blockIdToBytes(id))
 
 interface Call {
   put(outcomes: PutOutcome[]): void
@@ -83,11 +90,11 @@ export class TestClient {
     })
   }
 
-  hello(): this {
+  hello(session = 3n, epoch = 1n): this {
     this.link.send({
       item: {
         $case: 'hello',
-        value: { versionMin: 1, versionMax: 1, cluster, session: 3n, epoch: 1n, host: '' },
+        value: { versionMin: 1, versionMax: 1, cluster, session, epoch, host: '' },
       },
     })
     return this
@@ -137,6 +144,7 @@ export class TestClient {
   /** What came of many small blocks, by their place in the question. */
   async getSmall(
     ids: readonly BlockId[],
+    tokens: readonly Uint8Array[] = ids.map(id => tokenFor(id)),
   ): Promise<{ got: Map<number, { data: Buffer; checksums: Uint8Array }>; messages: number }> {
     const got = new Map<number, { data: Buffer; checksums: Uint8Array }>()
     let messages = 0
@@ -149,13 +157,20 @@ export class TestClient {
             got.set(index, { data: Buffer.from(data), checksums: sums })
           if (last) resolve(null)
         }
-      this.link.send({ item: { $case: 'getSmall', value: { call, ids: ids.map(blockIdToBytes) } } })
+      const value = { call, ids: ids.map(blockIdToBytes), tokens: [...tokens] }
+      this.link.send({ item: { $case: 'getSmall', value } })
     })
     return { got, messages }
   }
 
   /** The bytes that came, each message verified against its checksums. */
-  async get(id: BlockId, offset: number, length: number): Promise<{ offset: number; data: Buffer }> {
+  async get(
+    id: BlockId,
+    offset: number,
+    length: number,
+    token: Uint8Array = tokenFor(id),
+    local = false,
+  ): Promise<{ offset: number; data: Buffer }> {
     const parts: GetData[] = []
     await this.#new<null>('get', (call, resolve) => {
       const known = this.#calls.get(call)
@@ -164,11 +179,11 @@ export class TestClient {
           parts.push(data)
           if (data.last) resolve(null)
         }
-      const value = { call, id: blockIdToBytes(id), offset, length, local: false }
+      const value = { call, id: blockIdToBytes(id), offset, length, local, token }
       this.link.send({ item: { $case: 'get', value } })
     })
     for (const part of parts)
-      if (checksums.mismatch(id, part.data, part.checksums, part.offset / 65536) !== -1)
+      if (!part.inFile && checksums.mismatch(id, part.data, part.checksums, part.offset / 65536) !== -1)
         throw new FsError('EIO', `wrong piece in the message at ${part.offset}`)
     return { offset: parts[0]?.offset ?? 0, data: Buffer.concat(parts.map(({ data }) => data)) }
   }

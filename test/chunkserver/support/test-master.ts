@@ -1,7 +1,7 @@
 import type { Link, Listener, Network } from '#src/core/network.ts'
 import type { NodeDown, NodeUp } from '#src/wire/gen/cairn/v1/nodes.ts'
 import { nodesAttach } from '#src/wire/services.ts'
-import { cluster, key, now } from './test-node.ts'
+import { cluster, key, now, wireReadKey } from './test-node.ts'
 
 type Item = NonNullable<NodeUp['item']>
 type Value<Case extends Item['$case']> = Extract<Item, { $case: Case }>['value']
@@ -71,7 +71,10 @@ export class TestMaster {
     if (this.silent) return
     if (item.$case === 'register') this.#answerRegister()
     if (item.$case === 'heartbeat')
-      this.send({ $case: 'heartbeat', value: { sentMs: item.value.sentMs, time: now, endedSessions: [] } })
+      this.send({
+        $case: 'heartbeat',
+        value: { sentMs: item.value.sentMs, time: now, endedSessions: [], readKeys: [] },
+      })
     if (item.$case === 'changes' && !this.forgetful) {
       this.knownSequence = item.value.first + BigInt(item.value.changes.length) - 1n
       this.send({ $case: 'ackChanges', value: { sequence: this.knownSequence } })
@@ -97,6 +100,7 @@ export class TestMaster {
         time: now,
         sessionsBelow: 0n,
         liveSessions: [],
+        readKeys: [wireReadKey],
       },
     })
   }

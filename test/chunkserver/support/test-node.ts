@@ -17,6 +17,7 @@ import type { Env, Log } from '#src/core/env.ts'
 import { MiB } from '#src/core/units.ts'
 import { realEnv } from '#src/env/real-env.ts'
 import { GrpcNetwork } from '#src/wire/grpc/grpc-network.ts'
+import type { Tls } from '#src/wire/tls/tls.ts'
 
 /** What goes wrong in these tests is meant to. */
 export const quietLog: Log = {
@@ -31,6 +32,13 @@ export const checksums = await createChecksums()
 export const cluster = Buffer.alloc(16, 7)
 export const key = Buffer.alloc(32, 9)
 export const now = 1_800_000_000_000_000_000n
+/** Of tokens to read blocks: it was in use for an hour, and will be for another. */
+export const wireReadKey = {
+  id: 77n,
+  key: Buffer.alloc(32, 11),
+  from: now - 3_600_000_000_000n,
+  until: now + 3_600_000_000_000n,
+}
 
 /** A lane without a thread. */
 export function directLane(open: () => Database): IndexLane & { readonly engine: IndexEngine } {
@@ -43,10 +51,11 @@ export interface OpenStoreOptions extends SpaceOptions {
   readonly disk?: Disk
   /** Whether the node believes that a master accepted it; default true. */
   readonly accepted?: boolean
+  readonly tls?: Tls
 }
 
 export async function openStore(folder: string, options: OpenStoreOptions = {}): Promise<BlockStore> {
-  const { env = realEnv(quietLog), disk = new RealDisk(folder), accepted: _, ...space } = options
+  const { env = realEnv(quietLog), disk = new RealDisk(folder), accepted: _, tls: __, ...space } = options
   const index = new BlockIndex(directLane(() => openIndexWriter(folder)))
   return BlockStore.open({ env, disk, index, checksums, ...space })
 }
@@ -75,12 +84,15 @@ export async function startNode(
   const folder = await temporaryFolder(t)
   const env = realEnv(quietLog)
   const store = await openStore(folder, { ...options, env })
-  const network = new GrpcNetwork({ log: quietLog })
+  const network = new GrpcNetwork({ log: quietLog, tls: options.tls })
   const authority = new Authority(env.clock)
   authority.noteTime(now)
   await store.join(cluster, node)
   const { incarnation } = store.identity
-  if (options.accepted !== false) authority.accept({ cluster, node, incarnation, key, blockBytes: 4 * MiB })
+  if (options.accepted !== false) {
+    authority.accept({ cluster, node, incarnation, key, blockBytes: 4 * MiB })
+    authority.noteReadKeys([wireReadKey])
+  }
   const peers = new Peers(env, network)
   const service = new BlocksService({ env, store, authority, peers, checksums, host: 'test-host' })
   const listener = await network.listen('127.0.0.1:0', serving => service.register(serving))

@@ -1,14 +1,14 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { IntervalSet } from '#src/client/interval-set.ts'
-import { ExtentMap, type MappedExtent } from '#src/client/read/extent-map.ts'
+import { ExtentMap, type MappedExtent, noToken } from '#src/client/read/extent-map.ts'
 import { ReadStreams } from '#src/client/read/read-streams.ts'
 import { orderReplicas } from '#src/client/read/replicas.ts'
 import { ChunkPool } from '#src/client/write/chunk-pool.ts'
 import { FileBuffer } from '#src/client/write/file-buffer.ts'
 import type { SealedRange } from '#src/client/write/sealed.ts'
 import { rangesToSeal } from '#src/client/write/file-buffer.ts'
-import type { BlockId } from '#src/core/ids.ts'
+import { type BlockId, ino } from '#src/core/ids.ts'
 import { KiB, MiB } from '#src/core/units.ts'
 
 const span = 60
@@ -53,7 +53,8 @@ test('an extent map is an array of cells', t => {
       const model = new Array<string>(span + 1).fill('unknown')
       for (const [index, { range, hole, blockOffset, unset }] of changes.entries()) {
         const { from, to } = range
-        const block = { id: `${index}` as BlockId, length: 1000, locations: [] }
+        const known = { ino: ino(1n), at: from, locations: [], token: noToken, tokenUntil: 0n }
+        const block = { id: `${index}` as BlockId, length: 1000, ...known }
         if (unset) map.unset(from, to)
         else map.set(from, to, hole ? [] : [{ from, to, block, blockOffset }])
         for (let i = from; i < to; i++)

@@ -3,7 +3,7 @@ import { FsError } from '#src/core/errors.ts'
 import { ino } from '#src/core/ids.ts'
 import { taken } from '#src/core/read-bytes.ts'
 import { KiB, MiB } from '#src/core/units.ts'
-import { harness, pattern } from './harness.ts'
+import { type Harness, harness, pattern } from './harness.ts'
 
 const file1 = ino(7n)
 
@@ -424,4 +424,52 @@ test('when promised space was not there, the next write hears of it, not its clo
   const write = async (): Promise<void> => file.write(100, pattern(100, 2))
   t.is((await t.throwsAsync<FsError>(env.run(write()))).code, 'ENOSPC')
   t.is(file.dirtyBytes, 100)
+})
+
+const getsOf = ({ nodes }: Harness): number => nodes.nodes.reduce((sum, node) => sum + node.gets, 0)
+const asked = ({ master }: Harness): number => master.calls.filter(call => call === 'getExtents').length
+
+test('the right to read is asked for again before it runs out, once for a block, and nobody refuses', async t => {
+  const world = await harness({ cacheBytes: 128 * KiB, blockBytes: 256 * KiB })
+  const { env, master, nodes, data } = world
+  const bytes = pattern(1 * MiB, 21)
+  const file = data.file(file1)
+  await env.run(Promise.resolve(file.write(0, bytes)))
+  await env.run(file.flush())
+  const read = async (): Promise<void> => {
+    for (let at = 0; at < bytes.length; at += 64 * KiB)
+      t.true(taken(await env.run(file.read(at, 64 * KiB))).equals(bytes.subarray(at, at + 64 * KiB)))
+    await env.pass(1000)
+  }
+  // The answer to a commit gives the right to what was committed.
+  await read()
+  t.is(asked(world), 0)
+  file.forgetExtents()
+  await read()
+  const first = asked(world)
+  t.true(first > 0 && first <= 5, `${first} questions`)
+  await read()
+  t.is(asked(world), first, 'a right lasts for a while')
+  await env.pass(master.tokenMs)
+  const gets = getsOf(world)
+  await read()
+  t.true(getsOf(world) > gets, 'it is not all cached')
+  t.true(asked(world) > first)
+  t.true(asked(world) <= first + 4, `${asked(world)} questions`)
+  t.is(nodes.refusedGets, 0)
+})
+
+test('a right that a node does not know is asked for again, and no copy is bad by it', async t => {
+  const world = await harness({ cacheBytes: 128 * KiB, blockBytes: 256 * KiB })
+  const { env, master, nodes, data } = world
+  const bytes = pattern(512 * KiB, 22)
+  const file = data.file(file1)
+  await env.run(Promise.resolve(file.write(0, bytes)))
+  await env.run(file.flush())
+  t.true(taken(await env.run(file.read(0, bytes.length))).equals(bytes))
+  await env.pass(1000)
+  nodes.tokenEra++
+  t.true(taken(await env.run(file.read(0, bytes.length))).equals(bytes))
+  t.true(nodes.refusedGets > 0)
+  t.deepEqual(master.damage, [])
 })

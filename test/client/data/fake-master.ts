@@ -7,7 +7,9 @@ import type { Commit, Extent, BlockInfo } from '#src/wire/gen/cairn/v1/session.t
 import type { Location } from '#src/wire/gen/cairn/v1/common.ts'
 import { attrToWire } from '#src/wire/attr.ts'
 import { toBlockId } from '#src/wire/validate.ts'
-import type { FakeNodes } from './fake-nodes.ts'
+import { nsPerMs } from '#src/core/units.ts'
+import { noToken } from '#src/client/read/extent-map.ts'
+import { type FakeNodes, tokenFor } from './fake-nodes.ts'
 import type { VirtualEnv } from './virtual-env.ts'
 
 interface Cell {
@@ -109,6 +111,8 @@ export class FakeMaster implements MasterPort, AttrPort {
   /** Files of which nothing is told ahead. */
   readonly left = new Set<bigint>()
   readonly damage: bigint[] = []
+  /** How long the right to read a block lasts. */
+  tokenMs = 600_000
   spaceBytes = Number.MAX_SAFE_INTEGER
   usedBytes = 0
   /** Answered to a plan when too few nodes are up. */
@@ -136,6 +140,15 @@ export class FakeMaster implements MasterPort, AttrPort {
     this.#nodes = nodes
     this.faults = faults
     this.facts = { version: 2, cluster: new Uint8Array(16), blockBytes, copies: 3, minCopies: 2 }
+  }
+
+  /** Keys of tokens: the nodes know the latest alone. */
+  get tokenEra(): number {
+    return this.#nodes.tokenEra
+  }
+
+  get #tokensUntil(): bigint {
+    return this.time() + BigInt(this.tokenMs) * nsPerMs
   }
 
   time(): bigint {
@@ -300,10 +313,6 @@ export class FakeMaster implements MasterPort, AttrPort {
           })
         return { $case: 'extentsOf', value: { files } }
       }
-      case 'locate': {
-        const blocks = op.value.ids.map(id => this.#info(toBlockId(id))).filter(info => info !== undefined)
-        return { $case: 'locate', value: { blocks } }
-      }
       case 'reserveSpace': {
         const free = this.spaceBytes - this.usedBytes
         if (free <= 0) throw new FsError('ENOSPC')
@@ -322,8 +331,12 @@ export class FakeMaster implements MasterPort, AttrPort {
     if (this.commitError !== undefined) throw this.commitError
     if (this.#random() < this.faults.commitFails) throw new FsError('ENOSPC', 'no space now')
     const again = commit.blocks.flatMap((_, index) => (this.#random() < this.faults.again ? [index] : []))
+    const tokensUntil = this.#tokensUntil
     if (again.length > 0)
-      return { $case: 'commit', value: { attr: undefined, again, keys: [], early: false } }
+      return {
+        $case: 'commit',
+        value: { attr: undefined, again, keys: [], early: false, tokens: [], tokensUntil },
+      }
     if (commit.extents.length > 1000) throw new FsError('E2BIG')
     const ids = commit.blocks.map(block => {
       const id = toBlockId(block.id)
@@ -357,7 +370,8 @@ export class FakeMaster implements MasterPort, AttrPort {
     if (commit.mtime !== undefined) file.mtime = commit.mtime.value
     this.commits.push(commit)
     const attr = attrToWire(this.attrOf(ino(commit.ino)))
-    return { $case: 'commit', value: { attr, again: [], keys: [], early: false } }
+    const tokens = ids.map(({ id }) => tokenFor(id, tokensUntil, this.tokenEra))
+    return { $case: 'commit', value: { attr, again: [], keys: [], early: false, tokens, tokensUntil } }
   }
 
   #extents(number: Ino, from: number, to: number, limit: number): Extract<Result, { $case: 'extents' }> {
@@ -386,7 +400,9 @@ export class FakeMaster implements MasterPort, AttrPort {
       extents.push({ offset: BigInt(at), length: BigInt(stop - at), block: index ?? 0, blockOffset: cell.at })
       at = stop
     }
-    const value = { extents, blocks, end: BigInt(end), attr: attrToWire(this.attrOf(number)) }
+    const tokensUntil = this.#tokensUntil
+    for (const block of blocks) block.token = tokenFor(toBlockId(block.id), tokensUntil, this.tokenEra)
+    const value = { extents, blocks, end: BigInt(end), attr: attrToWire(this.attrOf(number)), tokensUntil }
     return { $case: 'extents', value }
   }
 
@@ -396,6 +412,6 @@ export class FakeMaster implements MasterPort, AttrPort {
     const locations = [...block.nodes].map(
       (node): Location => ({ node, address: `node${node}:1`, zone: '', host: `host${node}` }),
     )
-    return { key: block.key, id: blockIdToBytes(id), length: block.length, locations }
+    return { key: block.key, id: blockIdToBytes(id), length: block.length, locations, token: noToken }
   }
 }

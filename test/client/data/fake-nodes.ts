@@ -36,6 +36,10 @@ export const noFaults = (): Faults => ({
   maxDelayMs: 3,
 })
 
+/** The right to read a block, as a fake master gives it. */
+export const tokenFor = (id: string, until: bigint, era: number): Buffer =>
+  Buffer.from(JSON.stringify({ id, until: String(until), era }))
+
 export class FakeNode {
   readonly id: bigint
   readonly address: string
@@ -76,6 +80,10 @@ type DownItem = NonNullable<BlocksDown['item']>
 export class FakeNodes implements Network {
   readonly nodes: FakeNode[]
   readonly faults: Faults
+  /** Tokens of another one are worth nothing. */
+  tokenEra = 1
+  /** Gets that came without the right to them, or with one that had run out. */
+  refusedGets = 0
   readonly #env: VirtualEnv
   readonly #random: () => number
   readonly #checksums: Checksums
@@ -103,6 +111,18 @@ export class FakeNodes implements Network {
 
   listen(): Promise<Listener> {
     return Promise.reject(new FsError('EOPNOTSUPP'))
+  }
+
+  mayRead(id: Uint8Array, token: Uint8Array = new Uint8Array(0)): boolean {
+    const until = BigInt(/"until":"(\d+)"/.exec(Buffer.from(token).toString())?.[1] ?? 0)
+    return tokenFor(toBlockId(id), until, this.tokenEra).equals(token) && until >= this.#env.clock.wall()
+  }
+
+  /** Throws for a get without the right to it. */
+  checkToken({ id, token }: GetBlock): void {
+    if (this.mayRead(id, token)) return
+    this.refusedGets++
+    throw new FsError(token.length === 0 ? 'EACCES' : 'ESTALE', 'no right to read this block')
   }
 
   chance(probability: number): boolean {
@@ -317,12 +337,13 @@ class FakeLink implements Link<BlocksUp, BlocksDown> {
     this.#down({ $case: 'put', value: { call, outcomes } })
   }
 
-  #getSmall(node: FakeNode, { call, ids }: GetSmall): void {
+  #getSmall(node: FakeNode, { call, ids, tokens }: GetSmall): void {
     node.smallGets++
     const { faults } = this.#net
     const blocks = ids.flatMap((bytes, index) => {
       const id = toBlockId(bytes)
       const found = node.blocks.get(id)
+      if (!this.#net.mayRead(bytes, tokens[index])) return []
       if (found === undefined || found.length > pieceBytes || this.#net.chance(faults.missGet)) return []
       const data = Buffer.from(found)
       if (this.#net.chance(faults.corruptGet)) data[0] = (data[0] ?? 0) ^ 1
@@ -335,6 +356,12 @@ class FakeLink implements Link<BlocksUp, BlocksDown> {
     const { faults } = this.#net
     const { call, id } = get
     node.gets++
+    try {
+      this.#net.checkToken(get)
+    } catch (thrown) {
+      this.#down({ $case: 'failure', value: { call, error: errorToWire(thrown) } })
+      return
+    }
     const data = node.blocks.get(toBlockId(id))
     if (data === undefined || this.#net.chance(faults.missGet)) {
       this.#down({ $case: 'failure', value: { call, error: errorToWire(new FsError('ENOENT')) } })

@@ -258,6 +258,8 @@ export interface ListedBlock {
   id: Uint8Array;
   length: number;
   locations: Location[];
+  /** The right to read it, of session 0 (BlockInfo.token). */
+  token: Uint8Array;
 }
 
 export interface BackupRequest {
@@ -3435,7 +3437,7 @@ export const ListBlocksReply: MessageFns<ListBlocksReply> = {
 };
 
 function createBaseListedBlock(): ListedBlock {
-  return { key: 0n, id: new Uint8Array(0), length: 0, locations: [] };
+  return { key: 0n, id: new Uint8Array(0), length: 0, locations: [], token: new Uint8Array(0) };
 }
 
 export const ListedBlock: MessageFns<ListedBlock> = {
@@ -3454,6 +3456,9 @@ export const ListedBlock: MessageFns<ListedBlock> = {
     }
     for (const v of message.locations) {
       Location.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.token.length !== 0) {
+      writer.uint32(42).bytes(message.token);
     }
     return writer;
   },
@@ -3503,6 +3508,14 @@ export const ListedBlock: MessageFns<ListedBlock> = {
             message.locations.push(Location.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.token = reader.bytes();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3524,6 +3537,7 @@ export const ListedBlock: MessageFns<ListedBlock> = {
     message.id = object.id ?? new Uint8Array(0);
     message.length = object.length ?? 0;
     message.locations = object.locations?.map((e) => Location.fromPartial(e)) || [];
+    message.token = object.token ?? new Uint8Array(0);
     return message;
   },
 };

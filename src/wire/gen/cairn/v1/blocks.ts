@@ -120,6 +120,8 @@ export interface GetBlock {
   length: number;
   /** The opener reads the node's files itself: of a block in a file, send no data but the checksums of all of it. */
   local: boolean;
+  /** The right to read it (BlockInfo.token). A node makes its own. */
+  token: Uint8Array;
 }
 
 /** Data in order, whole pieces (the last may be short), with their checksums. */
@@ -140,9 +142,11 @@ export interface GetData {
 export interface GetSmall {
   call: bigint;
   ids: Uint8Array[];
+  /** The right to read each (BlockInfo.token). */
+  tokens: Uint8Array[];
 }
 
-/** Those that the node has, in any order, in one or more messages; not what it has not, or cannot read. */
+/** Those that the node has, and the opener may read, in any order, in one or more messages; not what it has not, or cannot read. */
 export interface SmallData {
   call: bigint;
   blocks: SmallGot[];
@@ -1340,7 +1344,7 @@ export const PutOutcome: MessageFns<PutOutcome> = {
 };
 
 function createBaseGetBlock(): GetBlock {
-  return { call: 0n, id: new Uint8Array(0), offset: 0, length: 0, local: false };
+  return { call: 0n, id: new Uint8Array(0), offset: 0, length: 0, local: false, token: new Uint8Array(0) };
 }
 
 export const GetBlock: MessageFns<GetBlock> = {
@@ -1362,6 +1366,9 @@ export const GetBlock: MessageFns<GetBlock> = {
     }
     if (message.local !== false) {
       writer.uint32(40).bool(message.local);
+    }
+    if (message.token.length !== 0) {
+      writer.uint32(50).bytes(message.token);
     }
     return writer;
   },
@@ -1419,6 +1426,14 @@ export const GetBlock: MessageFns<GetBlock> = {
             message.local = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.token = reader.bytes();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1441,6 +1456,7 @@ export const GetBlock: MessageFns<GetBlock> = {
     message.offset = object.offset ?? 0;
     message.length = object.length ?? 0;
     message.local = object.local ?? false;
+    message.token = object.token ?? new Uint8Array(0);
     return message;
   },
 };
@@ -1584,7 +1600,7 @@ export const GetData: MessageFns<GetData> = {
 };
 
 function createBaseGetSmall(): GetSmall {
-  return { call: 0n, ids: [] };
+  return { call: 0n, ids: [], tokens: [] };
 }
 
 export const GetSmall: MessageFns<GetSmall> = {
@@ -1597,6 +1613,9 @@ export const GetSmall: MessageFns<GetSmall> = {
     }
     for (const v of message.ids) {
       writer.uint32(18).bytes(v!);
+    }
+    for (const v of message.tokens) {
+      writer.uint32(26).bytes(v!);
     }
     return writer;
   },
@@ -1630,6 +1649,14 @@ export const GetSmall: MessageFns<GetSmall> = {
             message.ids.push(reader.bytes());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.tokens.push(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1649,6 +1676,7 @@ export const GetSmall: MessageFns<GetSmall> = {
     const message = createBaseGetSmall();
     message.call = (object.call !== undefined && object.call !== null) ? BigInt(object.call) : 0n;
     message.ids = object.ids?.map((e) => e) || [];
+    message.tokens = object.tokens?.map((e) => e) || [];
     return message;
   },
 };

@@ -79,6 +79,20 @@ export interface Accepted {
   /** Of the sessions with lower ids only those that are listed go on; 0 from a master that does not say. */
   sessionsBelow: bigint;
   liveSessions: bigint[];
+  readKeys: ReadKey[];
+}
+
+/**
+ * Makes and proves the right to read blocks (BlockInfo.token). All nodes have the same ones; a new one is told long
+ * before it is used.
+ */
+export interface ReadKey {
+  /** Random. */
+  id: bigint;
+  key: Uint8Array;
+  /** Master's clock, ns: when it is first used, and when the last token made with it has expired. */
+  from: bigint;
+  until: bigint;
 }
 
 export interface NodeRefused {
@@ -109,6 +123,8 @@ export interface NodeHeartbeatReply {
   time: bigint;
   /** Their grants are worth nothing any more. Told at once, without being asked. */
   endedSessions: bigint[];
+  /** Those that are in use from now on, besides the ones that were told before. */
+  readKeys: ReadKey[];
 }
 
 export interface BlockChange {
@@ -873,6 +889,7 @@ function createBaseAccepted(): Accepted {
     time: 0n,
     sessionsBelow: 0n,
     liveSessions: [],
+    readKeys: [],
   };
 }
 
@@ -926,6 +943,9 @@ export const Accepted: MessageFns<Accepted> = {
         writer.uint64(v);
       }
       writer.join();
+    }
+    for (const v of message.readKeys) {
+      ReadKey.encode(v!, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -1033,6 +1053,14 @@ export const Accepted: MessageFns<Accepted> = {
 
             break;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.readKeys.push(ReadKey.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1064,6 +1092,107 @@ export const Accepted: MessageFns<Accepted> = {
       ? BigInt(object.sessionsBelow)
       : 0n;
     message.liveSessions = object.liveSessions?.map((e) => BigInt(e)) || [];
+    message.readKeys = object.readKeys?.map((e) => ReadKey.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReadKey(): ReadKey {
+  return { id: 0n, key: new Uint8Array(0), from: 0n, until: 0n };
+}
+
+export const ReadKey: MessageFns<ReadKey> = {
+  encode(message: ReadKey, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type fixed64 too large");
+      }
+      writer.uint32(9).fixed64(message.id);
+    }
+    if (message.key.length !== 0) {
+      writer.uint32(18).bytes(message.key);
+    }
+    if (message.from !== 0n) {
+      if (BigInt.asIntN(64, message.from) !== message.from) {
+        throw new globalThis.Error("value provided for field message.from of type sint64 too large");
+      }
+      writer.uint32(24).sint64(message.from);
+    }
+    if (message.until !== 0n) {
+      if (BigInt.asIntN(64, message.until) !== message.until) {
+        throw new globalThis.Error("value provided for field message.until of type sint64 too large");
+      }
+      writer.uint32(32).sint64(message.until);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadKey {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadKey();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.id = reader.fixed64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.key = reader.bytes();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.from = reader.sint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.until = reader.sint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReadKey>, I>>(base?: I): ReadKey {
+    return ReadKey.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadKey>, I>>(object: I): ReadKey {
+    const message = createBaseReadKey();
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    message.key = object.key ?? new Uint8Array(0);
+    message.from = (object.from !== undefined && object.from !== null) ? BigInt(object.from) : 0n;
+    message.until = (object.until !== undefined && object.until !== null) ? BigInt(object.until) : 0n;
     return message;
   },
 };
@@ -1335,7 +1464,7 @@ export const NodeHeartbeat: MessageFns<NodeHeartbeat> = {
 };
 
 function createBaseNodeHeartbeatReply(): NodeHeartbeatReply {
-  return { sentMs: 0n, time: 0n, endedSessions: [] };
+  return { sentMs: 0n, time: 0n, endedSessions: [], readKeys: [] };
 }
 
 export const NodeHeartbeatReply: MessageFns<NodeHeartbeatReply> = {
@@ -1361,6 +1490,9 @@ export const NodeHeartbeatReply: MessageFns<NodeHeartbeatReply> = {
         writer.uint64(v);
       }
       writer.join();
+    }
+    for (const v of message.readKeys) {
+      ReadKey.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1412,6 +1544,14 @@ export const NodeHeartbeatReply: MessageFns<NodeHeartbeatReply> = {
 
             break;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.readKeys.push(ReadKey.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1432,6 +1572,7 @@ export const NodeHeartbeatReply: MessageFns<NodeHeartbeatReply> = {
     message.sentMs = (object.sentMs !== undefined && object.sentMs !== null) ? BigInt(object.sentMs) : 0n;
     message.time = (object.time !== undefined && object.time !== null) ? BigInt(object.time) : 0n;
     message.endedSessions = object.endedSessions?.map((e) => BigInt(e)) || [];
+    message.readKeys = object.readKeys?.map((e) => ReadKey.fromPartial(e)) || [];
     return message;
   },
 };

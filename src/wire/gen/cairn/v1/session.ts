@@ -524,6 +524,12 @@ export interface BlockInfo {
   id: Uint8Array;
   length: number;
   locations: Location[];
+  /**
+   * The right of this session to read the block from any node, for GetBlock: key id (8 bytes) | expiry, seconds since
+   * 1970 (4) | first 16 bytes of HMAC-SHA-256(read key, "read" | session | epoch | identity (16, zero without TLS) |
+   * expiry | block); fields in fixed-width big endian. Only with extents: where a block is gives no right to it.
+   */
+  token: Uint8Array;
 }
 
 /** Extents that overlap [offset, offset + length), in order, at most `limit`. */
@@ -539,7 +545,11 @@ export interface ExtentsReply {
   blocks: BlockInfo[];
   /** What was looked at: the answer is complete up to here. */
   end: bigint;
-  attr: Attr | undefined;
+  attr:
+    | Attr
+    | undefined;
+  /** When the tokens of `blocks` expire, ns. */
+  tokensUntil: bigint;
 }
 
 /**
@@ -641,6 +651,9 @@ export interface CommitReply {
   keys: bigint[];
   /** Others may still cache what was there before (see Storing). */
   early: boolean;
+  /** The right to read each of Commit.blocks, and until when, ns (see BlockInfo and ExtentsReply). */
+  tokens: Uint8Array[];
+  tokensUntil: bigint;
 }
 
 /** Answered when no other session caches what was in the inode before the sender's last commit. */
@@ -6144,7 +6157,7 @@ export const Extent: MessageFns<Extent> = {
 };
 
 function createBaseBlockInfo(): BlockInfo {
-  return { key: 0n, id: new Uint8Array(0), length: 0, locations: [] };
+  return { key: 0n, id: new Uint8Array(0), length: 0, locations: [], token: new Uint8Array(0) };
 }
 
 export const BlockInfo: MessageFns<BlockInfo> = {
@@ -6163,6 +6176,9 @@ export const BlockInfo: MessageFns<BlockInfo> = {
     }
     for (const v of message.locations) {
       Location.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.token.length !== 0) {
+      writer.uint32(42).bytes(message.token);
     }
     return writer;
   },
@@ -6212,6 +6228,14 @@ export const BlockInfo: MessageFns<BlockInfo> = {
             message.locations.push(Location.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.token = reader.bytes();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6233,6 +6257,7 @@ export const BlockInfo: MessageFns<BlockInfo> = {
     message.id = object.id ?? new Uint8Array(0);
     message.length = object.length ?? 0;
     message.locations = object.locations?.map((e) => Location.fromPartial(e)) || [];
+    message.token = object.token ?? new Uint8Array(0);
     return message;
   },
 };
@@ -6338,7 +6363,7 @@ export const GetExtents: MessageFns<GetExtents> = {
 };
 
 function createBaseExtentsReply(): ExtentsReply {
-  return { extents: [], blocks: [], end: 0n, attr: undefined };
+  return { extents: [], blocks: [], end: 0n, attr: undefined, tokensUntil: 0n };
 }
 
 export const ExtentsReply: MessageFns<ExtentsReply> = {
@@ -6357,6 +6382,12 @@ export const ExtentsReply: MessageFns<ExtentsReply> = {
     }
     if (message.attr !== undefined) {
       Attr.encode(message.attr, writer.uint32(34).fork()).join();
+    }
+    if (message.tokensUntil !== 0n) {
+      if (BigInt.asIntN(64, message.tokensUntil) !== message.tokensUntil) {
+        throw new globalThis.Error("value provided for field message.tokensUntil of type sint64 too large");
+      }
+      writer.uint32(40).sint64(message.tokensUntil);
     }
     return writer;
   },
@@ -6406,6 +6437,14 @@ export const ExtentsReply: MessageFns<ExtentsReply> = {
             message.attr = Attr.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.tokensUntil = reader.sint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6427,6 +6466,9 @@ export const ExtentsReply: MessageFns<ExtentsReply> = {
     message.blocks = object.blocks?.map((e) => BlockInfo.fromPartial(e)) || [];
     message.end = (object.end !== undefined && object.end !== null) ? BigInt(object.end) : 0n;
     message.attr = (object.attr !== undefined && object.attr !== null) ? Attr.fromPartial(object.attr) : undefined;
+    message.tokensUntil = (object.tokensUntil !== undefined && object.tokensUntil !== null)
+      ? BigInt(object.tokensUntil)
+      : 0n;
     return message;
   },
 };
@@ -7405,7 +7447,7 @@ export const Commit: MessageFns<Commit> = {
 };
 
 function createBaseCommitReply(): CommitReply {
-  return { attr: undefined, again: [], keys: [], early: false };
+  return { attr: undefined, again: [], keys: [], early: false, tokens: [], tokensUntil: 0n };
 }
 
 export const CommitReply: MessageFns<CommitReply> = {
@@ -7432,6 +7474,15 @@ export const CommitReply: MessageFns<CommitReply> = {
     }
     if (message.early !== false) {
       writer.uint32(32).bool(message.early);
+    }
+    for (const v of message.tokens) {
+      writer.uint32(42).bytes(v!);
+    }
+    if (message.tokensUntil !== 0n) {
+      if (BigInt.asIntN(64, message.tokensUntil) !== message.tokensUntil) {
+        throw new globalThis.Error("value provided for field message.tokensUntil of type sint64 too large");
+      }
+      writer.uint32(48).sint64(message.tokensUntil);
     }
     return writer;
   },
@@ -7501,6 +7552,22 @@ export const CommitReply: MessageFns<CommitReply> = {
             message.early = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.tokens.push(reader.bytes());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.tokensUntil = reader.sint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7522,6 +7589,10 @@ export const CommitReply: MessageFns<CommitReply> = {
     message.again = object.again?.map((e) => e) || [];
     message.keys = object.keys?.map((e) => BigInt(e)) || [];
     message.early = object.early ?? false;
+    message.tokens = object.tokens?.map((e) => e) || [];
+    message.tokensUntil = (object.tokensUntil !== undefined && object.tokensUntil !== null)
+      ? BigInt(object.tokensUntil)
+      : 0n;
     return message;
   },
 };

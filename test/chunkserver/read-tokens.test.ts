@@ -1,0 +1,178 @@
+import test, { type ExecutionContext } from 'ava'
+import { errno } from '#src/core/errors.ts'
+import { blockIdToBytes } from '#src/core/ids.ts'
+import { KiB } from '#src/core/units.ts'
+import { GrpcNetwork } from '#src/wire/grpc/grpc-network.ts'
+import { makeReadToken, noSession, readerOf, readKey, readTokenBytes } from '#src/wire/read-token.ts'
+import { Tls } from '#src/wire/tls/tls.ts'
+import { TestAuthority } from '../wire/tls/authority-fixture.js'
+import { grantFor, metaOf, TestClient, testBlock, tokenFor } from './support/test-client.ts'
+import { now, quietLog, startNode, type TestNode, wireReadKey } from './support/test-node.ts'
+
+/** An attacker that speaks the protocol, and reads blocks that it knows by name. */
+const small = testBlock(3 * KiB, 1)
+const large = testBlock(300 * KiB, 2)
+const blocks = [small, large]
+const seconds = Number(now / 1_000_000_000n)
+const inTenMinutes = seconds + 600
+const key = readKey(wireReadKey.id, wireReadKey.key)
+const hourNs = 3_600_000_000_000n
+
+async function world(t: ExecutionContext): Promise<{ node: TestNode; client: TestClient }> {
+  const node = await startNode(t, 1n)
+  const client = new TestClient(node.network, node.address).hello()
+  for (const block of blocks) t.is((await client.put(block, [node]))[0]?.error, undefined)
+  return { node, client }
+}
+
+test('a block is read with its token alone: by one who has it, from file and row, whole or in part', async t => {
+  const { client } = await world(t)
+  for (const block of blocks) {
+    t.true((await client.get(block.id, 0, block.length)).data.equals(block.data))
+    t.is((await client.get(block.id, 5, 1)).offset, 0)
+  }
+  // Of a block in a file whoever reads it itself gets the checksums, and no less needs the right to.
+  t.is((await client.get(large.id, 0, large.length, tokenFor(large.id), true)).data.length, 0)
+})
+
+const flipped = (token: Buffer, at: number): Buffer => {
+  const changed = Buffer.from(token)
+  changed[at] = (changed[at] ?? 0) ^ 1
+  return changed
+}
+
+const of = (block: typeof small) => blockIdToBytes(block.id)
+const otherCluster = readKey(wireReadKey.id, Buffer.alloc(32, 12))
+const wrong: Record<string, (block: typeof small, other: typeof small) => Buffer> = {
+  'no token': () => Buffer.alloc(0),
+  zeros: () => Buffer.alloc(readTokenBytes),
+  'the token of another block': (_, other) => tokenFor(other.id),
+  'of another session': block => makeReadToken(key, readerOf(4n, 1n), inTenMinutes, of(block)),
+  'of another epoch': block => makeReadToken(key, readerOf(3n, 2n), inTenMinutes, of(block)),
+  'of an administrator or a node': block => makeReadToken(key, noSession, inTenMinutes, of(block)),
+  'of another certificate': block =>
+    makeReadToken(key, readerOf(3n, 1n, 'ab'.repeat(16)), inTenMinutes, of(block)),
+  expired: block => tokenFor(block.id, seconds - 1),
+  'made to last longer': block => flipped(tokenFor(block.id), 8),
+  'of another cluster': block => makeReadToken(otherCluster, readerOf(3n, 1n), inTenMinutes, of(block)),
+  'of a key that nobody has': block =>
+    makeReadToken(readKey(78n, wireReadKey.key), readerOf(3n, 1n), inTenMinutes, of(block)),
+  'cut short': block => tokenFor(block.id).subarray(0, readTokenBytes - 1),
+  'too long': block => Buffer.concat([tokenFor(block.id), Buffer.alloc(1)]),
+  guessed: block => flipped(tokenFor(block.id), readTokenBytes - 1),
+  'the code of a grant to put it': block => {
+    const { mac } = grantFor(1n, block)
+    return Buffer.concat([tokenFor(block.id).subarray(0, 12), mac.subarray(0, 16)])
+  },
+  'the whole code of a grant': block => Buffer.from(grantFor(1n, block).mac),
+}
+
+for (const [what, make] of Object.entries(wrong))
+  test(`nothing is read with a wrong token: ${what}`, async t => {
+    const { client } = await world(t)
+    const stale = what === 'expired' || what === 'of a key that nobody has' || what === 'zeros'
+    const code = stale ? 'ESTALE' : 'EACCES'
+    for (const [block, other] of [
+      [small, large],
+      [large, small],
+    ] as const)
+      for (const local of [false, true])
+        await t.throwsAsync(client.get(block.id, 0, 100, make(block, other), local), { code })
+    // Many small ones in one question: what may not be read is left out, as what is not there.
+    const both = await client.getSmall([small.id, small.id], [make(small, large), tokenFor(small.id)])
+    t.deepEqual([...both.got.keys()], [1])
+    // The stream goes on: who asks rightly gets an answer.
+    t.true((await client.get(small.id, 0, small.length)).data.equals(small.data))
+  })
+
+test('a refusal does not tell whether a block is there', async t => {
+  const { client } = await world(t)
+  const none = Buffer.alloc(0)
+  t.is((await client.getSmall([small.id, small.id], [])).got.size, 0)
+  await t.throwsAsync(client.get(testBlock(10, 3).id, 0, 1, none), { code: 'EACCES' })
+  await t.throwsAsync(client.get(small.id, 0, 1, none), { code: 'EACCES' })
+  await t.throwsAsync(client.get(testBlock(10, 3).id, 0, 1), { code: 'ENOENT' })
+})
+
+test('who has no session is not believed to be a node: that takes the key', async t => {
+  const { node } = await world(t)
+  const client = new TestClient(node.network, node.address).hello(0n, 0n)
+  await t.throwsAsync(client.get(small.id, 0, 1, Buffer.alloc(0)), { code: 'EACCES' })
+  await t.throwsAsync(client.get(small.id, 0, 1), { code: 'EACCES' })
+  const own = node.authority.ownToken(of(small))
+  t.true((await client.get(small.id, 0, small.length, own)).data.equals(small.data))
+})
+
+test('the right to read is not the right to write', async t => {
+  const { node, client } = await world(t)
+  const block = testBlock(1000, 4)
+  const token = tokenFor(block.id)
+  for (const mac of [token, Buffer.concat([token.subarray(12), Buffer.alloc(16)]), token.subarray(12)]) {
+    const grant = { ...grantFor(1n, block), mac }
+    const [outcome] = await client.putRaw({ block: metaOf(block), grant, data: block.data })
+    t.is(outcome?.error?.errno, errno.EACCES)
+  }
+  t.is(node.store.totals.blocks, blocks.length)
+})
+
+test('keys rotate: what was given out is good until it expires, and no longer', async t => {
+  const { node, client } = await world(t)
+  const { authority } = node
+  const keyOf = (id: bigint, from: bigint) => ({
+    ...{ id, key: Buffer.alloc(32, Number(id)), from },
+    until: from + 2n * hourNs,
+  })
+  const token = (id: bigint, at: bigint) =>
+    makeReadToken(
+      readKey(id, Buffer.alloc(32, Number(id))),
+      readerOf(3n, 1n),
+      Number(at / 1_000_000_000n) + 600,
+      of(small),
+    )
+  const old = tokenFor(small.id)
+  authority.noteReadKeys([keyOf(81n, now), keyOf(82n, now + hourNs)])
+  t.true((await client.get(small.id, 0, small.length, old)).data.equals(small.data))
+  t.true((await client.get(small.id, 0, small.length, token(81n, now))).data.equals(small.data))
+  const later = now + 2n * hourNs - 1_000_000_000n
+  authority.noteTime(later)
+  authority.noteReadKeys([keyOf(82n, now + hourNs), keyOf(83n, later)])
+  await t.throwsAsync(client.get(small.id, 0, 1, old), { code: 'ESTALE' }, 'rotated out twice')
+  await t.throwsAsync(client.get(small.id, 0, 1, tokenFor(small.id, seconds + 100_000)), { code: 'ESTALE' })
+  for (const id of [81n, 82n, 83n])
+    t.true((await client.get(small.id, 0, small.length, token(id, later))).data.equals(small.data), `${id}`)
+})
+
+test('a session that has ended reads nothing more', async t => {
+  const { node, client } = await world(t)
+  node.authority.sessionsEnded([3n])
+  await t.throwsAsync(client.get(small.id, 0, 1), { code: 'ESTALE' })
+  node.authority.noteSessions(10n, [3n])
+  t.is((await client.get(small.id, 0, 1)).data.length, small.length)
+  node.authority.noteSessions(10n, [])
+  await t.throwsAsync(client.get(small.id, 0, 1), { code: 'ESTALE' })
+})
+
+test('a node that has not heard its master since it started reads out nothing', async t => {
+  const node = await startNode(t, 1n, { accepted: false })
+  const client = new TestClient(node.network, node.address).hello()
+  await t.throwsAsync(client.get(small.id, 0, 1), { code: 'EAGAIN' })
+})
+
+test('with TLS a token is good with the certificate alone that it was given to', async t => {
+  const authority = await TestAuthority.make()
+  const node = await startNode(t, 1n, { tls: new Tls(await authority.issue({ role: 'chunkserver' })) })
+  const connect = async (id: string): Promise<TestClient> => {
+    const tls = new Tls(await authority.issue({ role: 'mount', id }))
+    const network = new GrpcNetwork({ log: quietLog, tls })
+    t.teardown(() => network.close())
+    return new TestClient(network, node.address).hello()
+  }
+  const [mine, other] = ['11'.repeat(16), '22'.repeat(16)]
+  const client = await connect(mine)
+  t.is((await client.put(small, [node]))[0]?.error, undefined)
+  const token = makeReadToken(key, readerOf(3n, 1n, mine), inTenMinutes, of(small))
+  t.true((await client.get(small.id, 0, small.length, token)).data.equals(small.data))
+  const thief = await connect(other)
+  await t.throwsAsync(thief.get(small.id, 0, 1, token), { code: 'EACCES' })
+  await t.throwsAsync(thief.get(small.id, 0, 1), { code: 'EACCES' }, 'nor is one of a cluster without TLS')
+})
