@@ -4,8 +4,8 @@
  *   arrived ──handshake──► a stranger (no certificate), for a moment: to join
  *                     └──► known, until its identity is revoked or has expired
  *
- * Those that have not got further make room for newer ones, oldest first: whoever opens connections and says
- * nothing keeps out nobody who speaks.
+ * Those that have not got further make room for newer ones: the oldest of the address that has most of them, so that
+ * whoever opens connections and says nothing keeps out nobody who speaks, and nobody else at all.
  */
 import type { Http2SecureServer, ServerHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
@@ -26,8 +26,7 @@ const sweepMs = 1 * second
 export class Admission {
   readonly #tls: Tls
   readonly #log: Log
-  /** By the other end's address and port, oldest first. */
-  readonly #arrived = new Map<string, Socket>()
+  readonly #arrived = new Arrived()
   readonly #strangers = new Set<ServerHttp2Session>()
   readonly #known = new Map<ServerHttp2Session, PeerIdentity>()
   readonly #sweeper: NodeJS.Timeout
@@ -42,7 +41,9 @@ export class Admission {
     this.#sweeper = setInterval(() => this.#sweep(), sweepMs)
     this.#sweeper.unref()
     server.on('connection', (socket: Socket) => this.#arrive(socket))
-    server.on('secureConnection', (socket: TLSSocket) => void this.#arrived.delete(endOf(socket)))
+    server.on('secureConnection', (socket: TLSSocket) =>
+      this.#arrived.delete(addressOf(socket), endOf(socket)),
+    )
     server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
       this.#log.debug('A connection was refused', { peer: endOf(socket), why: messageOf(error) })
       socket.destroy()
@@ -54,15 +55,19 @@ export class Admission {
   close(): void {
     clearInterval(this.#sweeper)
     for (const forget of this.#forget) forget()
-    for (const socket of this.#arrived.values()) socket.destroy()
+    for (const socket of this.#arrived.all()) socket.destroy()
   }
 
   #arrive(socket: Socket): void {
-    const end = endOf(socket)
-    this.#arrived.set(end, socket)
-    socket.once('close', () => void this.#arrived.delete(end))
-    // The first of a map is the oldest.
-    if (this.#arrived.size > arrivedMax) this.#arrived.values().next().value?.destroy()
+    const [address, end] = [addressOf(socket), endOf(socket)]
+    this.#arrived.add(address, end, socket)
+    socket.once('close', () => this.#arrived.delete(address, end))
+    if (this.#arrived.size <= arrivedMax) return
+    const crowded = this.#arrived.oldestOfMost()
+    if (crowded === undefined) return
+    // It may take a while to close, and is not to be chosen again.
+    this.#arrived.delete(addressOf(crowded), endOf(crowded))
+    crowded.destroy()
   }
 
   #admit(session: ServerHttp2Session): void {
@@ -102,4 +107,36 @@ export class Admission {
   }
 }
 
+/** Connections whose handshake is under way, by address and then by address and port, oldest first. */
+class Arrived {
+  readonly #byAddress = new Map<string, Map<string, Socket>>()
+  size = 0
+
+  add(address: string, end: string, socket: Socket): void {
+    const known = this.#byAddress.get(address)
+    if (known === undefined) this.#byAddress.set(address, new Map([[end, socket]]))
+    else known.set(end, socket)
+    this.size++
+  }
+
+  delete(address: string, end: string): void {
+    const known = this.#byAddress.get(address)
+    if (known?.delete(end) !== true) return
+    if (known.size === 0) this.#byAddress.delete(address)
+    this.size--
+  }
+
+  oldestOfMost(): Socket | undefined {
+    let most: ReadonlyMap<string, Socket> = new Map()
+    for (const sockets of this.#byAddress.values()) if (sockets.size > most.size) most = sockets
+    // The first of a map is the oldest.
+    return most.values().next().value
+  }
+
+  *all(): Generator<Socket> {
+    for (const sockets of [...this.#byAddress.values()]) yield* [...sockets.values()]
+  }
+}
+
+const addressOf = (socket: Socket): string => socket.remoteAddress ?? ''
 const endOf = (socket: Socket): string => `${socket.remoteAddress ?? ''}:${String(socket.remotePort ?? 0)}`

@@ -367,6 +367,40 @@ test('connections that never finish their handshake keep out nobody, and are clo
   t.is(await comesIn(), 'echo')
 })
 
+test('10,000 connections of one address that say nothing cost no other address its place', async t => {
+  const { authority, as, address, port } = await world(t)
+  const waiting = new Set<Socket>()
+  let closed = 0
+  t.teardown(() => {
+    for (const socket of waiting) socket.destroy()
+  })
+  const knock = (localAddress: string): Promise<Socket> => {
+    const socket = connectTcp({ port, host: '127.0.0.1', localAddress })
+    waiting.add(socket)
+    socket.on('error', () => undefined)
+    socket.once('close', () => {
+      waiting.delete(socket)
+      closed++
+    })
+    return once(socket, 'connect').then(() => socket)
+  }
+  const knockOften = async (times: number): Promise<void> => {
+    for (let knocked = 0; knocked < times; knocked += 100)
+      await Promise.all(Array.from({ length: 100 }, () => knock('127.0.0.1').catch(() => undefined)))
+  }
+  await knockOften(9400)
+  const slow = await knock('127.0.0.2')
+  await knockOften(600)
+  while (closed < 10_000 - arrivedMax) await pause(10)
+  t.true(waiting.has(slow), 'the oldest of all, but of another address')
+  const { key, certificate: cert } = await authority.issue({ role: 'mount' })
+  const options = { ca: authority.certificate, key, cert, servername: 'cairn', ALPNProtocols: ['h2'] }
+  const secure = connectTls({ ...options, socket: slow })
+  t.teardown(() => secure.destroy())
+  await once(secure, 'secureConnect')
+  t.is(await tries(await as('mount'), address, attach), 'echo')
+})
+
 test('a stranger that stays is shown out', async t => {
   const { authority, port } = await world(t)
   const socket = await handshake(t, port, { ca: authority.certificate })
