@@ -43,6 +43,10 @@ export interface EngineSettings {
   readonly rowsPerTick: number
   /** Most leases of one session; beyond, the oldest are recalled. */
   readonly leasesPerSession: number
+  /** Most sessions of one identity; without TLS, of all who have none. */
+  readonly sessionsPerIdentity: number
+  /** Most locks that one session holds and waits for. */
+  readonly locksPerSession: number
   /** Most leases of all sessions; beyond, the oldest of those with more than their share are recalled. */
   readonly leases: number
   /** It serves without TLS where other machines reach it. */
@@ -72,6 +76,8 @@ export const defaultSettings: EngineSettings = {
   copyMs: 2 * minute,
   rowsPerTick: 2000,
   leasesPerSession: 1_000_000,
+  sessionsPerIdentity: 1000,
+  locksPerSession: 100_000,
   leases: 4_000_000,
   insecure: false,
   slowMs: slowMsDefault,

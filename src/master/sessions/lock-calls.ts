@@ -16,6 +16,9 @@ export interface GrantedLock {
   readonly call: bigint
 }
 
+/** Counting looks at all locks. */
+const recountMs = 1000
+
 const done: Result = { $case: 'done', value: {} }
 
 const ticketOf = (session: Session, call: bigint): Ticket => `${session.id}/${call}`
@@ -26,6 +29,8 @@ export class LockCalls {
   readonly #table: LockTable
   readonly #waiting = new Map<Ticket, GrantedLock>()
   #granted: GrantedLock[] = []
+  /** Locks that a session has at most, and when they were counted last. */
+  readonly #counts = new Map<SessionId, { most: number; countedMs: number }>()
   /** Called when a session has reclaimed all that it held. */
   readonly #reclaimed: (session: Session) => void
   /** Called when several sessions rely on leases of it that contradict each other. */
@@ -72,6 +77,7 @@ export class LockCalls {
     const ticket = ticketOf(session, call)
     const granted: Ticket[] = []
     const who = { session: session.id, ...holder }
+    if (range.kind !== 'unlock') this.#checkRoom(session)
     const outcome = this.#table.set(ino, who, range, wire.wait ? ticket : undefined, granted)
     this.#note(granted)
     switch (outcome) {
@@ -85,6 +91,21 @@ export class LockCalls {
       case 'deadlock':
         throw new FsError('EDEADLK', 'Waiting for the lock would close a circle')
     }
+  }
+
+  /** What it gave back is not counted as it goes: who seems to have too many is counted exactly, once in a while. */
+  #checkRoom({ id }: Session): void {
+    const { now, settings } = this.#turn
+    const known = this.#counts.get(id) ?? { most: 0, countedMs: Number.NEGATIVE_INFINITY }
+    if (known.most >= settings.locksPerSession && now - known.countedMs >= recountMs) {
+      const { held, waiting } = this.#table.countBySession().get(id) ?? { held: 0, waiting: 0 }
+      known.most = held + waiting
+      known.countedMs = now
+    }
+    if (known.most >= settings.locksPerSession)
+      throw new FsError('ENOLCK', `The mount has ${known.most} locks, and may have no more`)
+    known.most++
+    this.#counts.set(id, known)
   }
 
   /** False if no such call waits for a lock. */
@@ -127,6 +148,7 @@ export class LockCalls {
   }
 
   sessionEnded(session: Session): void {
+    this.#counts.delete(session.id)
     for (const [ticket, { session: id }] of this.#waiting) if (id === session.id) this.#waiting.delete(ticket)
     this.#note(this.#table.releaseSession(session.id))
   }

@@ -247,6 +247,14 @@ export class SessionRegistry {
     const chosen = chooseExport(store.exports, this.#tokens, identity, text(wire.export, 'hello.export', 64))
     if (chosen !== undefined && (store.inodes.find(chosen.ino)?.nlink ?? 0) === 0)
       throw new FsError('ENOENT', `The folder of the export ${chosen.name} was removed`)
+    const { sessionsPerIdentity } = this.#turn.settings
+    let others = 0
+    for (const session of this.#byId.values()) if (session.identity === identity) others++
+    if (others >= sessionsPerIdentity)
+      throw new FsError(
+        'EMFILE',
+        `${identity === '' ? 'There are' : `The identity ${identity} has`} ${others} mounts, and may have no more`,
+      )
     const row: SessionRow = {
       id: store.sessions.issueId(),
       epoch: 1n,
