@@ -123,6 +123,9 @@ export class PeerLink {
     switch (item.$case) {
       case 'welcome':
         return
+      case 'small':
+        // Nodes do not ask each other for small blocks.
+        return
       case 'put': {
         const { call, outcomes } = item.value
         this.#progress(call)?.onOutcomes(outcomes)
