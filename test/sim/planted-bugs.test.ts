@@ -28,7 +28,7 @@ for (const [name, how, most] of [
   ['lostReferences', {}, 30],
   ['skippedDigests', { mounts: 2 }, 100],
   ['idleScrubber', {}, 30],
-  ['trustingReaders', { mounts: 4 }, 30],
+  ['trustingReaders', {}, 60],
   ['keptReplies', {}, 30],
   ['keptFiles', {}, 30],
   ['lostPages', { disaster: true }, 30],
