@@ -120,22 +120,85 @@ test('a mount that is alone promises for files that it did not make, until there
   t.deepEqual(await list(b, parent), ['first', 'k'])
 })
 
-test('a file with several names, and a directory, are left to the master', async t => {
+test('a file with several names, and a directory that is not empty or gets another name, are left to the master', async t => {
   await using mounts = await Mounts.start()
   const a = await mounts.mount()
   const parent = await begin(a, 'f')
   const { ino } = (await a.fs.lookup(parent, name('f'))).attr ?? { ino: rootIno }
   await a.fs.link(ino, parent, name('g'))
-  await a.fs.mkdir(parent, name('sub'), directory(), root)
+  const sub = (await a.fs.mkdir(parent, name('sub'), directory(), root)).attr.ino
+  await a.fs.mknod(sub, name('in'), file(), root)
   const { posted, letGo } = holdPosts(a)
   await a.fs.unlink(parent, name('g'))
   await rename(a, parent, 'f', parent, 'k')
   await rename(a, parent, 'sub', parent, 'down')
   t.is(await codeOf(() => a.fs.unlink(parent, name('down'))), 'EISDIR')
-  await a.fs.rmdir(parent, name('down'))
+  t.is(await codeOf(() => a.fs.rmdir(parent, name('down'))), 'ENOTEMPTY')
+  t.is(await codeOf(() => a.fs.rmdir(parent, name('k'))), 'ENOTDIR')
   t.deepEqual(posted, [])
   letGo()
-  t.deepEqual(await list(a, parent), ['first', 'k'])
+  t.deepEqual(await list(a, parent), ['down', 'first', 'k'])
+})
+
+test('a directory that is empty goes before the master was asked, and its parent has a link less', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const parent = await begin(a)
+  for (const text of ['one', 'two', 'three']) await a.fs.mkdir(parent, name(text), directory(), root)
+  const links = async (): Promise<number> => (await a.fs.getattr(parent)).attr.nlink
+  t.is(await links(), 5)
+  const open = a.fs.opendir((await a.fs.lookup(parent, name('two'))).attr?.ino ?? rootIno)
+  const { posted, letGo } = holdPosts(a)
+  await a.fs.rmdir(parent, name('one'))
+  t.is(await links(), 4)
+  await a.fs.rmdir(parent, name('two'))
+  t.deepEqual(posted, ['unlink', 'unlink'])
+  t.is(await links(), 3)
+  t.is((await a.fs.lookup(parent, name('one'))).attr, undefined)
+  letGo()
+  await a.files.flushAll()
+  t.is(await links(), 3)
+  t.deepEqual(await list(a, parent), ['first', 'three'])
+  a.fs.releasedir(rootIno, open.handle)
+  const b = await mounts.mount()
+  t.deepEqual(await list(b, parent), ['first', 'three'])
+  t.is((await b.fs.getattr(parent)).attr.nlink, 3)
+})
+
+test('who removes names has the directories that it lists next to itself, if nobody else has them', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const made: Ino[] = []
+  for (let n = 0; n < 3; n++) {
+    const { attr } = await a.fs.mkdir(rootIno, name(`d${n}`), directory(), root)
+    for (const text of ['f', 'g']) await a.fs.mknod(attr.ino, name(text), file(), root)
+    made.push(attr.ino)
+  }
+  await a.files.close()
+  const [first, second, third] = made
+  if (first === undefined || second === undefined || third === undefined) return t.fail()
+  const b = await mounts.mount()
+  const leaseOf = (ino: Ino) => b.files.cache.get(ino)?.lease
+  for (let n = 0; n < 3; n++) await b.fs.lookup(rootIno, name(`d${n}`))
+  const plus = async (ino: Ino) => {
+    const { handle } = b.fs.opendir(ino)
+    await b.fs.readdir(ino, handle, 0n, true, () => true)
+    b.fs.releasedir(ino, handle)
+  }
+  await plus(first)
+  t.is(leaseOf(first), 'read')
+  await b.fs.unlink(first, name('f'))
+  await plus(second)
+  t.is(leaseOf(second), 'write')
+  const { posted, letGo } = holdPosts(b)
+  await b.fs.unlink(second, name('f'))
+  t.deepEqual(posted, ['unlink'])
+  letGo()
+  const c = await mounts.mount()
+  await list(c, third)
+  await b.fs.unlink(first, name('g'))
+  await plus(third)
+  t.is(leaseOf(third), 'read')
 })
 
 test('an open file lives on without its name', async t => {

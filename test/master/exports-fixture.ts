@@ -41,7 +41,7 @@ export const link = (ino: bigint, parent: bigint, text: string): Op => ({
 })
 export const readDir = (ino: bigint): Op => ({
   $case: 'readDir',
-  value: { ino, after: 0n, limit: 0, attrs: true },
+  value: { ino, after: 0n, limit: 0, attrs: true, removing: false },
 })
 export const getExtents = (ino: bigint): Op => ({
   $case: 'getExtents',

@@ -52,7 +52,10 @@ export function hostileCall(hostile: HostileBytes, id: bigint, inos: readonly bi
 
   const op = hostile.pick<() => AnyOp>([
     () => ({ $case: 'lookup', value: { parent: ino(), name: name() } }),
-    () => ({ $case: 'readDir', value: { ino: ino(), after: u64(), limit: u32(), attrs: flag() } }),
+    () => ({
+      $case: 'readDir',
+      value: { ino: ino(), after: u64(), limit: u32(), attrs: flag(), removing: false },
+    }),
     () => ({ $case: 'readLink', value: { ino: ino() } }),
     () => ({ $case: 'getXattr', value: { ino: ino(), name: xattr() } }),
     () => ({ $case: 'getExtents', value: { ino: ino(), offset: far(), length: far(), limit: u32() } }),

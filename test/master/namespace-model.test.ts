@@ -150,7 +150,10 @@ function describeStore(f: Fixture, ino: bigint, parent: bigint, seen: Map<unknow
   seen.set(ino, id)
   const { mode, nlink } = f.attr(ino)
   if (!isDirectory(mode)) return `file ${id} of ${nlink}`
-  const answer = f.ask({ $case: 'readDir', value: { ino, after: 0n, limit: 0, attrs: true } })
+  const answer = f.ask({
+    $case: 'readDir',
+    value: { ino, after: 0n, limit: 0, attrs: true, removing: false },
+  })
   if (answer.$case !== 'readDir' || answer.value.parent !== parent) throw new Error('.. leads elsewhere')
   const names = f.list(ino).sort()
   return [

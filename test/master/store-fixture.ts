@@ -220,7 +220,10 @@ export class Fixture implements Disposable {
   }
 
   list(ino: bigint): string[] {
-    const result = this.ask({ $case: 'readDir', value: { ino, after: 0n, limit: 0, attrs: false } })
+    const result = this.ask({
+      $case: 'readDir',
+      value: { ino, after: 0n, limit: 0, attrs: false, removing: false },
+    })
     if (result.$case !== 'readDir') throw new Error(result.$case)
     return result.value.entries.map(entry => Buffer.from(entry.name).toString())
   }

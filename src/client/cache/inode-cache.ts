@@ -131,7 +131,9 @@ export class InodeCache {
   #setAttr(node: Inode, attr: Attr): void {
     if (node.lease === 'none' && !node.gone) return
     const known =
-      node.promised > 0 && node.attr !== undefined ? notBefore(attr, node.attr, node.setting) : attr
+      node.promised > 0 && node.attr !== undefined
+        ? notBefore(withoutLeaving(attr, node.leaving), node.attr, node.setting)
+        : attr
     // The last name went here before the master was told.
     node.attr = node.removed && known.nlink > 0 && !node.isDirectory ? { ...known, nlink: 0 } : known
   }
@@ -351,6 +353,10 @@ export class InodeCache {
     node.listing = undefined
   }
 }
+
+/** Each subdirectory is a link to its parent. */
+const withoutLeaving = (attr: Attr, leaving: number): Attr =>
+  leaving === 0 ? attr : { ...attr, nlink: attr.nlink - leaving }
 
 /**
  * Attributes with the times that programs were shown already; of a file, a promised name changes but its ctime. What is

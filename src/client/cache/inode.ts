@@ -89,6 +89,8 @@ export class Inode {
   creation: Promise<void> | undefined
   /** Changes of it, or of names in it, that the master has yet to make: `attr` is ahead of what it says. */
   promised = 0
+  /** Subdirectories that went and that the master has yet to remove. */
+  leaving = 0
   /** Changes of its attributes among those, and all that they set. */
   settings = 0
   setting: Partial<Attr> | undefined
@@ -166,6 +168,12 @@ export class Inode {
   soleIn(directory: Inode): boolean {
     if (directory.tenure === undefined || this.#severalNames || this.attr?.nlink !== 1) return false
     return this.within === directory.tenure || (directory.alone && this.alone && this.lease !== 'none')
+  }
+
+  /** As soleIn, of a directory. */
+  soleDirectoryIn(directory: Inode): boolean {
+    if (directory.tenure === undefined || this.lease !== 'write') return false
+    return this.within === directory.tenure || (directory.alone && this.alone)
   }
 
   /**

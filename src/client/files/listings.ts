@@ -34,6 +34,9 @@ const creditPerUse = 8
 /** Entries looked up alone, times their credit, before a directory is read ahead for a second time. */
 const wholeCost = 100 * creditPerMiss
 
+/** For so long after a removal, directories that are listed may be about to go, too. */
+const removingMs = 1000
+
 /** `.` and `..` come first and have cookies of their own; those of the master follow them. */
 const ownCookies = 2n
 
@@ -60,6 +63,8 @@ export class Listings {
   readonly #attributes: Attributes
   readonly #atimes: AccessTimes
   readonly #walks: TreeWalks
+  /** When a name was last removed, on the clock. */
+  #removedMs = Number.NEGATIVE_INFINITY
   readonly #open = new Map<bigint, OpenDirectory>()
   #last = 0n
 
@@ -69,6 +74,15 @@ export class Listings {
     this.#attributes = attributes
     this.#atimes = atimes
     this.#walks = new TreeWalks(context, directory => this.#fetchWhole(directory))
+  }
+
+  /** A program removes names: of the directories that are listed next most likely, too. */
+  removing(): void {
+    this.#removedMs = this.#context.env.clock.now()
+  }
+
+  get #isRemoving(): boolean {
+    return this.#context.env.clock.now() - this.#removedMs < removingMs && !this.#context.options.readOnly
   }
 
   open(ino: Ino): bigint {
@@ -131,7 +145,7 @@ export class Listings {
   async parent(ino: Ino): Promise<Ino> {
     const kept = this.#kept(ino)
     if (kept !== undefined) return kept.parent
-    const value = { ino, after: 0n, limit: 1, attrs: false }
+    const value = { ino, after: 0n, limit: 1, attrs: false, removing: false }
     return parentOf(ino, await this.#context.session.call({ $case: 'readDir', value }, 'readDir'))
   }
 
@@ -145,7 +159,7 @@ export class Listings {
     if (begun === undefined) return
     let entries: Dirent[] | undefined
     try {
-      const value = { ino, after: 0n, limit: entriesPerCall, attrs: false }
+      const value = { ino, after: 0n, limit: entriesPerCall, attrs: false, removing: false }
       const reply = await session.call({ $case: 'readDir', value }, 'readDir')
       if (reply.end) entries = reply.entries.map(direntFromWire)
     } catch (thrown) {
@@ -181,7 +195,7 @@ export class Listings {
   async #fetchAhead(ino: Ino, ahead: AttrsAhead): Promise<void> {
     const { session, cache, env } = this.#context
     const { mark } = cache
-    const value = { ino, after: ahead.after, limit: ahead.credit, attrs: true }
+    const value = { ino, after: ahead.after, limit: ahead.credit, attrs: true, removing: false }
     ahead.credit = 0
     try {
       const reply = await session.call({ $case: 'readDir', value }, 'readDir')
@@ -222,7 +236,7 @@ export class Listings {
     const { session, cache, env } = this.#context
     const { mark } = cache
     try {
-      const value = { ino, after: 0n, limit: entriesAhead, attrs: true }
+      const value = { ino, after: 0n, limit: entriesAhead, attrs: true, removing: this.#isRemoving }
       const reply = await session.call({ $case: 'readDir', value }, 'readDir')
       const entries = this.#take(ino, reply, mark)
       if (!reply.end) return
@@ -250,7 +264,13 @@ export class Listings {
       return
     }
     const { mark } = cache
-    const value = { ino: directory.ino, after, limit: entriesPerCall, attrs: plus }
+    const value = {
+      ino: directory.ino,
+      after,
+      limit: entriesPerCall,
+      attrs: plus,
+      removing: this.#isRemoving,
+    }
     const reply = await session.call({ $case: 'readDir', value }, 'readDir')
     const entries = this.#take(directory.ino, reply, mark)
     if (plus) this.#noteAhead(directory.ino, after, reply)

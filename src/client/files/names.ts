@@ -174,7 +174,8 @@ export class Names {
   async remove(parent: Ino, name: Name, directory: boolean): Promise<void> {
     mustBeWritable(this.#context.options)
     checkName(name)
-    if (!directory && this.#promised.remove(parent, name)) return
+    this.#listings.removing()
+    if (directory ? this.#promised.removeDirectory(parent, name) : this.#promised.remove(parent, name)) return
     await this.#untilItHolds(parent, name, async () => {
       const ino = await this.#resolve(parent, name)
       if (ino === undefined) throw new FsError('ENOENT', 'No such name')

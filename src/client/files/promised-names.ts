@@ -52,6 +52,50 @@ export class PromisedNames {
     return true
   }
 
+  /**
+   * Removes a directory that is certainly empty, and of which nobody else can have anything. False if the master must be
+   * asked.
+   */
+  removeDirectory(parent: Ino, name: Name): boolean {
+    const { cache, session } = this.#context
+    const directory = cache.get(parent)
+    if (!this.#promises.covers(directory)) return false
+    const ino = cache.name(parent, name)
+    const node = ino === undefined || ino === null ? undefined : cache.get(ino)
+    if (!this.#promises.covers(node) || !isDirectory(node.attr.mode) || node.removal !== undefined)
+      return false
+    if (!node.complete || (node.names?.size ?? 0) > 0 || !node.soleDirectoryIn(directory)) return false
+    const time = session.time()
+    const value = {
+      parent,
+      name: nameToBytes(name),
+      directory: true,
+      expected: node.ino,
+      open: false,
+      time,
+    }
+    const post = session.post({ $case: 'unlink', value }, 'remove')
+    cache.changeName(parent, name, null)
+    this.#promises.touch(directory, time)
+    directory.attr = { ...directory.attr, nlink: directory.attr.nlink - 1 }
+    // Who has it open sees it empty: no master keeps a removed directory.
+    this.#removals.note({ ...node.attr, nlink: 0, ctime: changeTime(node.attr, time) }, false)
+    directory.leaving += 1
+    this.#keep(
+      [directory],
+      post
+        .finally(() => {
+          directory.leaving -= 1
+        })
+        .then(reply => cache.noteMade(attrFromWireIfPresent(reply.parent, 'parent'))),
+      why => {
+        this.#isBack(node)
+        this.#unknown(directory, name, why)
+      },
+    )
+    return true
+  }
+
   /** Gives a file another name, whose file loses it. False if the master must be asked. */
   rename(parent: Ino, name: Name, newParent: Ino, newName: Name): boolean {
     const { cache, session, data } = this.#context

@@ -94,7 +94,8 @@ export function grantsOf(op: Op, result: Result): Grant[] {
       ]
     case 'readDir':
       return [
-        read(op.value.ino),
+        // As far as the others allow.
+        op.value.removing ? write(op.value.ino) : read(op.value.ino),
         ...(result.$case === 'readDir'
           ? result.value.entries.flatMap(entry => (entry.attr === undefined ? [] : [read(entry.ino)]))
           : []),

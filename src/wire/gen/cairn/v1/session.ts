@@ -335,6 +335,8 @@ export interface ReadDir {
   limit: number;
   /** Also the attributes, with a read lease each. */
   attrs: boolean;
+  /** Names in it are about to go: a write lease of the directory, if nobody else has one of it. */
+  removing: boolean;
 }
 
 export interface DirEntry {
@@ -3903,7 +3905,7 @@ export const AttrReply: MessageFns<AttrReply> = {
 };
 
 function createBaseReadDir(): ReadDir {
-  return { ino: 0n, after: 0n, limit: 0, attrs: false };
+  return { ino: 0n, after: 0n, limit: 0, attrs: false, removing: false };
 }
 
 export const ReadDir: MessageFns<ReadDir> = {
@@ -3925,6 +3927,9 @@ export const ReadDir: MessageFns<ReadDir> = {
     }
     if (message.attrs !== false) {
       writer.uint32(32).bool(message.attrs);
+    }
+    if (message.removing !== false) {
+      writer.uint32(40).bool(message.removing);
     }
     return writer;
   },
@@ -3974,6 +3979,14 @@ export const ReadDir: MessageFns<ReadDir> = {
             message.attrs = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.removing = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3995,6 +4008,7 @@ export const ReadDir: MessageFns<ReadDir> = {
     message.after = (object.after !== undefined && object.after !== null) ? BigInt(object.after) : 0n;
     message.limit = object.limit ?? 0;
     message.attrs = object.attrs ?? false;
+    message.removing = object.removing ?? false;
     return message;
   },
 };
