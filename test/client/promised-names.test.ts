@@ -165,6 +165,25 @@ test('a directory that is empty goes before the master was asked, and its parent
   t.is((await b.fs.getattr(parent)).attr.nlink, 3)
 })
 
+test('answers that come together leave a directory with the links that it has', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const parent = await begin(a)
+  for (const text of ['one', 'two']) await a.fs.mkdir(parent, name(text), directory(), root)
+  const { nlink } = (await a.fs.getattr(parent)).attr
+  // The removals are promised; what is asked after them is sent, and answered, with them.
+  const removed = ['one', 'two'].map(text => a.fs.rmdir(parent, name(text)))
+  const asked = [
+    a.fs.mkdir(parent, name('four'), directory(), root),
+    a.fs.mkdir(parent, name('five'), directory(), root),
+  ]
+  await Promise.all([...removed, ...asked])
+  await a.files.flushAll()
+  t.is((await a.fs.getattr(parent)).attr.nlink, nlink)
+  const b = await mounts.mount()
+  t.is((await b.fs.getattr(parent)).attr.nlink, nlink)
+})
+
 test('who removes names has the directories that it lists next to itself, if nobody else has them', async t => {
   await using mounts = await Mounts.start()
   const a = await mounts.mount()
@@ -244,7 +263,9 @@ test('what the master will not do is told to fsync of the directory, and names a
   await using mounts = await Mounts.start()
   const a = await mounts.mount()
   const parent = await begin(a, 'f', 'g')
+  await a.fs.mkdir(parent, name('sub'), directory(), root)
   await a.files.flushAll()
+  const { nlink } = (await a.fs.getattr(parent)).attr
   const post = a.session.post.bind(a.session)
   a.session.post = async () => {
     await new Promise(resolve => setImmediate(resolve))
@@ -252,6 +273,7 @@ test('what the master will not do is told to fsync of the directory, and names a
   }
   await a.fs.unlink(parent, name('f'))
   await rename(a, parent, 'g', parent, 'k')
+  await a.fs.rmdir(parent, name('sub'))
   a.session.post = post
   t.is(await codeOf(() => a.fs.fsyncdir(parent)), 'EIO')
   t.is(await codeOf(() => a.fs.fsyncdir(parent)), 'none')
@@ -259,6 +281,10 @@ test('what the master will not do is told to fsync of the directory, and names a
   t.is((await a.fs.lookup(parent, name('f'))).attr?.nlink, 1)
   t.truthy((await a.fs.lookup(parent, name('g'))).attr)
   t.is((await a.fs.lookup(parent, name('k'))).attr, undefined)
+  t.truthy((await a.fs.lookup(parent, name('sub'))).attr)
+  t.is((await a.fs.getattr(parent)).attr.nlink, nlink)
+  await a.fs.rmdir(parent, name('sub'))
+  t.is((await a.fs.getattr(parent)).attr.nlink, nlink - 1)
   await a.fs.unlink(parent, name('f'))
   await rename(a, parent, 'g', parent, 'k')
   t.deepEqual(await list(a, parent), ['first', 'k'])

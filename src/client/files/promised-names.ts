@@ -83,13 +83,21 @@ export class PromisedNames {
     directory.leaving += 1
     this.#keep(
       [directory],
-      post
-        .finally(() => {
+      // In one turn, before what was answered together with it is noted: that has counted it already.
+      post.then(
+        reply => {
           directory.leaving -= 1
-        })
-        .then(reply => cache.noteMade(attrFromWireIfPresent(reply.parent, 'parent'))),
+          cache.noteMade(attrFromWireIfPresent(reply.parent, 'parent'))
+        },
+        (thrown: unknown) => {
+          directory.leaving -= 1
+          throw thrown
+        },
+      ),
       why => {
         this.#isBack(node)
+        const attr = cache.get(parent)?.attr
+        if (attr !== undefined) directory.attr = { ...attr, nlink: attr.nlink + 1 }
         this.#unknown(directory, name, why)
       },
     )
