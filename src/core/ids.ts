@@ -47,3 +47,6 @@ export function blockIdToBytes(id: BlockId): Buffer {
 export function parseBlockId(text: string): BlockId | undefined {
   return /^[0-9a-f]{64}$/.test(text) ? (text as BlockId) : undefined
 }
+
+/** The id of a certificate's identity, as text. */
+export const identityForm = /^[0-9a-f]{32}$/

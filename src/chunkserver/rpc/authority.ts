@@ -3,7 +3,7 @@ import type { Clock } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import { blockIdToBytes } from '../../core/ids.ts'
 import { blockBytesMax } from '../../core/limits.ts'
-import { hour, nsPerMs, second } from '../../core/units.ts'
+import { hour, nsPerMs, nsPerSecond } from '../../core/units.ts'
 import type { Grant, Receipt } from '../../wire/gen/cairn/v1/common.ts'
 import type { ReadKey as WireKey } from '../../wire/gen/cairn/v1/nodes.ts'
 import { isGrantMac, receiptMac } from '../../wire/mac.ts'
@@ -32,7 +32,6 @@ export interface Membership {
 
 /** A receipt outlives the retries of a commit over a restart of the master. */
 const receiptNs = BigInt(hour) * nsPerMs
-const nsPerSecond = BigInt(second) * nsPerMs
 
 /** A master that starts anew again and again tells others each time, while the older ones are still good. */
 const readKeysMax = 32
@@ -137,7 +136,10 @@ export class Authority {
     if (this.#readKeys.size === 0) throw new FsError('EAGAIN', 'this node has not reached its master yet')
     const claim = readTokenClaim(token)
     if (claim === undefined) {
-      const what = token.length === 0 ? 'comes without a token' : `${token.length} bytes are no token`
+      const what =
+        token.length === 0
+          ? 'comes without a token (a mount of an older version must be mounted anew)'
+          : `${token.length} bytes are no token`
       throw new FsError('EACCES', `get of block ${hex(block)}: ${what}`)
     }
     const key = this.#readKeys.get(claim.keyId)

@@ -11,8 +11,8 @@ import type {
   GetSmall,
   PutBegin,
   PutData,
-  PutOutcome,
 } from '../../wire/gen/cairn/v1/blocks.ts'
+import { putFailure } from '../../wire/put-failure.ts'
 import { readerOf } from '../../wire/read-token.ts'
 import { blockIdBytes } from '../../core/ids.ts'
 import { bytesOf, bytesUpTo, listOf, oneofPresent, text, u63 } from '../../wire/validate.ts'
@@ -92,7 +92,7 @@ export class BlocksStream {
         this.#parts.traffic.received(bytes)
         void this.#holding(bytes, outcomes)
         void outcomes.then(found => {
-          this.#observe('put_small', item.value.call, began, errnoOf(found))
+          this.#observe('put_small', item.value.call, began, putFailure(found))
           this.#answerPut(item.value.call, found)
         })
         return
@@ -203,7 +203,7 @@ export class BlocksStream {
 
   #answerPut(call: bigint, outcomes: Awaited<ReturnType<IncomingPut['finish']>>): void {
     const began = this.#began.get(call)
-    if (began !== undefined) this.#observe('put', call, began, errnoOf(outcomes))
+    if (began !== undefined) this.#observe('put', call, began, putFailure(outcomes))
     this.#began.delete(call)
     this.#link.send({ item: { $case: 'put', value: { call, outcomes } } })
   }
@@ -277,10 +277,4 @@ export class BlocksStream {
     this.#began.clear()
     this.#gets.clear()
   }
-}
-
-/** The first failure of a put, if any copy failed. */
-function errnoOf(outcomes: readonly PutOutcome[]): string | undefined {
-  const error = outcomes.find(outcome => outcome.error !== undefined)?.error
-  return error === undefined ? undefined : FsError.fromErrno(error.errno).code
 }

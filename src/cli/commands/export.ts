@@ -1,5 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { UsageError } from '../../core/errors.ts'
+import { everybody, userIdMax } from '../../core/export-names.ts'
+import { identityForm } from '../../core/ids.ts'
 import type { Network } from '../../core/network.ts'
 import type { ExportRecord, ExportReply, ExportRules } from '../../wire/gen/cairn/v1/admin.ts'
 import {
@@ -37,8 +39,6 @@ interface RuleOptions extends Options {
 
 type WholeNumber = (name: string, min: number, max: number) => (text: string) => number
 
-const everybody = '*'
-const idMax = 0xffff_fffe
 /** Making the first one indexes all names. */
 const createMs = 10 * 60_000
 
@@ -147,8 +147,8 @@ function withRules(command: Command, wholeNumber: WholeNumber): Command {
     .option('--read-only', 'nothing in it can be changed')
     .option('--root-squash', 'nobody is root there: callers of uid or gid 0 are the anonymous ones')
     .option('--all-squash', 'everybody is the anonymous user there')
-    .option('--anon-uid <n>', 'who that is (default: 65534)', wholeNumber('--anon-uid', 1, idMax))
-    .option('--anon-gid <n>', 'and its group (default: 65534)', wholeNumber('--anon-gid', 1, idMax))
+    .option('--anon-uid <n>', 'who that is (default: 65534)', wholeNumber('--anon-uid', 1, userIdMax))
+    .option('--anon-gid <n>', 'and its group (default: 65534)', wholeNumber('--anon-gid', 1, userIdMax))
     .option('--no-setuid', 'setuid, setgid and capabilities cannot be set')
     .option('--no-devices', 'device nodes cannot be made')
     .option(
@@ -187,7 +187,7 @@ async function cluster(network: () => Promise<Network>, options: ClusterOptions)
 
 /** The wire knows identities by their ids. */
 async function idsOf(dial: Network, address: string, names: readonly string[]): Promise<string[]> {
-  if (names.every(name => name === everybody || /^[0-9a-f]{32}$/.test(name))) return [...names]
+  if (names.every(name => name === everybody || identityForm.test(name))) return [...names]
   const { identities } = await ask(dial, address, identityList, {})
   const mounts = identities.filter(({ role, revoked }) => role === 'mount' && revoked === 0n)
   return names.map(which => {

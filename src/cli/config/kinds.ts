@@ -2,6 +2,7 @@
  * The kinds of values that a setting can have: how each is written in a file, on the command line and in an
  * environment variable, and what is allowed.
  */
+import { exportNameForm } from '../../core/export-names.ts'
 import path from 'node:path'
 import { z } from 'zod'
 import { parseAddress } from '../../core/address.ts'
@@ -43,11 +44,7 @@ export const zone: Kind<string> = text(
   'a name of at most 64 letters, digits, dots, hyphens and underscores',
 )
 
-export const exportName: Kind<string> = text(
-  'name',
-  /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/,
-  'the name of an export',
-)
+export const exportName: Kind<string> = text('name', exportNameForm, 'the name of an export')
 
 /** On the command line relative to the working folder; a file must not depend on that. */
 export const folder: Kind<string> = {

@@ -10,6 +10,7 @@ import type { Link } from '../../core/network.ts'
 import { blockCallId, type RequestLog } from '../../core/request-log.ts'
 import { MiB, second } from '../../core/units.ts'
 import { errorFromWire } from '../../wire/attr.ts'
+import { putFailure } from '../../wire/put-failure.ts'
 import type { LocalBlocks } from './local-blocks.ts'
 import type { LocalOffer } from './local-files.ts'
 import type {
@@ -66,12 +67,6 @@ export interface LinkRequests {
 export function countUp(): () => bigint {
   let last = 0n
   return () => ++last
-}
-
-/** The first failure of a put, if any copy failed. */
-function failureOf(outcomes: readonly PutOutcome[]): string | undefined {
-  const error = outcomes.find(outcome => outcome.error !== undefined)?.error
-  return error === undefined ? undefined : FsError.fromErrno(error.errno).code
 }
 
 export class BlockLink {
@@ -250,7 +245,7 @@ export class BlockLink {
     switch (item?.$case) {
       case 'put': {
         const { call, outcomes } = item.value
-        this.#finish(call, failureOf(outcomes))?.onPut?.(outcomes)
+        this.#finish(call, putFailure(outcomes))?.onPut?.(outcomes)
         return
       }
       case 'data': {

@@ -10,6 +10,8 @@ const walkedMin = 2
 /** What may be read ahead before any of it was used; one that is used pays for two more, one that was not for one. */
 const creditFirst = 16
 const creditMax = 64
+/** Subdirectories that are looked at each time: some may be known already, or without a lease. */
+const looksMax = 256
 
 interface Listed {
   /** Subdirectories that nobody has listed since. */
@@ -68,8 +70,9 @@ export class TreeWalks {
 
   #ahead(directories: Iterable<Ino>): void {
     const { cache } = this.#context
+    let looks = 0
     for (const ino of directories) {
-      if (this.#credit === 0) return
+      if (this.#credit === 0 || looks++ === looksMax) return
       const node = cache.get(ino)
       // Without a lease nothing can be kept of it.
       if (node === undefined || !cache.trusted(node) || node.listing !== undefined || this.#coming.has(ino))

@@ -1,6 +1,8 @@
 /** Exports as an operator makes, changes and removes them. Sessions hear of it by `exportChanged`. */
 import { isDirectory } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
+import { everybody, exportNameForm, userIdMax } from '../../core/export-names.ts'
+import { identityForm } from '../../core/ids.ts'
 import type {
   CreateExportRequest,
   ExportRecord,
@@ -13,18 +15,14 @@ import type {
 import { bytesUpTo, listOf, text, u32, u64 } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
 import type { SessionRegistry } from '../sessions/session-registry.ts'
-import { everybody, type ExportRow, type ExportRules, type Squash, squashes } from '../store/exports.ts'
+import { type ExportRow, type ExportRules, type Squash, squashes } from '../store/exports.ts'
 import { inodeAt, pathBytesMax } from './browse.ts'
 import { pathOf } from './paths.ts'
 
 const exportsMax = 1000
 const identitiesMax = 10_000
-const nameForm = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/
-const identityForm = /^[0-9a-f]{32}$/
 /** Who is nobody in particular, by custom. */
 const nobody = 65_534
-/** -1 means "not given" to chown(2). */
-const idMax = 0xffff_fffe
 
 const byDefault: ExportRules = {
   readOnly: false,
@@ -46,7 +44,7 @@ export interface ExportParts {
 export function createExport(turn: Turn, parts: ExportParts, request: CreateExportRequest): ExportReply {
   const { exports } = turn.store
   const name = text(request.name, 'name', 64)
-  if (!nameForm.test(name))
+  if (!exportNameForm.test(name))
     throw new FsError(
       'EINVAL',
       'The name of an export has at most 64 letters, digits, dots, hyphens and underscores',
@@ -119,8 +117,8 @@ function changed(rules: ExportRules, wire: WireRules | undefined): ExportRules {
   return {
     readOnly: wire?.readOnly ?? rules.readOnly,
     squash,
-    anonUid: u32(wire?.anonUid ?? rules.anonUid, 'anon_uid', idMax, 1),
-    anonGid: u32(wire?.anonGid ?? rules.anonGid, 'anon_gid', idMax, 1),
+    anonUid: u32(wire?.anonUid ?? rules.anonUid, 'anon_uid', userIdMax, 1),
+    anonGid: u32(wire?.anonGid ?? rules.anonGid, 'anon_gid', userIdMax, 1),
     setuid: wire?.setuid ?? rules.setuid,
     devices: wire?.devices ?? rules.devices,
     callsPerSecond: wire?.callsPerSecond ?? rules.callsPerSecond,

@@ -1,5 +1,6 @@
 import { FsError } from '../../core/errors.ts'
-import { everybody, type Exports, type ExportRow } from '../store/exports.ts'
+import { everybody } from '../../core/export-names.ts'
+import type { Exports, ExportRow } from '../store/exports.ts'
 
 /** Exports that the token of an identity was for, by its id. */
 export type TokenExports = ReadonlyMap<string, string>

@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { messageOf, UsageError } from '../../core/errors.ts'
+import { identityForm } from '../../core/ids.ts'
 import { replaceFile } from '../../wire/tls/identity-folder.ts'
 import { joinableRoles, roles } from '../../wire/tls/roles.ts'
 
@@ -13,7 +14,7 @@ const version = 1
 const ms = z.number().int().min(0)
 
 const identity = z.strictObject({
-  id: z.string().regex(/^[0-9a-f]{32}$/),
+  id: z.string().regex(identityForm),
   role: z.enum(roles),
   name: z.string(),
   created: ms,

@@ -3,7 +3,7 @@
  * that time already, so that one that cannot hear the master for a while still knows it. In memory only: a master that
  * starts makes new ones, and what it gave out before stays good until it expires.
  */
-import { nsPerMs, second } from '../../core/units.ts'
+import { nsPerSecond } from '../../core/units.ts'
 import type { ReadKey as WireKey } from '../../wire/gen/cairn/v1/nodes.ts'
 import {
   makeReadToken,
@@ -15,8 +15,6 @@ import {
 } from '../../wire/read-token.ts'
 import type { Turn } from '../engine/turn.ts'
 import { ns } from '../nodes/node-registry.ts'
-
-const nsPerSecond = BigInt(second) * nsPerMs
 
 interface Key extends ReadKey {
   readonly wire: WireKey

@@ -28,9 +28,6 @@ export interface ExportRow extends ExportRules {
   readonly ino: Ino
 }
 
-/** As an identity: everybody whom no export names. */
-export const everybody = '*'
-
 interface Row {
   readonly name: string
   readonly ino: bigint

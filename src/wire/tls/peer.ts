@@ -1,4 +1,5 @@
 import { FsError } from '../../core/errors.ts'
+import { identityForm } from '../../core/ids.ts'
 import { isRole, type Role } from './roles.ts'
 
 /** Who a certificate says its owner is. */
@@ -15,7 +16,6 @@ export interface PeerIdentity {
 export const serverName = 'cairn'
 
 export const identityNameForm = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/
-const idForm = /^[0-9a-f]{32}$/
 
 /** The parts of node's PeerCertificate that count. A field that is there twice is an array. */
 export interface CertificateFields {
@@ -29,7 +29,7 @@ export function knownIdentity({ subject, valid_to: validTo }: CertificateFields)
   const until = Date.parse(validTo ?? '')
   if (!isRole(role) || !Number.isFinite(until)) return undefined
   if (typeof name !== 'string' || !identityNameForm.test(name)) return undefined
-  if (typeof id !== 'string' || !idForm.test(id)) return undefined
+  if (typeof id !== 'string' || !identityForm.test(id)) return undefined
   return { role, name, id, until }
 }
 
