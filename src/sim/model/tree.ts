@@ -15,6 +15,10 @@ export interface LinkNode {
 }
 export type TreeNode = DirNode | FileNode | LinkNode
 
+/** Its name, `.`, and the `..` of each directory in it. */
+export const linksOfDirectory = ({ names }: DirNode): number =>
+  2 + [...names.values()].filter(({ kind }) => kind === 'dir').length
+
 /** A change of names. Throws the FsError that the system call must give. */
 export type TreeChange = (tree: Tree) => void
 

@@ -2,7 +2,7 @@ import { isDirectory, S_IFDIR, S_IFLNK } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import type { Mounted } from '../cluster/mount-machine.ts'
 import type { FileModel } from '../model/file-model.ts'
-import type { Tree } from '../model/tree.ts'
+import { type DirNode, linksOfDirectory, type Tree } from '../model/tree.ts'
 import { agrees, type Found, type Memory, outline, outlineFound, possibleTrees } from './memory.ts'
 
 /** Compares what a mount shows with what is known. Each finding is a line; system calls that fail throw. */
@@ -37,16 +37,26 @@ export class Inspector {
     return undefined
   }
 
-  /** Reads every file; what it finds is what they contain from now on. */
+  /** Reads every file; what it finds is what they contain from now on. And counts the links of directories. */
   async readAll(memory: Memory): Promise<string | undefined> {
     const seen = new Map<FileModel, string>()
-    for (const { path, node } of memory.tree.paths()) {
+    for (const { path, node } of [{ path: '', node: memory.tree.root }, ...memory.tree.paths()]) {
+      if (node.kind === 'dir') {
+        const wrong = await this.#checkLinks(`${memory.directory}${path}`, node)
+        if (wrong !== undefined) return wrong
+      }
       if (node.kind !== 'file' || seen.has(node.file)) continue
       seen.set(node.file, path)
       const wrong = await this.#checkFile(memory.tree, `${memory.directory}${path}`, node.file)
       if (wrong !== undefined) return wrong
     }
     return undefined
+  }
+
+  async #checkLinks(path: string, node: DirNode): Promise<string | undefined> {
+    const { nlink } = await this.#mount.names.stat(path, this.#pid)
+    const expected = linksOfDirectory(node)
+    return nlink === expected ? undefined : `${path}: ${nlink} links, expected ${expected}`
   }
 
   async #checkFile(tree: Tree, path: string, file: FileModel): Promise<string | undefined> {

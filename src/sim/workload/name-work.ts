@@ -1,5 +1,5 @@
 import type { Mounted } from '../cluster/mount-machine.ts'
-import { errnoOf, type TreeChange } from '../model/tree.ts'
+import { errnoOf, linksOfDirectory, type TreeChange } from '../model/tree.ts'
 import { keepPromises } from './memory.ts'
 import { Observer } from './observer.ts'
 import { dataErrors, type ProgramState, sessionErrors } from './program-state.ts'
@@ -163,6 +163,8 @@ export class NameWork {
       return
     }
     if (node === undefined) this.#state.wrong('names are right', `${this.#state.at(path)} exists`)
+    if (node?.kind === 'dir' && links !== linksOfDirectory(node))
+      this.#state.wrong('attributes are right', `${this.#state.at(path)}: ${links} links`)
     if (node?.kind !== 'file') return
     const wrong = node.file.judgeSize(size)
     if (wrong !== undefined) this.#state.wrong('attributes are right', `${this.#state.at(path)}: ${wrong}`)
