@@ -1,7 +1,9 @@
 import test from 'ava'
+import type { Attr } from '#src/core/attr.ts'
 import { FsError } from '#src/core/errors.ts'
 import { type Ino, rootIno } from '#src/core/ids.ts'
 import { deferred } from '#src/client/waiting.ts'
+import { holdPosts } from './hold-posts.ts'
 import { directory, file, make, type Mount, Mounts, name, root, writing } from './mounts-fixture.ts'
 
 const codeOf = async (work: () => unknown): Promise<string> => {
@@ -56,6 +58,61 @@ test('a file is there before the master was asked, and is then as it was shown',
   t.is(seen?.mode, 0o100644)
   t.deepEqual([seen?.uid, seen?.gid], [5, 7])
   t.deepEqual((await b.fs.getattr(parent)).attr, after)
+})
+
+test('directories, symlinks and other nodes are there before the master was asked, with all that is in them', async t => {
+  await using mounts = await Mounts.start()
+  const [a, b] = [await mounts.mount(), await mounts.mount()]
+  const parent = await begin(a, 0o2775, 7)
+  const { posted, letGo } = holdPosts(a)
+  const who = { ...root, uid: 5, gid: 9 }
+  const links = (await a.fs.getattr(parent)).attr.nlink
+  const made = new Map<string, Attr>()
+  const keep = (at: string, { attr }: { attr: Attr }): Ino => {
+    made.set(at, attr)
+    return attr.ino
+  }
+  const dir = keep('d', await a.fs.mkdir(parent, name('d'), directory(0o777), who))
+  const deeper = keep('d/e', await a.fs.mkdir(dir, name('e'), directory(0o700), who))
+  keep('d/e/f', await a.fs.mknod(deeper, name('f'), file(0o666), who))
+  keep('d/e/s', await a.fs.symlink(deeper, name('s'), name('../f'), who))
+  keep('p', await a.fs.mknod(parent, name('p'), { mode: 0o010666, umask: 0o022, rdev: 7 }, who))
+  keep('c', await a.fs.mknod(parent, name('c'), { mode: 0o020666, umask: 0o022, rdev: 0x0103 }, who))
+  t.deepEqual(a.calls, [])
+  t.is(posted.length, 6)
+  t.is((await a.fs.lookup(deeper, name('none'))).attr, undefined)
+  t.is(await a.fs.readlink(made.get('d/e/s')?.ino ?? rootIno), name('../f'))
+  t.is((await a.fs.getattr(parent)).attr.nlink, links + 1)
+  for (const at of ['d', 'd/e']) made.set(at, (await a.fs.getattr(made.get(at)?.ino ?? rootIno)).attr)
+  t.like(made.get('d'), { mode: 0o042755, nlink: 3, uid: 5, gid: 7, size: 4096 })
+  t.like(made.get('d/e'), { mode: 0o042700, nlink: 2, gid: 7 })
+  t.like(made.get('d/e/s'), { mode: 0o120777, size: 4, gid: 7 })
+  t.like(made.get('p'), { mode: 0o010644, rdev: 0 })
+  t.like(made.get('c'), { mode: 0o020644, rdev: 0x0103 })
+  letGo()
+  await a.files.flushAll()
+  for (const [at, attr] of made) {
+    let found: Ino = parent
+    for (const part of at.split('/')) found = (await b.fs.lookup(found, name(part))).attr?.ino ?? rootIno
+    t.deepEqual((await b.fs.getattr(found)).attr, attr, at)
+  }
+  t.is(await b.fs.readlink(made.get('d/e/s')?.ino ?? rootIno), name('../f'))
+  t.is((await b.fs.getattr(parent)).attr.nlink, links + 1)
+})
+
+test('a directory that the master will not make is gone with what is in it, and its parent is told so', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const parent = await begin(a)
+  const { nlink } = (await a.fs.getattr(parent)).attr
+  const { letGo } = holdPosts(a, new FsError('ENOSPC', 'planted'))
+  const { attr } = await a.fs.mkdir(parent, name('d'), directory(), root)
+  await a.fs.mknod(attr.ino, name('f'), file(), root)
+  letGo()
+  t.is(await codeOf(() => a.fs.fsyncdir(parent)), 'ENOSPC')
+  t.is((await a.fs.lookup(parent, name('d'))).attr, undefined)
+  t.is((await a.fs.getattr(parent)).attr.nlink, nlink)
+  t.is(await codeOf(() => a.fs.fsyncdir(parent)), 'none')
 })
 
 test('files are promised in order: the last word on the directory is never older than what was shown', async t => {

@@ -110,15 +110,68 @@ test('the master is asked where it decides', async t => {
   await change(a, ino, { mode: 0o4755 })
   await a.files.flushAll()
   const { posted, letGo } = holdPosts(a)
-  // A new owner takes setuid; a size is data; a directory may be looked into by its own lease.
+  // A new owner takes setuid; a size is data.
   t.is((await change(a, ino, { uid: 5 })).mode, 0o100755)
   t.is((await change(a, ino, { size: 0 })).size, 0)
-  t.is((await change(a, parent, { mode: 0o700 })).mode, 0o040700)
   // Others have seen it: the lease is a read lease now.
   await b.fs.lookup(parent, name('f'))
   t.is((await change(a, ino, { mode: 0o640 })).mode, 0o100640)
   t.deepEqual(posted, [])
   letGo()
+})
+
+test('a directory has what was set and what its names changed since, whatever the master has said so far', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const { parent } = await begin(a)
+  await a.files.flushAll()
+  const dice = new Dice(20261128)
+  const made: string[] = []
+  let expected = await seen(a, parent)
+  for (let step = 0; step < 600; step++) {
+    const roll = dice.below(100)
+    const before = expected
+    if (roll < 25) {
+      const value = dice.below(512)
+      const what = dice.pick<AttrChange>([
+        { mode: value },
+        { uid: value },
+        { mtime: BigInt(value) },
+        { atime: BigInt(value) },
+      ])
+      const { mode = expected.mode & 0o7777, ...others } = what
+      const shown = await change(a, parent, what)
+      expected = { ...expected, ...others, mode: 0o040000 | mode, ctime: shown.ctime } as typeof expected
+    } else if (roll < 75) {
+      const isDir = roll < 60
+      const text = made[dice.below(made.length + 1)]
+      if (text === undefined) {
+        const fresh = `${isDir ? 'd' : 'f'}${step}`
+        made.push(fresh)
+        if (isDir) await a.fs.mkdir(parent, name(fresh), directory(), root)
+        else await a.fs.symlink(parent, name(fresh), name('somewhere'), root)
+        expected = { ...expected, nlink: expected.nlink + (isDir ? 1 : 0) }
+      } else {
+        made.splice(made.indexOf(text), 1)
+        if (text.startsWith('d')) await a.fs.rmdir(parent, name(text))
+        else await a.fs.unlink(parent, name(text))
+        expected = { ...expected, nlink: expected.nlink - (text.startsWith('d') ? 1 : 0) }
+      }
+      const { mtime, ctime } = await seen(a, parent)
+      expected = { ...expected, mtime, ctime }
+      t.is(mtime, ctime, `step ${step}`)
+    } else if (roll < 85) a.session.hurry()
+    // Some of what was posted is answered, without waiting for it.
+    else if (roll < 92) await new Promise(resolve => setTimeout(resolve, dice.below(5)))
+    else if (roll < 95) await a.files.flushAll()
+    const found = await seen(a, parent)
+    t.deepEqual(found, expected, `step ${step}, ${roll}`)
+    t.true(found.ctime >= before.ctime, `step ${step}`)
+  }
+  await a.files.flushAll()
+  t.deepEqual(await seen(a, parent), expected)
+  const b = await mounts.mount()
+  t.deepEqual(await seen(b, parent), expected)
 })
 
 test('what the master does not do is EIO to fsync, and the file is as the master has it', async t => {

@@ -122,6 +122,12 @@ export class InodeCache {
     this.#setAttr(node, attr)
   }
 
+  /** Attributes that are so from now on, by a promise. */
+  notePromised(node: Inode, attr: Attr): void {
+    node.changed = ++this.#mark
+    node.attr = attr
+  }
+
   /** Attributes that came with the word that something promised is done: what was asked since the promise knows it. */
   noteMade(attr: Attr | undefined): void {
     const node = attr === undefined ? undefined : this.#inodes.get(attr.ino)
@@ -132,7 +138,7 @@ export class InodeCache {
     if (node.lease === 'none' && !node.gone) return
     const known =
       node.promised > 0 && node.attr !== undefined
-        ? notBefore(withoutLeaving(attr, node.leaving), node.attr, node.setting)
+        ? notBefore(withLinks(attr, node.linksToCome), node.attr, node.setting)
         : attr
     // The last name went here before the master was told.
     node.attr = node.removed && known.nlink > 0 && !node.isDirectory ? { ...known, nlink: 0 } : known
@@ -255,10 +261,15 @@ export class InodeCache {
     node.xattrNames = undefined
   }
 
-  /** A command of ours changed its mode or owner, or cut it: that changes ACLs and takes capabilities, and gives none. */
+  /**
+   * A command of ours changed its mode or owner, or cut it: that changes ACLs and takes capabilities, and gives none;
+   * a directory has a default ACL as before.
+   */
   dropAcls(node: Inode): void {
     const incapable = node.xattrs?.get(capability) === null && node.lease !== 'none'
+    const { plain } = node
     this.dropXattrs(node)
+    node.plain = plain
     if (incapable) node.xattrs = new Map([[capability, null]])
   }
 
@@ -355,8 +366,8 @@ export class InodeCache {
 }
 
 /** Each subdirectory is a link to its parent. */
-const withoutLeaving = (attr: Attr, leaving: number): Attr =>
-  leaving === 0 ? attr : { ...attr, nlink: attr.nlink - leaving }
+const withLinks = (attr: Attr, toCome: number): Attr =>
+  toCome === 0 ? attr : { ...attr, nlink: attr.nlink + toCome }
 
 /**
  * Attributes with the times that programs were shown already; of a file, a promised name changes but its ctime. What is

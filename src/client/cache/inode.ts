@@ -89,8 +89,8 @@ export class Inode {
   creation: Promise<void> | undefined
   /** Changes of it, or of names in it, that the master has yet to make: `attr` is ahead of what it says. */
   promised = 0
-  /** Subdirectories that went and that the master has yet to remove. */
-  leaving = 0
+  /** Links by promised subdirectories that the master does not count yet; less than 0: more of them went. */
+  linksToCome = 0
   /** Changes of its attributes among those, and all that they set. */
   settings = 0
   setting: Partial<Attr> | undefined

@@ -1,4 +1,14 @@
-import { type Attr, S_IFREG, S_ISGID } from '../../core/attr.ts'
+import {
+  type Attr,
+  isDirectory,
+  isRegular,
+  isSymlink,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFMT,
+  S_ISGID,
+} from '../../core/attr.ts'
 import { FsError, messageOf } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import { type Name, nameToBytes } from '../../core/name.ts'
@@ -16,7 +26,7 @@ const inosLeft = 400
 const noBytes = new Uint8Array(0)
 
 /**
- * Regular files that programs were told of before the master made them (see Promises): attributes by our own rules, a
+ * Inodes that programs were told of before the master made them (see Promises): attributes by our own rules, a
  * reserved inode number, Create on its way.
  */
 export class Creations {
@@ -32,8 +42,8 @@ export class Creations {
     this.#promises = promises
   }
 
-  /** The new file, or undefined if that must be asked. */
-  promise(parent: Ino, name: Name, how: NewFile): Attr | undefined {
+  /** The new inode, or undefined if that must be asked. `target`: of a symlink. */
+  promise(parent: Ino, name: Name, how: NewFile, target?: Name): Attr | undefined {
     const { cache, session } = this.#context
     const directory = cache.get(parent)
     if (!this.#promises.covers(directory) || !directory.plain) return undefined
@@ -41,17 +51,18 @@ export class Creations {
     const ino = this.#takeIno()
     if (ino === undefined) return undefined
     const time = session.time()
-    const attr = firstAttr(ino, how, directory.attr, time)
+    const attr = firstAttr(ino, how, directory.attr, time, target)
+    const isDir = isDirectory(attr.mode)
     const post = session.post(
       {
         $case: 'create',
         value: {
           parent,
           name: nameToBytes(name),
-          target: noBytes,
+          target: target === undefined ? noBytes : nameToBytes(target),
           exclusive: true,
           tmpfile: false,
-          writeLease: true,
+          writeLease: isRegular(attr.mode),
           time,
           ...how,
           ino,
@@ -63,20 +74,34 @@ export class Creations {
     node.lease = 'write'
     node.within = directory.tenure
     node.attr = attr
+    node.target = target
+    // A directory inherits the default ACL, of which there is none.
+    if (isDir) cache.noteEmpty(ino)
+    node.plain = isDir
     cache.changeName(parent, name, ino)
     cache.noteNoCapability(ino)
     this.#promises.touch(directory, time)
+    const links = isDir ? 1 : 0
+    directory.attr = { ...directory.attr, nlink: directory.attr.nlink + links }
     directory.promised += 1
+    directory.linksToCome += links
+    const answered = (): void => {
+      directory.promised -= 1
+      directory.linksToCome -= links
+    }
     const made = post.then(
       reply => {
-        directory.promised -= 1
+        // In one turn, before what was answered together with it is noted: that has counted it already.
+        answered()
         node.creation = undefined
         // Whatever was done to it since is answered later.
         if (node.attr === attr) cache.noteMade(attrFromWire(reply.attr))
         cache.noteMade(attrFromWireIfPresent(reply.parent, 'parent'))
       },
       (thrown: unknown) => {
-        directory.promised -= 1
+        answered()
+        if (directory.attr !== undefined)
+          directory.attr = { ...directory.attr, nlink: directory.attr.nlink - links }
         throw this.#lost(directory, node, name, FsError.from(thrown))
       },
     )
@@ -93,7 +118,7 @@ export class Creations {
   /** What programs were told is not so. */
   #lost(directory: Inode, node: Inode, name: Name, why: FsError): FsError {
     const { cache, env, kernel } = this.#context
-    env.log.error('A new file is lost', {
+    env.log.error('A new name is lost', {
       ino: node.ino,
       directory: directory.ino,
       name,
@@ -147,15 +172,25 @@ export class Creations {
 }
 
 /** What the master will give it (src/master/namespace/create.ts), where the directory has no default ACL. */
-function firstAttr(ino: Ino, how: NewFile, directory: Attr, time: bigint): Attr {
+function firstAttr(
+  ino: Ino,
+  { mode, umask, rdev, uid, gid }: NewFile,
+  directory: Attr,
+  time: bigint,
+  target: Name | undefined,
+): Attr {
+  const type = mode & S_IFMT
+  const isDir = type === S_IFDIR
+  const inherits = (directory.mode & S_ISGID) !== 0
+  const bits = isSymlink(mode) ? mode & 0o7777 : mode & 0o7777 & ~(umask & 0o777)
   return {
     ino,
-    mode: S_IFREG | (how.mode & 0o7777 & ~(how.umask & 0o777)),
-    nlink: 1,
-    uid: how.uid,
-    gid: (directory.mode & S_ISGID) === 0 ? how.gid : directory.gid,
-    rdev: 0,
-    size: 0,
+    mode: type | bits | (inherits && isDir ? S_ISGID : 0),
+    nlink: isDir ? 2 : 1,
+    uid,
+    gid: inherits ? directory.gid : gid,
+    rdev: type === S_IFCHR || type === S_IFBLK ? rdev : 0,
+    size: isDir ? 4096 : (target?.length ?? 0),
     allocated: 0,
     atime: time,
     mtime: time,

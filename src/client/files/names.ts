@@ -111,10 +111,8 @@ export class Names {
   ): Promise<Attr> {
     mustBeWritable(this.#context.options)
     checkName(name)
-    if (isRegular(how.mode)) {
-      const promised = this.#creations.promise(parent, name, how)
-      if (promised !== undefined) return promised
-    }
+    const promised = this.#creations.promise(parent, name, how, more.target)
+    if (promised !== undefined) return promised
     return whileChanging(this.#context, [parent], async () => {
       const attr = await this.#create({
         parent,

@@ -1,7 +1,7 @@
 import {
   type Attr,
   type AttrChange,
-  isRegular,
+  isDirectory,
   S_IFMT,
   S_ISGID,
   S_ISUID,
@@ -20,8 +20,8 @@ import type { Promises } from './promises.ts'
 const laterNs = 1000n
 
 /**
- * Mode, owner and times of files that programs were told of before the master set them (see Promises): under the write
- * lease on the file, which is recalled before anybody else sees them.
+ * Mode, owner and times that programs were told of before the master set them (see Promises): under the write lease on
+ * the inode, which is recalled before anybody else sees them.
  */
 export class PromisedAttributes {
   readonly #context: FilesContext
@@ -38,7 +38,7 @@ export class PromisedAttributes {
     if (!this.#promises.covers(node) || node.changing > 0 || !node.turns.idle) return undefined
     const { attr } = node
     const time = session.time()
-    if (!isRegular(attr.mode) || time <= attr.ctime + laterNs || !isPlain(change, attr)) return undefined
+    if (time <= attr.ctime + laterNs || !isPlain(change, attr)) return undefined
     const post = session.post({ $case: 'setAttr', value: setAttrToWire(node.ino, change, time) }, 'attr')
     if (change.mtime !== undefined) data.known(node.ino)?.mtimeSet()
     if (change.atime !== undefined) node.atime = undefined
@@ -46,7 +46,7 @@ export class PromisedAttributes {
     node.setting = { ...node.setting, ...valuesOf(change, attr, time) }
     node.settings += 1
     node.promised += 1
-    cache.noteCommand({ ...attr, ...node.setting, ctime: time })
+    cache.notePromised(node, { ...attr, ...node.setting, ctime: time })
     const told = node.attr
     this.#promises.add(
       post.then(
@@ -87,8 +87,9 @@ function isPlain(change: AttrChange, { mode }: Attr): boolean {
   const { size, ctime, killSuidgid, atime, mtime } = change
   if (size !== undefined || ctime !== undefined) return false
   if (change.mode === undefined && (atime ?? mtime) === undefined && !isChown(change)) return false
-  // A new owner takes setuid and setgid, whether the kernel says so or not.
-  return (!isChown(change) && killSuidgid !== true) || (mode & (S_ISUID | S_ISGID)) === 0
+  if ((mode & (S_ISUID | S_ISGID)) === 0) return true
+  // A new owner takes setuid and setgid, whether the kernel says so or not, but of a directory.
+  return killSuidgid !== true && (!isChown(change) || isDirectory(mode))
 }
 
 const isChown = ({ uid, gid }: AttrChange): boolean => uid !== undefined || gid !== undefined

@@ -80,17 +80,17 @@ export class PromisedNames {
     directory.attr = { ...directory.attr, nlink: directory.attr.nlink - 1 }
     // Who has it open sees it empty: no master keeps a removed directory.
     this.#removals.note({ ...node.attr, nlink: 0, ctime: changeTime(node.attr, time) }, false)
-    directory.leaving += 1
+    directory.linksToCome -= 1
     this.#keep(
       [directory],
       // In one turn, before what was answered together with it is noted: that has counted it already.
       post.then(
         reply => {
-          directory.leaving -= 1
+          directory.linksToCome += 1
           cache.noteMade(attrFromWireIfPresent(reply.parent, 'parent'))
         },
         (thrown: unknown) => {
-          directory.leaving -= 1
+          directory.linksToCome += 1
           throw thrown
         },
       ),
@@ -133,7 +133,7 @@ export class PromisedNames {
     cache.changeName(parent, name, null)
     cache.changeName(newParent, newName, node.ino)
     for (const directory of new Set([from, to])) this.#promises.touch(directory, time)
-    cache.noteCommand({ ...node.attr, ctime: changeTime(node.attr, time) })
+    cache.notePromised(node, { ...node.attr, ctime: changeTime(node.attr, time) })
     if (target !== undefined) this.#loseName(target, time)
     this.#keep(
       [from, to, node],

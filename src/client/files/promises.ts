@@ -43,6 +43,8 @@ export class Promises {
   touch(directory: Inode & { attr: Attr }, time: bigint): void {
     const changed = changeTime(directory.attr, time)
     directory.attr = { ...directory.attr, mtime: changed, ctime: changed }
+    // Later than what was set, of which the master may have yet to hear.
+    if (directory.setting !== undefined) directory.setting = { ...directory.setting, mtime: changed }
   }
 
   /** Notes what is on its way; whoever asks for it hears of a failure, which is logged in any case. */

@@ -119,9 +119,8 @@ export function grantsOf(op: Op, result: Result): Grant[] {
       ]
     case 'create': {
       const attr = result.$case === 'entry' ? result.value.attr : undefined
-      // A new directory is nobody else's yet either.
-      const writes =
-        attr !== undefined && (isRegular(attr.mode) ? op.value.writeLease : isDirectory(attr.mode))
+      // What is new is nobody else's yet; only a regular file may have been there.
+      const writes = attr !== undefined && (!isRegular(attr.mode) || op.value.writeLease)
       const lease = writes ? 'write' : 'read'
       return [...(op.value.tmpfile ? [] : [write(op.value.parent)]), ...ofAttr(attr, lease)]
     }

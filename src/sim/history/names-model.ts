@@ -80,14 +80,15 @@ interface Dir {
   readonly names: ReadonlyMap<string, Id>
 }
 
-/** What a name led to. */
+/** What a name led to; a directory was empty. */
 interface Entry {
   readonly dir: Id
   readonly name: string
   readonly ino: Id | undefined
+  readonly is: Kind
 }
 
-/** A change of files' names that was promised to programs of a mount and may not be stored: what was before it. */
+/** A change of names that was promised to programs of a mount and may not be stored: what was before it. */
 interface Soft {
   readonly session: string
   readonly before: readonly Entry[]
@@ -271,8 +272,7 @@ function make(state: NamesState, op: Of<'create'> | Of<'mkdir'>): readonly Names
   // A number is never given twice.
   if (seen.knows(ino)) return none
   const edit = new Edit(seen)
-  if (kind === 'mkdir') edit.storedBy(session)
-  else edit.promise(session, [{ dir, name }])
+  edit.promise(session, [{ dir, name }])
   edit.setName(dir, name, ino)
   if (kind === 'mkdir') edit.dirs.set(ino, { parent: dir, names: new Map() })
   else edit.files.set(ino, 1)
@@ -304,8 +304,7 @@ function remove(
   if (error !== undefined) return error === right ? [seen] : none
   if (right !== undefined || found === undefined) return none
   const edit = new Edit(seen)
-  if (kind === 'rmdir') edit.storedBy(session)
-  else edit.promise(session, [{ dir, name }])
+  edit.promise(session, [{ dir, name }])
   edit.dropName(dir, name)
   return [edit.done()]
 }
@@ -458,9 +457,10 @@ function renumbered(state: NamesState, from: Id, to: Id): NamesState {
     new Map([...state.files].map(([file, count]) => [id(file), count])),
     state.soft.map(({ session, before }) => ({
       session,
-      before: before.map(({ dir, name, ino }) => ({
+      before: before.map(({ dir, name, ino, is }) => ({
         dir: id(dir),
         name,
+        is,
         ino: ino === undefined ? undefined : id(ino),
       })),
     })),
@@ -499,18 +499,22 @@ class Edit {
   }
 
   /** The name leads there, as it did before. */
-  lead({ dir, name, ino }: Entry): void {
+  lead({ dir, name, ino, is }: Entry): void {
     const now = this.dirs.get(dir)?.names.get(name)
     if (now === ino) return
     if (now !== undefined) this.dropName(dir, name)
     if (ino === undefined) return
     this.setName(dir, name, ino)
-    this.files.set(ino, (this.files.get(ino) ?? 0) + 1)
+    if (is === 'dir') this.dirs.set(ino, { parent: dir, names: new Map() })
+    else this.files.set(ino, (this.files.get(ino) ?? 0) + 1)
   }
 
   /** What comes now may be undone: it changes these names. */
   promise(session: string, names: readonly Pick<Entry, 'dir' | 'name'>[]): void {
-    const before = names.map(({ dir, name }) => ({ dir, name, ino: this.dirs.get(dir)?.names.get(name) }))
+    const before = names.map(({ dir, name }): Entry => {
+      const ino = this.dirs.get(dir)?.names.get(name)
+      return { dir, name, ino, is: ino !== undefined && this.dirs.has(ino) ? 'dir' : 'file' }
+    })
     this.soft.push({ session, before })
   }
 

@@ -62,6 +62,14 @@ export class Names {
     return this.#kernel.freshAttr(await this.walk(path, pid), pid)
   }
 
+  /** Of a directory. */
+  async fsync(path: string, pid: number): Promise<void> {
+    const inode = await this.walk(path, pid)
+    await this.#kernel.request(`fsyncdir ${path}`, async fs =>
+      fs.fsyncdir(inode.ino, 0n, false, this.#kernel.caller(pid)),
+    )
+  }
+
   async mkdir(path: string, pid: number): Promise<void> {
     await this.mkdirAt(await this.place(path, pid), pid)
   }

@@ -60,6 +60,7 @@ export class Program {
         await this.#state.mount.names.mkdir(memory.directory, this.#state.pid).catch((error: unknown) => {
           if (!(error instanceof FsError) || error.code !== 'EEXIST') throw error
         })
+        await this.#state.mount.names.fsync('/', this.#state.pid)
         memory.made = true
       })
       return
@@ -88,6 +89,7 @@ export class Program {
         this.#state.path(),
         (tree, path) => tree.mkdir(path),
         (n, path) => n.mkdir(path, this.#state.pid),
+        'promised',
       )
     else if (roll < 0.07)
       await this.#names.change(
@@ -95,6 +97,7 @@ export class Program {
         this.#state.path(),
         (tree, path) => tree.rmdir(path),
         (n, path) => n.rmdir(path, this.#state.pid),
+        'promised',
       )
     else if (roll < 0.12) await this.#names.unlink()
     else if (roll < 0.18) await this.#names.rename()
@@ -105,6 +108,7 @@ export class Program {
         this.#state.path(),
         (tree, path) => tree.symlink(path, 'somewhere'),
         (n, path) => n.symlink(path, 'somewhere' as never, this.#state.pid),
+        'promised',
       )
     else if (roll < 0.26) await this.#names.list()
     else if (roll < 0.3) await this.#names.stat()
