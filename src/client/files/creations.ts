@@ -100,8 +100,8 @@ export class Creations {
       },
       (thrown: unknown) => {
         answered()
-        if (directory.attr !== undefined)
-          directory.attr = { ...directory.attr, nlink: directory.attr.nlink - links }
+        const now = cache.get(parent)?.attr
+        if (now !== undefined) directory.attr = { ...now, nlink: now.nlink - links }
         throw this.#lost(directory, node, name, FsError.from(thrown))
       },
     )

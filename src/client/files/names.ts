@@ -1,4 +1,4 @@
-import { type Attr, isDirectory, isRegular, S_IFLNK } from '../../core/attr.ts'
+import { type Attr, isDirectory, S_IFLNK } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import { nameBytesMax, symlinkBytesMax } from '../../core/limits.ts'

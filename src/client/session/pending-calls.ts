@@ -20,7 +20,8 @@ import type { Result } from '../ports.ts'
  */
 export interface PendingCall {
   readonly id: bigint
-  readonly op: Op
+  /** Until it is sent, more may join it (JoinedChanges). */
+  op: Op
   readonly command: boolean
   /** It means nothing in another session, also if it was not sent. */
   readonly bound: boolean

@@ -23,6 +23,7 @@ import type { ClusterFacts, MasterPort, Result, ResultOf } from '../ports.ts'
 import { ClusterClock } from './cluster-clock.ts'
 import { EarlyAnswers } from './early-answers.ts'
 import { helloOf, type SessionKey, type SessionOptions } from './hello.ts'
+import { JoinedChanges } from './joined-changes.ts'
 import { LeaseClock } from './lease-clock.ts'
 import type { LeaseHolder } from './lease-holder.ts'
 import { MasterLink } from './master-link.ts'
@@ -79,6 +80,7 @@ export class Session implements MasterPort {
   readonly #lease: LeaseClock
   readonly #pending: PendingCalls
   readonly #outbox: Outbox
+  readonly #joined = new JoinedChanges()
   readonly #released = new ReleasedLeases()
   readonly #early: EarlyAnswers
   readonly #time: ClusterClock
@@ -181,6 +183,8 @@ export class Session implements MasterPort {
    * rests on leases, so it ends with the session, sent or not.
    */
   post<Case extends Result['$case']>(op: Op, expect: Case): Promise<ResultOf<Case>> {
+    const joined = op.$case === 'setAttr' ? this.#joined.join(op.value) : undefined
+    if (joined !== undefined) return joined as Promise<ResultOf<Case>>
     const schedule = () => {
       if (this.#outbox.callCount >= postedMax) this.#flushSoon()
       else this.#posting ??= this.#env.timers.after(postedMs, () => this.#flush())
@@ -200,6 +204,7 @@ export class Session implements MasterPort {
     { signal, bound = false }: { readonly signal?: AbortSignal | undefined; readonly bound?: boolean },
   ): Promise<ResultOf<Case>> {
     if (this.#failed !== undefined) return Promise.reject(this.#failed)
+    const added: { call?: PendingCall } = {}
     const answer = new Promise<Result['value']>((resolve, reject) => {
       const began = this.#env.clock.now()
       // For other programs, for as long as they like.
@@ -219,10 +224,14 @@ export class Session implements MasterPort {
       if (signal?.aborted === true) abort()
       else signal?.addEventListener('abort', abort)
       if (this.#attached) {
+        added.call = call
         this.#outbox.addCall(call)
+        this.#joined.passed(op)
         schedule()
       }
     })
+    if (bound && added.call !== undefined && op.$case === 'setAttr')
+      this.#joined.note(added.call, op.value, answer)
     return answer as Promise<ResultOf<Case>>
   }
 
@@ -309,6 +318,7 @@ export class Session implements MasterPort {
     this.#posting?.cancel()
     this.#posting = undefined
     if (!this.#attached) return
+    this.#joined.clear()
     for (const frame of this.#outbox.take()) this.#link.send(frame)
   }
 
@@ -323,6 +333,7 @@ export class Session implements MasterPort {
     if (this.#attached) this.#awaySince = this.#env.clock.now()
     this.#attached = false
     this.#outbox.forgetCalls()
+    this.#joined.clear()
     for (const call of this.#pending.all())
       if (call.op.$case === 'reclaim') this.#pending.abandon(call, new FsError('ECANCELED'))
     this.#gone?.()
