@@ -57,13 +57,17 @@ export const heartbeatsPerLease = 5
 /** Data is written back at this age, as the durability promise says. */
 export const writeBackAgeMs = 5 * second
 
+/** Directories that one ReadTree asks for, or is answered with. */
+export const directoriesAtOnce = 256
+
 /** Blocks of one piece that are asked for at once, and small files whose extents are. */
 export const smallAtOnce = 64
 
 /**
  * Version of the wire protocol, and the oldest one still spoken. 2: many small files are read with one question
- * (GetExtentsOf, GetSmall).
+ * (GetExtentsOf, GetSmall). 3: and many directories (ReadTree).
  */
-export const wireVersion = 2
+export const wireVersion = 3
 export const wireVersionSmall = 2
+export const wireVersionTree = 3
 export const wireVersionMin = 1

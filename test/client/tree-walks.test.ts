@@ -47,13 +47,14 @@ async function list(mount: Mount, ino: Ino): Promise<void> {
 }
 
 const isKept = (mount: Mount, ino: Ino): boolean => mount.files.cache.get(ino)?.listing !== undefined
-const asked = (mount: Mount): number => mount.calls.filter(call => call === 'readDir').length
+const asked = (mount: Mount): number =>
+  mount.calls.filter(call => call === 'readDir' || call === 'readTree').length
 
 async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise(resolve => setTimeout(resolve, 1))
 }
 
-test('who walks through a tree finds directories read ahead, each asked for once', async t => {
+test('who walks through a tree finds directories read ahead, many with one question', async t => {
   const { mounts, directories } = await tree()
   await using _ = mounts
   const b = await mounts.mount()
@@ -66,13 +67,14 @@ test('who walks through a tree finds directories read ahead, each asked for once
     'one directory is no walk',
   )
   await list(b, second.ino)
-  await until(() => isKept(b, second.below) && directories.slice(2, 12).every(({ ino }) => isKept(b, ino)))
-  t.true(asked(b) < 22, 'what was not used pays for nothing')
+  await until(() => isKept(b, second.below) && directories.slice(2, 9).every(({ ino }) => isKept(b, ino)))
+  t.is(asked(b), 4, 'with what is in them')
+  t.false(isKept(b, directories[12]?.ino ?? rootIno), 'what was not used pays for nothing')
   for (const { ino, below } of directories) {
     await list(b, ino)
     await list(b, below)
   }
-  t.is(asked(b), 1 + 2 * count, 'each of them once')
+  t.true(asked(b) < 15, `${asked(b)} questions for ${2 * count} directories`)
 })
 
 test('who reads the files of each directory, too, finds those of the next ones fetched', async t => {
@@ -88,6 +90,28 @@ test('who reads the files of each directory, too, finds those of the next ones f
   const next = directories.slice(4, 8).flatMap(({ files }) => files as readonly bigint[])
   await until(() => next.every(ino => b.data.prefetched.some(one => one.ino === ino)))
   t.pass()
+})
+
+test('who removes what he finds gets write leases of known directories, many at a time, and asks once', async t => {
+  const { mounts, directories } = await tree()
+  await using _ = mounts
+  const b = await mounts.mount()
+  await list(b, rootIno)
+  for (const { ino, below } of directories) for (const one of [ino, below]) await list(b, one)
+  b.calls.length = 0
+  await list(b, rootIno)
+  const lease = (ino: Ino | undefined) => b.files.cache.get(ino ?? rootIno)?.lease
+  for (const { ino, below } of directories) {
+    await list(b, ino)
+    for (const text of ['f0', 'f1', 'f2']) await b.fs.unlink(ino, name(text))
+    await list(b, below)
+    await b.fs.rmdir(ino, name('below'))
+    await new Promise(resolve => setImmediate(resolve))
+  }
+  t.is(lease(directories.at(-1)?.ino), 'write')
+  const trees = b.calls.filter(call => call === 'readTree').length
+  t.true(trees > 0 && trees < 15, `${trees} questions for ${2 * count} directories`)
+  t.is(b.calls.filter(call => call === 'readDir').length, 0)
 })
 
 test('what is read ahead is not kept when another mount changes it', async t => {

@@ -183,6 +183,16 @@ test('hashes and keys of blocks tell nothing of what is stored elsewhere', async
     ahead.map(({ ino, extents }) => [ino, extents?.blocks.map(block => block.key)]),
     [[file, [0n]]],
   )
+  const { directories } = mount.call(
+    {
+      $case: 'readTree',
+      value: { inos: [cluster.sub, cluster.outside], limit: 0, below: true, removing: false },
+    },
+    'readTree',
+  )
+  t.is(directories[0]?.ino, cluster.sub)
+  t.is(directories[0]?.parent, cluster.sub, 'nothing is above')
+  t.false(directories.some(({ ino }) => ino === cluster.outside))
   const pinned = mount.call(plan(file, sha('own'), 1000), 'plan').blocks[0]
   t.is(pinned?.targets.length, 0, 'what it stored itself it need not send again')
   t.not(pinned?.key, fixture.store.blocks.owner(sha('own'))?.key)

@@ -1,7 +1,8 @@
 import test from 'ava'
 import { must } from '#src/core/assert.ts'
+import type { ReadTree } from '#src/wire/gen/cairn/v1/session.ts'
 import { ChunkNode, EngineFixture, Mount, sha } from './engine-fixture.ts'
-import { acquire, chmod, commit, getAttr, makeFile, plan, writeFile } from './engine-ops.ts'
+import { acquire, chmod, commit, create, getAttr, makeFile, plan, writeFile } from './engine-ops.ts'
 
 const none = 0
 const read = 1
@@ -119,6 +120,48 @@ test('extents of many files are told without a wait, of those that nobody else m
   t.deepEqual(a.recalls(), [], 'nobody was asked')
   const many = { $case: 'getExtentsOf' as const, value: { inos: Array.from({ length: 65 }, () => stored) } }
   t.like(b.answer(b.send(many))?.result, { $case: 'error' })
+})
+
+test('trees are told without a wait, depth first, of directories that nobody else may be changing', async t => {
+  const fixture = await EngineFixture.make()
+  const [a, b] = [new Mount(fixture), new Mount(fixture)]
+  const made = (text: string, parent = 1n, mode = 0o040755): bigint =>
+    a.call(create(text, { parent, mode }), 'entry').attr?.ino ?? 0n
+  const [first, second, third] = ['d1', 'd2', 'd3'].map(text => made(text))
+  if (first === undefined || second === undefined || third === undefined) return t.fail()
+  const [inner, deep] = [made('inner', first), made('other', second)]
+  const file = made('f', first, 0o100644)
+  a.up({ $case: 'release', value: { inos: [first, second, inner, deep] } })
+  const ask = (value: Partial<ReadTree>) => {
+    const whole = {
+      inos: [first, second, third, file, 999n],
+      limit: 0,
+      below: true,
+      removing: false,
+      ...value,
+    }
+    return b.answer(b.send({ $case: 'readTree', value: whole }))
+  }
+  const reply = ask({})
+  const told = (of: typeof reply) =>
+    of?.result?.$case === 'readTree' ? of.result.value.directories.map(({ ino }) => ino) : []
+  // Neither the one that may be changing, a file, nor one that is not there.
+  t.deepEqual(told(reply), [first, inner, second, deep])
+  const entries = reply?.result?.$case === 'readTree' ? reply.result.value.directories[0]?.entries : []
+  t.deepEqual(
+    entries?.map(({ ino, attr }) => [ino, attr?.ino]),
+    [
+      [inner, inner],
+      [file, undefined],
+    ],
+    'attributes that another mount may be changing are left out',
+  )
+  t.deepEqual(new Set(reply?.leases.map(({ ino }) => ino)), new Set([first, inner, second, deep]))
+  t.true(reply?.leases.every(({ kind }) => kind === read))
+  t.deepEqual(a.recalls(), [], 'nobody was asked')
+  t.deepEqual(told(ask({ limit: 3 })), [first, inner, second])
+  t.deepEqual(told(ask({ below: false })), [first, second])
+  t.like(ask({ inos: Array.from({ length: 257 }, () => first) })?.result, { $case: 'error' })
 })
 
 /** Two mounts that cache a file and have it open for writing. */

@@ -106,6 +106,15 @@ test('root-squash: root is nobody in particular, and what only root may do nobod
     mount.call(ahead, 'extentsOf').files.map(({ ino }) => ino),
     [open],
   )
+  const tree: Op = {
+    $case: 'readTree',
+    value: { inos: [closed, sub], limit: 0, below: true, removing: false },
+  }
+  t.deepEqual(
+    mount.call(tree, 'readTree').directories.map(({ ino }) => ino),
+    [sub],
+    'what is in it has rights of its own',
+  )
   t.is(fails(mount, setLock(secret, LockKind.LOCK_KIND_READ)), 'EACCES')
   t.is(fails(mount, setLock(open, LockKind.LOCK_KIND_READ)), 'done')
   t.is(fails(mount, getExtents(open)), 'extents')

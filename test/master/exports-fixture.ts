@@ -175,6 +175,7 @@ export const callsNaming = (ino: bigint, sub: bigint): readonly Op[] => [
   },
   plan(ino, sha('new'), 1000),
   { $case: 'getExtentsOf', value: { inos: [ino] } },
+  { $case: 'readTree', value: { inos: [ino], limit: 0, below: true, removing: true } },
   create('made', { parent: ino }),
   create('made', { parent: sub, ino }),
   create('', { parent: ino, tmpfile: true }),

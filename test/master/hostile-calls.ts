@@ -56,6 +56,10 @@ export function hostileCall(hostile: HostileBytes, id: bigint, inos: readonly bi
       $case: 'readDir',
       value: { ino: ino(), after: u64(), limit: u32(), attrs: flag(), removing: false },
     }),
+    () => ({
+      $case: 'readTree',
+      value: { inos: some(ino), limit: u32(), below: flag(), removing: flag() },
+    }),
     () => ({ $case: 'readLink', value: { ino: ino() } }),
     () => ({ $case: 'getXattr', value: { ino: ino(), name: xattr() } }),
     () => ({ $case: 'getExtents', value: { ino: ino(), offset: far(), length: far(), limit: u32() } }),

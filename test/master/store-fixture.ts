@@ -77,6 +77,7 @@ export class Fixture implements Disposable {
 
   ask(op: QueryOp): Result {
     const ctx: QueryContext = {
+      isSettled: () => true,
       locations: () => [{ node: 1n, address: 'a:1', zone: '', host: 'h' }],
       tokens: () => ({ until: 1n, make: block => Buffer.from(block.subarray(0, 4)) }),
       space: () => ({ totalBytes: 100n, availableBytes: 50n }),

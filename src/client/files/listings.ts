@@ -4,6 +4,7 @@ import type { Ino } from '../../core/ids.ts'
 import { attrFromWire } from '../../wire/attr.ts'
 import type { DirEntry, ReadDirReply } from '../../wire/gen/cairn/v1/session.ts'
 import { toIno, toName, u63 } from '../../wire/validate.ts'
+import { wireVersionTree } from '../../core/limits.ts'
 import type { Name } from '../../core/name.ts'
 import type { AttrsAhead } from '../cache/inode.ts'
 import { listingKept } from '../cache/inode-cache.ts'
@@ -73,7 +74,11 @@ export class Listings {
     this.neighbours = new Neighbours(context, directory => this.attributesAhead(directory))
     this.#attributes = attributes
     this.#atimes = atimes
-    this.#walks = new TreeWalks(context, directory => this.#fetchWhole(directory))
+    this.#walks = new TreeWalks(
+      context,
+      () => this.#isRemoving,
+      (directories, limit) => this.#fetchTree(directories, limit),
+    )
   }
 
   /** A program removes names: of the directories that are listed next most likely, too. */
@@ -231,20 +236,47 @@ export class Listings {
     ]
   }
 
-  /** Reads a directory into the cache, with attributes, before anybody asks for it. */
+  /** Reads directories, and some of those in them, into the cache, with attributes, before anybody asks for them. */
+  async #fetchTree(inos: readonly Ino[], limit: number): Promise<number> {
+    const { session, env } = this.#context
+    if (session.facts.version < wireVersionTree) {
+      await Promise.all(inos.map(ino => this.#fetchWhole(ino)))
+      return inos.length
+    }
+    const { mark } = this.#context.cache
+    try {
+      const value = { inos: [...inos], limit, below: true, removing: this.#isRemoving }
+      const { directories } = await session.call({ $case: 'readTree', value }, 'readTree')
+      const read = directories.map(directory =>
+        this.#keep(toIno(directory.ino, 'read_tree.ino'), directory, mark),
+      )
+      this.neighbours.arrived(read)
+      return read.length
+    } catch (thrown) {
+      env.log.debug('Directories were not read ahead', { inos: inos.length, why: messageOf(thrown) })
+      return 0
+    }
+  }
+
+  /** Of a master that knows no trees. */
   async #fetchWhole(ino: Ino): Promise<void> {
     const { session, cache, env } = this.#context
     const { mark } = cache
     try {
       const value = { ino, after: 0n, limit: entriesAhead, attrs: true, removing: this.#isRemoving }
       const reply = await session.call({ $case: 'readDir', value }, 'readDir')
-      const entries = this.#take(ino, reply, mark)
-      if (!reply.end) return
-      cache.noteListing(ino, { entries, parent: parentOf(ino, reply) }, mark)
-      this.neighbours.arrived(ino)
+      if (reply.end) this.neighbours.arrived([this.#keep(ino, reply, mark)])
+      else this.#take(ino, reply, mark)
     } catch (thrown) {
       env.log.debug('A directory was not read ahead', { ino, why: messageOf(thrown) })
     }
+  }
+
+  /** A whole directory, as it was told. */
+  #keep(ino: Ino, told: Pick<ReadDirReply, 'entries' | 'parent'>, mark: number): Ino {
+    const entries = this.#take(ino, told, mark)
+    this.#context.cache.noteListing(ino, { entries, parent: parentOf(ino, told) }, mark)
+    return ino
   }
 
   /** Reads ahead from after the master's cookie. */
@@ -291,7 +323,7 @@ export class Listings {
     if (ahead.after === after) ahead.after = u63(last.cookie, 'read_dir.cookie')
   }
 
-  #take(ino: Ino, reply: ReadDirReply, mark: number): Dirent[] {
+  #take(ino: Ino, reply: Pick<ReadDirReply, 'entries'>, mark: number): Dirent[] {
     const { cache } = this.#context
     return reply.entries.map(wire => {
       const entry = direntFromWire(wire)
@@ -351,7 +383,7 @@ function direntFromWire(wire: DirEntry): Dirent {
 }
 
 /** The root is its own parent. */
-function parentOf(ino: Ino, reply: ReadDirReply): Ino {
+function parentOf(ino: Ino, reply: Pick<ReadDirReply, 'parent'>): Ino {
   return reply.parent === 0n ? ino : toIno(reply.parent, 'read_dir.parent')
 }
 

@@ -1,6 +1,6 @@
 import { type Dirent, isRegular } from '../../core/attr.ts'
 import type { Ino } from '../../core/ids.ts'
-import { pieceBytes } from '../../core/limits.ts'
+import { directoriesAtOnce, pieceBytes } from '../../core/limits.ts'
 import type { Inode, Listing } from '../cache/inode.ts'
 import type { FilesContext } from './context.ts'
 
@@ -40,6 +40,8 @@ export class Neighbours {
   readonly #sorted = new WeakMap<Listing, readonly Ino[]>()
   readonly #listed = new WeakMap<Listing, readonly Ino[]>()
   #reader: Reader | undefined
+  /** Directories that were read ahead before anybody was seen to read what is in them. */
+  readonly #arrived = new Set<Ino>()
   /** The reader before read what its directory had: this one most likely does, too. */
   #thorough = false
 
@@ -55,9 +57,26 @@ export class Neighbours {
     )
   }
 
-  /** A directory was read ahead, for who walks through the tree. */
-  arrived(directory: Ino): void {
-    if (this.#thorough) void this.#fetch({ directory, order: 'listed' }, 0, aheadMax)
+  /** Directories were read ahead, for who walks through the tree. */
+  arrived(directories: readonly Ino[]): void {
+    for (const directory of directories) this.#arrived.add(directory)
+    if (this.#thorough) this.#fetchArrived()
+    for (const oldest of this.#arrived) {
+      if (this.#arrived.size <= directoriesAtOnce) break
+      this.#arrived.delete(oldest)
+    }
+  }
+
+  #fetchArrived(): void {
+    const directories = [...this.#arrived]
+    this.#arrived.clear()
+    const small = directories.flatMap(directory =>
+      this.#files(directory, 'listed')
+        .slice(0, aheadMax)
+        .map(ino => this.#untouched(this.#context.cache.get(ino)))
+        .filter(file => file !== undefined),
+    )
+    if (small.length > 0) this.#context.data.prefetch(small)
   }
 
   /** A file was opened for reading. */
@@ -94,6 +113,7 @@ export class Neighbours {
           .indexOf(ino)
         if (at < 0) continue
         this.#thorough = this.#reader !== undefined && this.#isThorough(this.#reader)
+        if (this.#thorough) this.#fetchArrived()
         return (this.#reader = { directory, order, at, inOrder: 1, ahead: 0 })
       }
     return undefined

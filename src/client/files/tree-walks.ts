@@ -9,16 +9,25 @@ const listedMax = 16
 const walkedMin = 2
 /** What may be read ahead before any of it was used; one that is used pays for two more, one that was not for one. */
 const creditFirst = 16
-const creditMax = 64
+const creditMax = 128
+/** So many are asked for at once, at least, as long as there are so many. */
+const atOnceMin = 16
 /** Subdirectories that are looked at each time: some may be known already, or without a lease. */
 const looksMax = 256
 
 interface Listed {
   /** Subdirectories that nobody has listed since. */
   readonly unlisted: Set<Ino>
+  /** Undefined of the root. */
+  readonly parent: Ino | undefined
+  /** Of those, known ones that were asked for again because names in them are about to go. */
+  readonly askedAgain: Set<Ino>
   walked: number
   walking: boolean
 }
+
+/** Reads directories, and at most `limit` of these and those in them, into the cache. Says how many; does not reject. */
+export type FetchDirectories = (directories: readonly Ino[], limit: number) => Promise<number>
 
 /**
  * Reads directories ahead for who walks through a tree (du, find, grep -r, rm -r): their listings come many at a time
@@ -26,15 +35,17 @@ interface Listed {
  */
 export class TreeWalks {
   readonly #context: FilesContext
-  readonly #fetch: (directory: Ino) => Promise<void>
-  /** Listed last comes last. */
+  readonly #fetch: FetchDirectories
+  readonly #isRemoving: () => boolean
+  /** Listed, or gone through, last comes last. */
   readonly #listed = new Map<Ino, Listed>()
   readonly #coming = new Map<Ino, Promise<void>>()
   #credit = creditFirst
 
-  /** `fetch` reads a directory into the cache, and does not reject. */
-  constructor(context: FilesContext, fetch: (directory: Ino) => Promise<void>) {
+  /** `isRemoving`: who walks here removes what he finds, so that write leases are wanted, too. */
+  constructor(context: FilesContext, isRemoving: () => boolean, fetch: FetchDirectories) {
     this.#context = context
+    this.#isRemoving = isRemoving
     this.#fetch = fetch
   }
 
@@ -49,14 +60,19 @@ export class TreeWalks {
     const above = known?.unlisted.delete(directory) === true ? known : undefined
     if (above !== undefined) above.walking ||= ++above.walked >= walkedMin
     const walking = above?.walking ?? false
-    const below = { unlisted: subdirectories(entries), walked: 0, walking }
+    const unlisted = subdirectories(entries)
     this.#listed.delete(directory)
-    if (below.unlisted.size > 0) this.#remember(directory, below)
-    if (above === undefined || !walking) return
+    if (unlisted.size > 0)
+      this.#remember(directory, {
+        unlisted,
+        parent: parent === directory ? undefined : parent,
+        askedAgain: new Set(),
+        walked: 0,
+        walking,
+      })
+    if (!walking) return
     this.#credit = Math.min(creditMax, this.#credit + (asked ? 1 : 2))
-    // Most walkers go down first.
-    this.#ahead(below.unlisted)
-    this.#ahead(above.unlisted)
+    if (this.#credit >= atOnceMin) this.#ahead(unlisted.size > 0 ? directory : parent)
   }
 
   #remember(directory: Ino, listed: Listed): void {
@@ -68,21 +84,43 @@ export class TreeWalks {
     }
   }
 
-  #ahead(directories: Iterable<Ino>): void {
+  #ahead(from: Ino): void {
+    const wanted = this.#wanted(from)
+    if (wanted.length === 0) return
+    const limit = this.#credit
+    this.#credit = 0
+    const read = this.#fetch(wanted, limit).then(count => {
+      for (const ino of wanted) this.#coming.delete(ino)
+      this.#credit = Math.min(creditMax, this.#credit + limit - count)
+    })
+    for (const ino of wanted) this.#coming.set(ino, read)
+  }
+
+  /** Most walkers go down first, then on, then on above. */
+  #wanted(from: Ino): Ino[] {
     const { cache } = this.#context
+    const wanted: Ino[] = []
+    const removing = this.#isRemoving()
     let looks = 0
-    for (const ino of directories) {
-      if (this.#credit === 0 || looks++ === looksMax) return
-      const node = cache.get(ino)
-      // Without a lease nothing can be kept of it.
-      if (node === undefined || !cache.trusted(node) || node.listing !== undefined || this.#coming.has(ino))
-        continue
-      this.#credit--
-      this.#coming.set(
-        ino,
-        this.#fetch(ino).finally(() => this.#coming.delete(ino)),
-      )
+    for (let at: Ino | undefined = from; at !== undefined; ) {
+      const listed = this.#listed.get(at)
+      if (listed?.walking !== true) break
+      this.#listed.delete(at)
+      this.#listed.set(at, listed)
+      for (const ino of listed.unlisted) {
+        if (wanted.length === this.#credit || looks++ === looksMax) return wanted
+        const node = cache.get(ino)
+        // Without a lease nothing can be kept of it.
+        if (node === undefined || !cache.trusted(node) || this.#coming.has(ino)) continue
+        if (node.listing === undefined) wanted.push(ino)
+        else if (removing && node.lease !== 'write' && !listed.askedAgain.has(ino)) {
+          listed.askedAgain.add(ino)
+          wanted.push(ino)
+        }
+      }
+      at = listed.parent
     }
+    return wanted
   }
 }
 

@@ -53,6 +53,12 @@ function* toldOf({ value }: Op, { result }: Reply): Generator<Ino> {
     case 'readDir':
       for (const { attr } of result.value.entries) if (attr !== undefined) yield attr.ino as Ino
       break
+    case 'readTree':
+      for (const { ino, entries } of result.value.directories) {
+        yield ino as Ino
+        for (const { attr } of entries) if (attr !== undefined) yield attr.ino as Ino
+      }
+      break
     default:
   }
 }

@@ -40,6 +40,7 @@ const timeless: ReadonlySet<Op['$case']> = new Set<Op['$case']>([
   'lookup',
   'getAttr',
   'readDir',
+  'readTree',
   'readLink',
   'getXattr',
   'listXattr',

@@ -72,6 +72,10 @@ export class Admission {
         if (op.$case === 'readDir' && op.value.ino === store.exports.find(scope.export)?.ino)
           result.value.parent = op.value.ino
         return result
+      case 'readTree':
+        for (const directory of result.value.directories)
+          if (directory.ino === store.exports.find(scope.export)?.ino) directory.parent = directory.ino
+        return result
       case 'extents':
       case 'locate':
         noteShown(scope, result.value.blocks)
@@ -179,6 +183,10 @@ export class Admission {
       case 'getExtentsOf': {
         const inos = op.value.inos.filter(ino => isSeen(ino) && this.#hasWay(rules, ino))
         return { $case: 'getExtentsOf', value: { inos } }
+      }
+      case 'readTree': {
+        const inos = op.value.inos.filter(ino => isSeen(ino) && this.#hasWay(rules, ino))
+        return { $case: 'readTree', value: { ...op.value, inos } }
       }
       case 'commit': {
         const { blocks: known } = scope

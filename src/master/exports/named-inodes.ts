@@ -32,6 +32,7 @@ export const namedInodes: NamedInodes = {
   lookup: { parent: 'directory' },
   getAttr: { ino: 'file' },
   readDir: { ino: 'directory' },
+  readTree: { inos: 'each' },
   readLink: { ino: 'file' },
   getXattr: { ino: 'file' },
   listXattr: { ino: 'file' },

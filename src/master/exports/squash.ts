@@ -50,6 +50,14 @@ export class Squashed {
       case 'readDir':
         this.#check(op.value.ino, op.value.attrs ? want.read | want.execute : want.read)
         return op
+      case 'readTree': {
+        const inos = op.value.inos.filter(ino => {
+          const inode = this.#store.inodes.find(ino)
+          return inode !== undefined && this.#access.may(inode, want.read | want.execute)
+        })
+        // Each directory has rights of its own.
+        return { $case: 'readTree', value: { ...op.value, inos, below: false } }
+      }
       case 'getXattr':
         this.#readXattr(op.value.ino, op.value.name)
         return op

@@ -1,6 +1,6 @@
 import { must } from '../../core/assert.ts'
 import { isRegular } from '../../core/attr.ts'
-import { type BlockKey, blockIdBytes } from '../../core/ids.ts'
+import { type BlockKey, blockIdBytes, type Ino } from '../../core/ids.ts'
 import { fileBytesMax, pieceBytes, smallAtOnce } from '../../core/limits.ts'
 import { FsError } from '../../core/errors.ts'
 import type { BlockInfo, GetExtents, GetExtentsOf, Locate } from '../../wire/gen/cairn/v1/session.ts'
@@ -42,12 +42,12 @@ export function getExtents(store: Store, op: GetExtents, ctx: QueryContext): Res
   return { $case: 'extents', value: { extents, blocks, end: BigInt(end), attr, tokensUntil: tokens.until } }
 }
 
-/** Those of whole small files; other inodes are left out. */
+/** Those of whole small files; other inodes, and files that others may be changing, are left out. */
 export function getExtentsOf(store: Store, { inos }: GetExtentsOf, ctx: QueryContext): ResultOf<'extentsOf'> {
   if (inos.length > smallAtOnce)
     throw new FsError('EINVAL', `At most ${smallAtOnce} files can be asked for at once`)
   const files = inos.flatMap(ino => {
-    const inode = store.inodes.find(ino)
+    const inode = ctx.isSettled(ino as Ino) ? store.inodes.find(ino) : undefined
     if (inode === undefined || !isRegular(inode.mode) || inode.size > pieceBytes) return []
     const whole = { ino, offset: 0n, length: BigInt(inode.size), limit: extentsOfSmallMax + 1 }
     const { value } = getExtents(store, whole, ctx)

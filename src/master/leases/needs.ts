@@ -6,7 +6,7 @@ import { isDirectory, isRegular } from '../../core/attr.ts'
 import type { Ino } from '../../core/ids.ts'
 import type { Lease } from '../../wire/attr.ts'
 import { type Attr } from '../../wire/gen/cairn/v1/common.ts'
-import { LeaseKind } from '../../wire/gen/cairn/v1/session.ts'
+import { LeaseKind, type ReadTreeReply } from '../../wire/gen/cairn/v1/session.ts'
 import type { Op } from '../../wire/commands.ts'
 import type { Result } from '../namespace/context.ts'
 import type { Store } from '../store/store.ts'
@@ -67,6 +67,7 @@ export function needsOf(store: Store, op: Op): Need[] {
     case 'cloneRange':
       return [need(op.value.from, 'read'), need(op.value.to, 'write')]
     case 'getExtentsOf':
+    case 'readTree':
     case 'locate':
     case 'statFs':
     case 'reclaim':
@@ -111,6 +112,8 @@ export function grantsOf(op: Op, result: Result): Grant[] {
     case 'commit':
     case 'punchRange':
       return [read(op.value.ino)]
+    case 'readTree':
+      return result.$case === 'readTree' ? ofTree(result.value, op.value.removing) : []
     case 'getExtentsOf':
       return result.$case === 'extentsOf' ? result.value.files.map(({ ino }) => read(ino)) : []
     case 'acquire':
@@ -156,6 +159,12 @@ export function grantsOf(op: Op, result: Result): Grant[] {
 const read = (ino: bigint): Grant => ({ ino: ino as Ino, lease: 'read' })
 /** Who changes one name in a directory changes more, and need not wait for each (docs/design.md). */
 const write = (ino: bigint): Grant => ({ ino: ino as Ino, lease: 'write' })
+
+const ofTree = ({ directories }: ReadTreeReply, removing: boolean): Grant[] =>
+  directories.flatMap(({ ino, entries }) => [
+    removing ? write(ino) : read(ino),
+    ...entries.flatMap(entry => (entry.attr === undefined ? [] : [read(entry.ino)])),
+  ])
 
 const ofAttr = (attr: Attr | undefined, lease: Lease): Grant[] =>
   attr === undefined ? [] : [{ ino: attr.ino as Ino, lease }]

@@ -11,6 +11,7 @@ const queryCases = [
   'lookup',
   'getAttr',
   'readDir',
+  'readTree',
   'readLink',
   'getXattr',
   'listXattr',
@@ -57,6 +58,8 @@ export interface CommandContext {
 }
 
 export interface QueryContext {
+  /** Whether it is known that no other session may be changing the inode, so that nobody need be waited for. */
+  isSettled(ino: Ino): boolean
   /** Where a block is, best first. */
   locations(block: BlockKey): Location[]
   /** Makes tokens for the reader, to blocks of files that it may read. */

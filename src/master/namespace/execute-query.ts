@@ -7,6 +7,7 @@ import type { GetXattr, Lookup, ReadDir, ReadLink } from '../../wire/gen/cairn/v
 import { isPlain, wireAttr } from '../store/inodes.ts'
 import type { Store } from '../store/store.ts'
 import { directory, existing } from './checks.ts'
+import { readTree } from './read-tree.ts'
 import { kindOf } from './xattr.ts'
 import type { QueryContext, QueryOp, Result, ResultOf } from './context.ts'
 
@@ -23,7 +24,9 @@ export function executeQuery(store: Store, op: QueryOp, ctx: QueryContext): Resu
     case 'getAttr':
       return { $case: 'attr', value: { attr: wireAttr(existing(store, op.value.ino)) } }
     case 'readDir':
-      return readDir(store, op.value)
+      return readDir(store, op.value, ctx)
+    case 'readTree':
+      return readTree(store, op.value, ctx)
     case 'readLink':
       return readLink(store, op.value)
     case 'getXattr':
@@ -51,13 +54,14 @@ function lookup(store: Store, op: Lookup): ResultOf<'entry'> {
   return { $case: 'entry', value: { attr, parent: wireAttr(parent), plainParent: isPlain(parent) } }
 }
 
-function readDir(store: Store, op: ReadDir): ResultOf<'readDir'> {
+/** A listing recalls nothing of what others buffer: it leaves out the attributes that they may have changed. */
+function readDir(store: Store, op: ReadDir, ctx: QueryContext): ResultOf<'readDir'> {
   const { ino, parent } = directory(store, op.ino)
   const limit = op.limit === 0 ? entriesMax : Math.min(op.limit, entriesMax)
   const found = store.dirents.list(ino, op.after, limit)
   const entries = found.map(entry => ({
     ...entry,
-    attr: op.attrs ? wireAttr(existing(store, entry.ino)) : undefined,
+    attr: op.attrs && ctx.isSettled(entry.ino) ? wireAttr(existing(store, entry.ino)) : undefined,
   }))
   return { $case: 'readDir', value: { entries, end: found.length < limit, parent } }
 }

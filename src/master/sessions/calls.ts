@@ -41,7 +41,7 @@ import type { Subtrees } from '../exports/subtree.ts'
 import { type Grant, grantsOf, type Need, needsOf } from '../leases/needs.ts'
 import type { Holder, LeaseTable } from '../leases/lease-table.ts'
 import type { RecallReason, Recalls } from '../leases/recalls.ts'
-import { isQuery, type QueryOp, type Result } from '../namespace/context.ts'
+import { isQuery, type Result } from '../namespace/context.ts'
 import { executeCommand } from '../namespace/execute-command.ts'
 import { executeQuery } from '../namespace/execute-query.ts'
 import { ns } from '../nodes/node-registry.ts'
@@ -454,17 +454,15 @@ export class Calls {
   #question(session: Session, id: bigint, op: Exclude<Op, CommandOp>): Result | 'waits' {
     const { turn, planner, space, locks, damaged } = this.#parts
     if (isQuery(op))
-      return this.#withoutBuffered(
-        session,
-        executeQuery(turn.store, this.#withoutChanging(session, op), {
-          locations: key => planner.locations(key, session.row),
-          tokens: () => this.#tokens(session),
-          space: () => ({
-            totalBytes: BigInt(space.totalBytes),
-            availableBytes: BigInt(space.availableBytes),
-          }),
+      return executeQuery(turn.store, op, {
+        isSettled: this.#settledFor(session),
+        locations: key => planner.locations(key, session.row),
+        tokens: () => this.#tokens(session),
+        space: () => ({
+          totalBytes: BigInt(space.totalBytes),
+          availableBytes: BigInt(space.availableBytes),
         }),
-      )
+      })
     switch (op.$case) {
       case 'acquire':
         return this.#acquire(session, op.value)
@@ -529,6 +527,7 @@ export class Calls {
       turn.store,
       { $case: 'getAttr', value: { ino } },
       {
+        isSettled: this.#settledFor(session),
         locations: key => planner.locations(key, session.row),
         tokens: () => this.#tokens(session),
         space: () => ({ totalBytes: 0n, availableBytes: 0n }),
@@ -544,27 +543,12 @@ export class Calls {
     return { $case: 'acquire', value: { kind: leaseToWire(lease), attr } }
   }
 
-  /** A listing does not recall what others buffer: it leaves out the attributes that they may have changed. */
-  #withoutBuffered(session: Session, result: Result): Result {
-    if (result.$case !== 'readDir' || this.#parts.sessions.size < 2) return result
-    for (const entry of result.value.entries)
-      if (
-        entry.attr !== undefined &&
-        this.#parts.leases.conflicts(entry.ino as Ino, session.id, 'read').length > 0
-      )
-        entry.attr = undefined
-    return result
-  }
-
-  /** What is asked for ahead waits for nobody: files that others may be changing are left out. */
-  #withoutChanging(session: Session, op: QueryOp): QueryOp {
+  #settledFor(session: Session): (ino: Ino) => boolean {
     const { sessions, leases } = this.#parts
-    if (op.$case !== 'getExtentsOf' || sessions.size < 2) return op
+    if (sessions.size < 2) return () => true
     // What others hold is not known yet.
-    const inos = sessions.inGraceFor(session)
-      ? []
-      : op.value.inos.filter(ino => leases.conflicts(ino as Ino, session.id, 'read').length === 0)
-    return { $case: op.$case, value: { inos } }
+    if (sessions.inGraceFor(session)) return () => false
+    return ino => leases.conflicts(ino, session.id, 'read').length === 0
   }
 
   // ---- answering

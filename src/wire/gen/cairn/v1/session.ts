@@ -253,6 +253,9 @@ export interface Call {
     /** Since version 2. */
     { $case: "getExtentsOf"; value: GetExtentsOf }
     | //
+    /** Since version 3. */
+    { $case: "readTree"; value: ReadTree }
+    | //
     /** Commands. */
     { $case: "create"; value: Create }
     | { $case: "link"; value: Link }
@@ -295,6 +298,7 @@ export interface Reply {
     | { $case: "clone"; value: CloneReply }
     | { $case: "reserveInos"; value: ReserveInosReply }
     | { $case: "extentsOf"; value: ExtentsOfReply }
+    | { $case: "readTree"; value: ReadTreeReply }
     | undefined;
 }
 
@@ -351,6 +355,30 @@ export interface DirEntry {
 export interface ReadDirReply {
   entries: DirEntry[];
   end: boolean;
+  parent: bigint;
+}
+
+/**
+ * Whole directories that are to be listed soon, with attributes, each followed by those in it, depth first. Nothing
+ * is told of those that another session may be changing, that are none, or that are large: nobody is waited for.
+ */
+export interface ReadTree {
+  inos: bigint[];
+  /** At most so many directories; 0: as many as the master gives. */
+  limit: number;
+  /** Also those in them. */
+  below: boolean;
+  /** As in ReadDir. */
+  removing: boolean;
+}
+
+export interface ReadTreeReply {
+  directories: TreeDirectory[];
+}
+
+export interface TreeDirectory {
+  ino: bigint;
+  entries: DirEntry[];
   parent: bigint;
 }
 
@@ -2636,6 +2664,9 @@ export const Call: MessageFns<Call> = {
       case "getExtentsOf":
         GetExtentsOf.encode(message.op.value, writer.uint32(242).fork()).join();
         break;
+      case "readTree":
+        ReadTree.encode(message.op.value, writer.uint32(250).fork()).join();
+        break;
       case "create":
         Create.encode(message.op.value, writer.uint32(322).fork()).join();
         break;
@@ -2860,6 +2891,14 @@ export const Call: MessageFns<Call> = {
             }
 
             message.op = { $case: "getExtentsOf", value: GetExtentsOf.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 31: {
+            if (tag !== 250) {
+              break;
+            }
+
+            message.op = { $case: "readTree", value: ReadTree.decode(reader, reader.uint32()) };
             continue;
           }
           case 40: {
@@ -3095,6 +3134,12 @@ export const Call: MessageFns<Call> = {
         }
         break;
       }
+      case "readTree": {
+        if (object.op?.value !== undefined && object.op?.value !== null) {
+          message.op = { $case: "readTree", value: ReadTree.fromPartial(object.op.value) };
+        }
+        break;
+      }
       case "create": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
           message.op = { $case: "create", value: Create.fromPartial(object.op.value) };
@@ -3244,6 +3289,9 @@ export const Reply: MessageFns<Reply> = {
         break;
       case "extentsOf":
         ExtentsOfReply.encode(message.result.value, writer.uint32(186).fork()).join();
+        break;
+      case "readTree":
+        ReadTreeReply.encode(message.result.value, writer.uint32(194).fork()).join();
         break;
     }
     return writer;
@@ -3446,6 +3494,14 @@ export const Reply: MessageFns<Reply> = {
             message.result = { $case: "extentsOf", value: ExtentsOfReply.decode(reader, reader.uint32()) };
             continue;
           }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            message.result = { $case: "readTree", value: ReadTreeReply.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3589,6 +3645,12 @@ export const Reply: MessageFns<Reply> = {
       case "extentsOf": {
         if (object.result?.value !== undefined && object.result?.value !== null) {
           message.result = { $case: "extentsOf", value: ExtentsOfReply.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "readTree": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "readTree", value: ReadTreeReply.fromPartial(object.result.value) };
         }
         break;
       }
@@ -4199,6 +4261,254 @@ export const ReadDirReply: MessageFns<ReadDirReply> = {
     const message = createBaseReadDirReply();
     message.entries = object.entries?.map((e) => DirEntry.fromPartial(e)) || [];
     message.end = object.end ?? false;
+    message.parent = (object.parent !== undefined && object.parent !== null) ? BigInt(object.parent) : 0n;
+    return message;
+  },
+};
+
+function createBaseReadTree(): ReadTree {
+  return { inos: [], limit: 0, below: false, removing: false };
+}
+
+export const ReadTree: MessageFns<ReadTree> = {
+  encode(message: ReadTree, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.inos.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.inos) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field inos of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.limit !== 0) {
+      writer.uint32(16).uint32(message.limit);
+    }
+    if (message.below !== false) {
+      writer.uint32(24).bool(message.below);
+    }
+    if (message.removing !== false) {
+      writer.uint32(32).bool(message.removing);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadTree {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadTree();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.inos.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.inos.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.below = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.removing = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReadTree>, I>>(base?: I): ReadTree {
+    return ReadTree.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadTree>, I>>(object: I): ReadTree {
+    const message = createBaseReadTree();
+    message.inos = object.inos?.map((e) => BigInt(e)) || [];
+    message.limit = object.limit ?? 0;
+    message.below = object.below ?? false;
+    message.removing = object.removing ?? false;
+    return message;
+  },
+};
+
+function createBaseReadTreeReply(): ReadTreeReply {
+  return { directories: [] };
+}
+
+export const ReadTreeReply: MessageFns<ReadTreeReply> = {
+  encode(message: ReadTreeReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.directories) {
+      TreeDirectory.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadTreeReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadTreeReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.directories.push(TreeDirectory.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReadTreeReply>, I>>(base?: I): ReadTreeReply {
+    return ReadTreeReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadTreeReply>, I>>(object: I): ReadTreeReply {
+    const message = createBaseReadTreeReply();
+    message.directories = object.directories?.map((e) => TreeDirectory.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseTreeDirectory(): TreeDirectory {
+  return { ino: 0n, entries: [], parent: 0n };
+}
+
+export const TreeDirectory: MessageFns<TreeDirectory> = {
+  encode(message: TreeDirectory, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ino !== 0n) {
+      if (BigInt.asUintN(64, message.ino) !== message.ino) {
+        throw new globalThis.Error("value provided for field message.ino of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.ino);
+    }
+    for (const v of message.entries) {
+      DirEntry.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.parent !== 0n) {
+      if (BigInt.asUintN(64, message.parent) !== message.parent) {
+        throw new globalThis.Error("value provided for field message.parent of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.parent);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TreeDirectory {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTreeDirectory();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ino = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.entries.push(DirEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.parent = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<TreeDirectory>, I>>(base?: I): TreeDirectory {
+    return TreeDirectory.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TreeDirectory>, I>>(object: I): TreeDirectory {
+    const message = createBaseTreeDirectory();
+    message.ino = (object.ino !== undefined && object.ino !== null) ? BigInt(object.ino) : 0n;
+    message.entries = object.entries?.map((e) => DirEntry.fromPartial(e)) || [];
     message.parent = (object.parent !== undefined && object.parent !== null) ? BigInt(object.parent) : 0n;
     return message;
   },
