@@ -1,7 +1,7 @@
 /**
  * Decides for the whole mount when files are written back, and how much may be dirty.
  *
- * A file is stored at `ageMs` after its first dirty byte, soon after its last close (with what else was
+ * A file is stored at `ageMs` after its first dirty byte, `closedDelayMs` after its last close (with what else was
  * closed meanwhile), or when memory gets short: oldest first. Windows that are complete do not wait for
  * any of that (see FileWriter). Past the bound of memory, writers wait in order; they fail only when
  * everything in memory has failed to be stored.
@@ -21,9 +21,13 @@ export interface WriteBackOptions {
   readonly ageMs: number
 }
 
-/** Closed files wait this long, or until there are so many, to share a plan, a put and a sync. */
-const closedDelayMs = 400
-const closedMax = 256
+/** A burst of small files, an archive say, is over by then: what stores them does not take its processor time. */
+const closedDelayMs = 2 * second
+/** More closed files that are dirty: the oldest are stored early, since each costs some kilobytes beside its bytes. */
+const closedMax = 4096
+/** So many of them share plans, puts and syncs, and others wait so long: longer steps would hold up other mounts. */
+const closedAtOnce = 256
+const closedPauseMs = 50
 /** What is due within this is done together. */
 const togetherMs = 20
 const retryFirstMs = 1 * second
@@ -96,12 +100,19 @@ export class WriteBack implements WriteSchedule<FileWriter> {
   closed(file: FileWriter): void {
     if (this.#failing.has(file)) return
     this.#closed.add(file)
-    if (this.#closed.size >= closedMax) {
-      for (const one of [...this.#closed]) one.writeBack()
-      return
-    }
     const at = this.#clock.now() + closedDelayMs
     if (at < (this.#due.get(file) ?? Number.POSITIVE_INFINITY)) this.#setDue(file, at)
+    if (this.#closed.size > closedMax) this.#storeClosed(Number.POSITIVE_INFINITY)
+  }
+
+  /** Those that were closed first, of what is due until then. */
+  #storeClosed(until: number): void {
+    const files: FileWriter[] = []
+    for (const file of this.#closed) {
+      if ((this.#due.get(file) ?? 0) <= until) files.push(file)
+      if (files.length === closedAtOnce) break
+    }
+    for (const file of files) file.writeBack()
   }
 
   sealed(file: FileWriter): void {
@@ -255,10 +266,16 @@ export class WriteBack implements WriteSchedule<FileWriter> {
   #tick(): void {
     this.#timerAt = Number.POSITIVE_INFINITY
     const now = this.#clock.now()
-    for (const [file, at] of [...this.#due]) if (at <= now + togetherMs) file.writeBack()
+    let closedIsDue = false
+    for (const [file, at] of [...this.#due]) {
+      if (at > now + togetherMs) continue
+      if (this.#closed.has(file)) closedIsDue = true
+      else file.writeBack()
+    }
+    if (closedIsDue) this.#storeClosed(now + closedDelayMs / 2)
     let next = Number.POSITIVE_INFINITY
     for (const at of this.#due.values()) next = Math.min(next, at)
-    if (next < Number.POSITIVE_INFINITY) this.#arm(next)
+    if (next < Number.POSITIVE_INFINITY) this.#arm(Math.max(next, closedIsDue ? now + closedPauseMs : now))
     else if (this.#dirty.size === 0) this.#pool.trim()
   }
 }

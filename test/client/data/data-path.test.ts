@@ -82,11 +82,27 @@ test('hundreds of closed small files share plans and puts', async t => {
     await env.run(Promise.resolve(file.write(0, pattern(4096, i))))
     file.flushSoon()
   }
-  await env.pass(500)
+  await env.pass(1900)
+  t.is(master.commits.length, 0)
+  await env.pass(300)
   t.is(master.commits.length, 300)
   t.is(data.dirtyBytes, 0)
   t.true(master.calls.filter(call => call === 'plan').length <= 4)
   for (const node of nodes.nodes.slice(0, 3)) t.true(node.putMessages <= 6, `${node.putMessages}`)
+})
+
+test('with thousands of closed small files the oldest are stored early', async t => {
+  const { env, master, data } = await harness({ writeBackAgeMs: 60_000 })
+  for (let i = 0; i < 5000; i++) {
+    const file = data.file(ino(BigInt(100 + i)))
+    await env.run(Promise.resolve(file.write(0, pattern(8, i))))
+    file.flushSoon()
+  }
+  await env.pass(900)
+  t.true(master.commits.length >= 904, `${master.commits.length} stored`)
+  t.true(master.commits.length < 1300, `${master.commits.length} stored`)
+  const stored = new Set(master.commits.map(commit => Number(commit.ino)))
+  t.true(Math.max(...stored) < 100 + 1300, 'in the order of closing')
 })
 
 test('writers wait when memory is full, and all is stored', async t => {
