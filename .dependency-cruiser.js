@@ -8,12 +8,13 @@ const mayImport = {
   env: ['core'],
   wire: ['core'],
   service: ['core'],
+  web: ['core', 'wire', 'service'],
   fuse: ['core'],
   master: ['core', 'wire', 'service'],
   chunkserver: ['core', 'wire', 'service'],
   client: ['core', 'wire', 'service'],
   mount: ['core', 'fuse', 'client', 'service'],
-  console: ['core', 'wire', 'service'],
+  console: ['core', 'wire', 'service', 'web'],
   get cli() {
     return everythingBut('sim')
   },

@@ -17,6 +17,7 @@ const realWorld = [
   'src/chunkserver/disk/**',
   'src/client/disk/**',
   'src/console/**',
+  'src/web/**',
   'src/sim/main.ts',
   'test/**',
   'bench/**',

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path'
 const page = 'dist/console/page'
 const files = {
   'src/console/page/index.html': 'index.html',
+  'src/console/page/login.html': 'login.html',
   'src/console/page/console.css': 'console.css',
   'src/console/page/icon.svg': 'icon.svg',
   'node_modules/preact/dist/preact.module.js': 'vendor/preact.js',

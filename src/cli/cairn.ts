@@ -10,6 +10,7 @@ import { registerChunkserver } from './commands/chunkserver.ts'
 import { registerCluster } from './commands/cluster.ts'
 import { registerCompletion } from './commands/completion.ts'
 import { registerConfig } from './commands/config.ts'
+import { registerConsole } from './commands/console.ts'
 import { registerCopies } from './commands/copies.ts'
 import { registerDamaged } from './commands/damaged.ts'
 import { registerDoctor } from './commands/doctor.ts'
@@ -98,6 +99,7 @@ registerNode(program, network)
 registerCluster(program, network, wholeNumber)
 registerExport(program, network, wholeNumber)
 registerIdentity(program, network)
+registerConsole(program, network)
 registerRepair(program, network)
 registerRebalance(program, network)
 registerScrub(program, network)

@@ -204,3 +204,11 @@ export type OverviewAnswer = ReturnType<typeof overviewAnswer>
 export type NodeAnswer = ReturnType<typeof nodeAnswer>
 export type FolderAnswer = ReturnType<typeof folderAnswer>
 export type ExtentsAnswer = ReturnType<typeof extentsAnswer>
+
+/** What the page shows of who looks. */
+export interface VisitorAnswer {
+  readonly name: string | null
+  readonly role: string | null
+  /** By a login, which can be ended. */
+  readonly login: boolean
+}

@@ -1,19 +1,24 @@
-/** Serves the console: a page for browsers, and the questions that it asks. It can change nothing. */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { type AddressInfo, isIP } from 'node:net'
-import { formatAddress, parseAddress } from '../core/address.ts'
-import { assert } from '../core/assert.ts'
+/**
+ * Serves the console: a page for browsers, and the questions that it asks. It can change nothing. From other machines
+ * it is reached by HTTPS, and whoever asks something there is an admin or observer:
+ *
+ *   /login.html  takes the code of `cairn console login`, which stands behind # in its link and so is in no log
+ *   POST /login  a cookie for the code
+ *   POST /logout
+ */
+import type { IncomingMessage } from 'node:http'
+import { reachesOthers } from '../core/address.ts'
 import type { Env } from '../core/env.ts'
-import { type ErrnoName, FsError, UsageError } from '../core/errors.ts'
-import { second } from '../core/units.ts'
+import { type ErrnoName, FsError } from '../core/errors.ts'
+import { Door, type Refused } from '../web/door.ts'
+import type { Logins, Visitor } from '../web/logins.ts'
+import type { PageTls } from '../web/page-tls.ts'
+import { type Answer, listenWeb, type Question, type Site, type WebServer } from '../web/web-server.ts'
+import type { VisitorAnswer } from './answers.ts'
 import { Api } from './api.ts'
 import type { ClusterView } from './cluster-view.ts'
 import { History } from './history.ts'
 import { PageFiles } from './page-files.ts'
-
-/** Who asks more slowly than this, or reads so slowly, is hung up on. */
-const patienceMs = 10 * second
-const connectionsMax = 64
 
 const httpCodes: Partial<Record<ErrnoName, number>> = {
   EINVAL: 400,
@@ -22,117 +27,152 @@ const httpCodes: Partial<Record<ErrnoName, number>> = {
   ENOTDIR: 404,
 }
 
-export class ConsoleServer {
-  readonly address: string
-  readonly #close: () => Promise<void>
+/** Of a code, in JSON. */
+const bodyBytesMax = 1024
 
-  private constructor(address: string, close: () => Promise<void>) {
-    this.address = address
-    this.#close = close
+/** For who comes from other machines. */
+export interface ConsoleTls {
+  readonly page: PageTls
+  readonly logins: Logins
+}
+
+export class ConsoleServer {
+  /** Whoever comes is asked who he is. */
+  readonly asksWho: boolean
+  readonly #server: WebServer
+  readonly #history: History
+
+  private constructor(server: WebServer, history: History, asksWho: boolean) {
+    this.#server = server
+    this.#history = history
+    this.asksWho = asksWho
   }
 
   /** UsageError when the address cannot be had. */
-  static async listen(env: Env, address: string, view: ClusterView): Promise<ConsoleServer> {
-    const wanted = parseAddress(address)
-    if (wanted === undefined) throw new UsageError(`'${address}' is no address: give HOST:PORT`)
+  static async listen(
+    env: Env,
+    address: string,
+    view: ClusterView,
+    tls?: ConsoleTls,
+  ): Promise<ConsoleServer> {
     const files = new PageFiles(new URL('page/', import.meta.url))
     const history = new History(env, view)
     const api = new Api(env, view, history)
-    const site = { env, api, files, host: wanted.host }
-    const server = createServer((request, response) => void respond(site, request, response))
-    server.requestTimeout = patienceMs
-    server.headersTimeout = patienceMs
-    server.setTimeout(patienceMs)
-    server.maxConnections = connectionsMax
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', error => {
-        const code = 'code' in error ? String(error.code) : error.message
-        reject(
-          new UsageError(
-            `cannot serve the console on ${address}: ${code === 'EADDRINUSE' ? 'it is in use' : code}`,
-          ),
-        )
-      })
-      server.listen(wanted.port, wanted.host, resolve)
-    })
-    const bound = server.address() as AddressInfo | null
-    assert(bound !== null, 'a server that listens has an address')
+    const asked = tls === undefined || !reachesOthers(address) ? undefined : tls
+    const door = asked === undefined ? undefined : new Door(asked.page.tls, 'the console', env, asked.logins)
+    const parts: Parts = { env, api, files, door }
+    const site: Site = {
+      what: 'the console',
+      policy: files.policy,
+      posts: door === undefined ? [] : ['/login', '/logout'],
+      refusal: failure,
+      answer: question => answer(parts, question),
+    }
+    const server = await listenWeb(
+      address,
+      site,
+      asked === undefined ? undefined : { page: asked.page, log: env.log },
+    )
     history.start()
-    return new ConsoleServer(formatAddress({ host: wanted.host, port: bound.port }), async () => {
-      history.stop()
-      const closed = new Promise<void>(resolve => server.close(() => resolve()))
-      server.closeAllConnections()
-      await closed
-    })
+    return new ConsoleServer(server, history, door !== undefined)
+  }
+
+  get address(): string {
+    return this.#server.address
   }
 
   close(): Promise<void> {
-    return this.#close()
+    this.#history.stop()
+    return this.#server.close()
   }
 }
 
-interface Site {
+interface Parts {
   readonly env: Env
   readonly api: Api
   readonly files: PageFiles
-  /** As it was told to listen. */
-  readonly host: string
+  /** Undefined: only this machine reaches it, or it was told to ask nobody. */
+  readonly door: Door | undefined
 }
 
 const apiPrefix = '/api/'
+/** Shows names of files, or what is in them: as with the commands, not for observers. */
+const adminOnly: readonly string[] = ['folder', 'blocks']
 
-async function respond(site: Site, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const say = (code: number, body: string | Buffer, type = 'application/json; charset=utf-8'): void => {
-    response.writeHead(code, {
-      'content-type': type,
-      'cache-control': 'no-store',
-      'content-security-policy': site.files.policy,
-      'cross-origin-opener-policy': 'same-origin',
-      'cross-origin-resource-policy': 'same-origin',
-      'referrer-policy': 'no-referrer',
-      'x-content-type-options': 'nosniff',
-      'x-frame-options': 'DENY',
-    })
-    response.end(request.method === 'HEAD' ? undefined : body)
-  }
-  const refuse = (code: number, why: string): void => say(code, JSON.stringify({ error: why }))
-  if (request.method !== 'GET' && request.method !== 'HEAD') {
-    refuse(405, 'only GET')
-    return
-  }
-  if (!isOurs(request.headers.host, site.host)) {
-    refuse(421, 'ask by the address of this machine, not by this name')
-    return
-  }
-  const [name = '', query = ''] = cutOnce(request.url ?? '', '?')
+async function answer(parts: Parts, { request, name, query }: Question): Promise<Answer> {
+  const { api, door, env, files } = parts
+  if (request.method === 'POST' && door !== undefined)
+    return name === '/login' ? login(door, request) : logout(door, request)
   if (!name.startsWith(apiPrefix)) {
-    const file = site.files.find(name)
-    if (file === undefined) refuse(404, 'there is no such page')
-    else say(200, file.bytes, file.type)
-    return
+    const file = files.find(name)
+    return file === undefined
+      ? failure(404, 'there is no such page')
+      : { code: 200, body: file.bytes, type: file.type }
   }
+  const asked = name.slice(apiPrefix.length)
+  let visitor: Visitor | undefined
+  let cookie: string | undefined
+  if (door !== undefined) {
+    const entry = door.enter(request)
+    if ('refused' in entry) return refused(entry.refused)
+    ;({ visitor, cookie } = entry)
+  }
+  if (asked === 'visitor') return json(200, visitorAnswer(visitor, cookie))
+  if (visitor !== undefined && visitor.role !== 'admin' && adminOnly.includes(asked))
+    return failure(403, `names of files are not for the role ${visitor.role}: come as an admin`)
   try {
-    const answer = await site.api.answer(name.slice(apiPrefix.length), query)
-    if (answer === undefined) refuse(404, 'there is no such question')
-    else say(200, JSON.stringify(answer))
+    const found = await api.answer(asked, query)
+    return found === undefined ? failure(404, 'there is no such question') : json(200, found)
   } catch (thrown) {
     const error = FsError.from(thrown)
-    if (!(thrown instanceof FsError)) site.env.log.error('the console failed', { why: error.message })
-    refuse(httpCodes[error.code] ?? 503, error.message)
+    if (!(thrown instanceof FsError)) env.log.error('the console failed', { why: error.message })
+    return failure(httpCodes[error.code] ?? 503, error.message)
   }
 }
 
-/**
- * A page of somewhere else can have its own name lead here (DNS rebinding), and would then be let read the answers:
- * so that names are refused, but for the one that this was told to listen on.
- */
-function isOurs(header: string | undefined, host: string): boolean {
-  const asked = /^(?:\[([^\]]+)\]|([^:]+))(?::\d+)?$/.exec(header ?? '')
-  const name = (asked?.[1] ?? asked?.[2] ?? '').toLowerCase()
-  return name === 'localhost' || name === host.toLowerCase() || isIP(name) !== 0
+async function login(door: Door, request: IncomingMessage): Promise<Answer> {
+  const code = await codeOf(request)
+  if (code === undefined) return failure(400, 'that is no code')
+  const entered = door.login(request, code)
+  if ('refused' in entered) return refused(entered.refused)
+  return json(200, {}, { 'set-cookie': entered.cookie })
 }
 
-function cutOnce(text: string, at: string): string[] {
-  const found = text.indexOf(at)
-  return found === -1 ? [text] : [text.slice(0, found), text.slice(found + 1)]
+function logout(door: Door, request: IncomingMessage): Answer {
+  const entry = door.enter(request)
+  return json(200, {}, { 'set-cookie': door.logout('refused' in entry ? undefined : entry.cookie) })
 }
+
+/** What a page sends: `{"code": "…"}`. */
+async function codeOf(request: IncomingMessage): Promise<string | undefined> {
+  if (request.headers['content-type'] !== 'application/json') return undefined
+  const parts: Buffer[] = []
+  let bytes = 0
+  try {
+    for await (const part of request as AsyncIterable<Buffer>) {
+      bytes += part.length
+      if (bytes > bodyBytesMax) return undefined
+      parts.push(part)
+    }
+    const body = JSON.parse(Buffer.concat(parts).toString()) as { readonly code?: unknown } | null
+    return typeof body?.code === 'string' ? body.code : undefined
+  } catch {
+    // It hung up, or that was no JSON: no code either way.
+    return undefined
+  }
+}
+
+const visitorAnswer = (visitor: Visitor | undefined, cookie: string | undefined): VisitorAnswer => ({
+  name: visitor?.name ?? null,
+  role: visitor?.role ?? null,
+  login: cookie !== undefined,
+})
+
+const json = (code: number, body: object, headers: Readonly<Record<string, string>> = {}): Answer => ({
+  ...{ code, headers, body: JSON.stringify(body) },
+  type: 'application/json; charset=utf-8',
+})
+
+const failure = (code: number, why: string): Answer => json(code, { error: why })
+
+const refused = ({ code, why, headers = {} }: Refused): Answer => json(code, { error: why }, headers)

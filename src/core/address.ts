@@ -28,3 +28,10 @@ export function formatAddress({ host, port }: Address): string {
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
 }
+
+/** Whether other machines may reach what is served at HOST:PORT; `off` is nowhere. */
+export function reachesOthers(address: string): boolean {
+  if (address === 'off') return false
+  const parsed = parseAddress(address)
+  return parsed === undefined || !isLoopback(parsed.host)
+}

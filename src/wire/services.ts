@@ -219,6 +219,12 @@ export const identityCreateToken = unary(
   messageCodec(identity.CreateTokenReply, 'CreateTokenReply'),
 )
 
+export const identityLogin = unary(
+  '/cairn.v1.Identity/Login',
+  messageCodec(identity.LoginRequest, 'LoginRequest'),
+  messageCodec(identity.LoginReply, 'LoginReply'),
+)
+
 export const identityList = unary(
   '/cairn.v1.Identity/List',
   messageCodec(identity.ListIdentitiesRequest, 'ListIdentitiesRequest'),

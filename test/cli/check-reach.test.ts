@@ -14,7 +14,7 @@ const elsewhere = [
   '128.0.0.1:1',
 ]
 const here = ['127.0.0.1:0', '127.1.2.3:9420', '[::1]:9420', 'localhost:9420']
-const identity = {}
+const identity = { canServe: true }
 
 test('loopback is what no other machine reaches', t => {
   for (const host of ['127.0.0.1', '127.255.0.1', '::1', 'localhost']) t.true(isLoopback(host), host)
@@ -40,14 +40,18 @@ test('without TLS a daemon serves this machine only, and says in one line how to
     })
 })
 
-test('with TLS the wire is served anywhere, pages without a login nowhere but here', t => {
-  for (const listen of elsewhere) {
-    t.false(checkReach({ listen, metrics: '127.0.0.1:1', insecure: 'off' }, identity, silentLog))
-    for (const page of [{ metrics: listen }, { metrics: 'off', console: listen }])
-      t.throws(() => checkReach({ listen, insecure: 'off', ...page }, identity, silentLog), {
-        message: /^[^\n]*no TLS and asks for no password[^\n]*$/,
+test('with TLS everything is served anywhere, but by a certificate that is good for no server', t => {
+  for (const listen of elsewhere)
+    for (const page of [{ metrics: listen }, { metrics: 'off', console: listen }]) {
+      t.false(checkReach({ listen, insecure: 'off', ...page }, identity, silentLog))
+      for (const insecure of ['off', 'on'] as const)
+        t.throws(() => checkReach({ listen, insecure, ...page }, { canServe: false }, silentLog), {
+          message: /^[^\n]*join again[^\n]*$/,
+        })
+      t.throws(() => checkReach({ insecure: 'off', ...page }, undefined, silentLog), {
+        message: /^[^\n]*without TLS[^\n]*cairn cluster init[^\n]*--insecure[^\n]*$/,
       })
-  }
+    }
 })
 
 test('what is insecure is so only when told, and is logged at every start', t => {

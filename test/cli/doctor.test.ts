@@ -55,6 +55,14 @@ test('secrets are left out of configuration, logs and addresses, and nothing els
     redacted(text),
     'data = "/srv"\nsecret = "(left out)"\nadmin_token: "(left out)"\nurl = "http://me:(left out)@host/"\n{"password":"(left out)","ino":"7"}\n',
   )
+  const key = '-----BEGIN PRIVATE KEY-----\nMIGH\n-----END PRIVATE KEY-----'
+  t.is(
+    redacted(
+      `ran cairn mount --x cairn1.${'Ab_-'.repeat(21)} a\n${key}\nopened https://h:1/login.html#abc-DEF_1 b`,
+    ),
+    'ran cairn mount --x (left out) a\n(left out)\nopened https://h:1/login.html#(left out) b',
+  )
+  t.is(redacted('-----BEGIN EC PRIVATE KEY-----\ncut'), '(left out)')
   t.true(isSecret('CAIRN_TOKEN'))
   t.false(isSecret('CAIRN_MASTER'))
 })

@@ -118,9 +118,9 @@ test('what is no question is refused before the master hears of it', async t => 
 test('a page of somewhere else cannot read it under a name of its own', async t => {
   const server = await start(new FakeCluster())
   t.teardown(() => server.close())
-  for (const host of ['evil.example', 'evil.example:80', '127.0.0.1.evil.example'])
+  for (const host of ['evil.example', 'evil.example:80', '127.0.0.1.evil.example', '10.1.2.3:9480'])
     t.is((await get(server.address, '/api/overview', 'GET', host)).code, 421, host)
-  for (const host of ['localhost', 'LOCALHOST:1', '127.0.0.1', '[::1]:9480', '10.1.2.3:9480'])
+  for (const host of ['localhost', 'LOCALHOST:1', '127.0.0.1', '[::1]:9480'])
     t.is((await get(server.address, '/api/overview', 'GET', host)).code, 200, host)
   const { headers } = await get(server.address, '/')
   t.regex(

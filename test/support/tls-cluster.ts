@@ -48,10 +48,11 @@ export class TlsCluster {
     throw new Error(daemon.log)
   }
 
-  async startMaster(listen = '127.0.0.1:0'): Promise<Running> {
+  async startMaster(listen = '127.0.0.1:0', ...flags: readonly string[]): Promise<Running> {
     const running = await this.start(
       ...['master', '--data', this.at('master'), '--listen', listen, '--copies', '1'],
       ...['--identity', this.at('authority')],
+      ...flags,
     )
     this.master = running.address
     return running
@@ -67,7 +68,7 @@ export class TlsCluster {
     return stdout.trim()
   }
 
-  async chunkserver(number: number): Promise<Running> {
+  async chunkserver(number: number, ...flags: readonly string[]): Promise<Running> {
     const identity = this.at(`node-${String(number)}-identity`)
     await cairn([
       'node',
@@ -91,7 +92,24 @@ export class TlsCluster {
       '127.0.0.1:0',
       '--identity',
       identity,
+      ...flags,
     )
+  }
+
+  /** An identity of a role without a daemon, in a folder. */
+  async join(role: string, folder: string): Promise<void> {
+    const token = await this.token(role)
+    await cairn([
+      'node',
+      'join',
+      this.master,
+      '--token',
+      token,
+      '--identity',
+      this.at(folder),
+      '--name',
+      folder,
+    ])
   }
 
   mount(name: string, ...flags: readonly string[]): Promise<string> {
@@ -134,8 +152,10 @@ export class TlsCluster {
   }
 }
 
+/** `flags`: of the master. */
 export async function tlsCluster(
   t: ExecutionContext,
+  ...flags: readonly string[]
 ): Promise<{ readonly cluster: TlsCluster; readonly master: Running; readonly masterLog: () => string }> {
   const cluster = new TlsCluster()
   t.teardown(() => cluster.dispose())
@@ -148,7 +168,7 @@ export async function tlsCluster(
     '--admin-identity',
     cluster.at('admin'),
   ])
-  const master = await cluster.startMaster()
+  const master = await cluster.startMaster('127.0.0.1:0', ...flags)
   return { cluster, master, masterLog: master.log }
 }
 

@@ -5,11 +5,12 @@ import { gzipSync } from 'node:zlib'
 import type { Command } from 'commander'
 import { messageOf, UsageError } from '../../core/errors.ts'
 import type { Network } from '../../core/network.ts'
-import { type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
+import { chosenIdentity, type ClusterOptions, masterAddress, withCluster } from '../cluster-address.ts'
 import { type Cause, causesOf } from '../doctor/causes.ts'
 import { collect } from '../doctor/collect.ts'
 import { type TarEntry, tarOf } from '../doctor/tar.ts'
 import { bytes, counted, jsonText, print, printJson, say } from '../output.ts'
+import { ownIdentity } from '../own-identity.ts'
 import { visible } from '../terminal.ts'
 
 interface Options extends ClusterOptions {
@@ -37,7 +38,8 @@ export function registerDoctor(program: Command, network: () => Promise<Network>
       let causes: readonly Cause[]
       let data: Uint8Array
       try {
-        const collected = await collect({ network: await network(), address, dir: options.dir })
+        const tls = ownIdentity(chosenIdentity(options), 'admin')?.tls
+        const collected = await collect({ network: await network(), address, dir: options.dir, tls })
         causes = causesOf(collected.facts)
         const report = { name: 'cairn-doctor/causes.json', data: Buffer.from(jsonText(causes)) }
         entries = [report, ...collected.entries]

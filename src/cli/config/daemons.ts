@@ -66,7 +66,8 @@ const metrics = (example: string, recommended: boolean) =>
   sure({
     kind: kind.addressOrOff,
     meaning:
-      'Where /metrics (for Prometheus), /healthz and /readyz are served over HTTP, to everybody who reaches it',
+      'Where /metrics (for Prometheus), /healthz and /readyz are served: over HTTP to everybody on this machine, and on ' +
+      'an address that others reach by HTTPS, to certificates of admins and observers (docs/operations.md)',
     default: 'off',
     example,
     recommended,
@@ -160,8 +161,9 @@ const master = {
   console: sure({
     kind: kind.addressOrOff,
     meaning:
-      'Where the console, a page for browsers, is served over HTTP: everybody who reaches it sees the state of the ' +
-      'cluster and the names of all files, and can change nothing',
+      'Where the console, a page for browsers, is served, which can change nothing: over HTTP to everybody on this ' +
+      'machine, who sees the state of the cluster and the names of all files, and on an address that others reach by ' +
+      'HTTPS, to whoever logs in with cairn console login',
     default: 'off',
     example: '127.0.0.1:9480',
   }),

@@ -7,7 +7,8 @@ import { type LogFormat, type LogLevel, stderrLog } from '../../service/log.ts'
 import { makeFolder } from '../../service/make-folder.ts'
 import { notifySystemd } from '../../service/notify-systemd.ts'
 import { runDaemon } from '../../service/run-daemon.ts'
-import { StatusServer } from '../../service/status-server.ts'
+import { PageTls } from '../../web/page-tls.ts'
+import { type SecuredPages, StatusServer } from '../../web/status-server.ts'
 import { Watchdog } from '../../service/watchdog.ts'
 import { GrpcNetwork } from '../../wire/grpc/grpc-network.ts'
 import type { Metrics } from '../../service/metrics.ts'
@@ -78,14 +79,17 @@ export async function runAsDaemon(
   await runDaemon(async signal => {
     const status = new StatusPages()
     let network: GrpcNetwork | undefined
+    const env = realEnv(log)
+    let secured: SecuredPages | undefined
     let server: StatusServer | undefined
     let started: Started
     try {
       const identity = daemonIdentity(options.identity, name)
-      const insecure = checkReach(options, identity, log)
+      const insecure = checkReach(options, identity?.tls, log)
       network = new GrpcNetwork({ log, tls: identity?.tls })
-      if (options.takesOver === undefined) server = await listenForMetrics(options, status)
-      started = await start({ env: realEnv(log), network, identity, insecure })
+      secured = identity === undefined ? undefined : { page: PageTls.daemon(identity.tls), env }
+      if (options.takesOver === undefined) server = await listenForMetrics(options, status, secured)
+      started = await start({ env, network, identity, insecure })
     } catch (error) {
       reportReadiness({ ready: false, error: messageOf(error) })
       await options.takesOver?.refuse(messageOf(error))
@@ -93,7 +97,7 @@ export async function runAsDaemon(
       await server?.close()
       throw error
     }
-    if (options.takesOver !== undefined) server = await listenWhenFree(options, status, log)
+    if (options.takesOver !== undefined) server = await listenWhenFree(options, status, secured, log)
     if (server !== undefined) {
       status.show(started)
       log.info('Serving metrics', { address: server.address })
@@ -120,19 +124,21 @@ export async function runAsDaemon(
 async function listenForMetrics(
   { metrics }: DaemonOptions,
   status: StatusPages,
+  secured: SecuredPages | undefined,
 ): Promise<StatusServer | undefined> {
-  return metrics === 'off' ? undefined : StatusServer.listen(metrics, status)
+  return metrics === 'off' ? undefined : StatusServer.listen(metrics, status, secured)
 }
 
 /** The process that has the address is about to end. */
 async function listenWhenFree(
   options: DaemonOptions,
   status: StatusPages,
+  secured: SecuredPages | undefined,
   log: Log,
 ): Promise<StatusServer | undefined> {
   for (let tries = 1; ; tries++) {
     try {
-      return await listenForMetrics(options, status)
+      return await listenForMetrics(options, status, secured)
     } catch (error) {
       if (tries === freeTries) {
         log.error('No metrics are served', { why: messageOf(error) })

@@ -23,6 +23,7 @@ import { DiskRoom } from '../../service/disk-room.ts'
 import { MasterFolder } from '../master-folder.ts'
 import { measureMaster } from '../metrics/master-metrics.ts'
 import { takeBase } from '../take-base.ts'
+import { makeConsoleTls, serveLogin } from './console-tls.ts'
 import { consoleView } from './console-view.ts'
 import { type Started, takeFolder, type World } from './daemon.ts'
 import { keepAuthority, type KeptAuthority } from './keep-authority.ts'
@@ -127,6 +128,10 @@ export async function startMaster(
             onMoved: collectEvery(collectedBytes),
           })
     let page: ConsoleServer | undefined
+    const consoleTls =
+      served === undefined || identity === undefined
+        ? undefined
+        : await makeConsoleTls(env, options.console, identity.tls, served.authority)
     const reading = oneAfterTheOther((kind: Reading) =>
       readDatabase({ database: data.database, reading: kind }),
     )
@@ -147,6 +152,7 @@ export async function startMaster(
         tokenExports: served?.authority.exports,
         also: serving => {
           if (served !== undefined) serveIdentities(serving, served.authority, env)
+          if (consoleTls !== undefined) serveLogin(serving, consoleTls, () => page)
         },
         failed: error => fail(error instanceof Error ? error : new Error(String(error))),
       })
@@ -155,7 +161,7 @@ export async function startMaster(
       served?.authority.watch(() => serving.noteIdentities(served.authority.good, served.authority.exports))
       env.log.info('Serving', { address: serving.address, data: folder })
       if (options.console !== 'off') {
-        page = await ConsoleServer.listen(env, options.console, consoleView(serving))
+        page = await ConsoleServer.listen(env, options.console, consoleView(serving), consoleTls)
         env.log.info('Serving the console', { address: page.address })
       }
       // A large one was only looked into when it was opened.

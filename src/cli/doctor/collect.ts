@@ -19,10 +19,12 @@ import {
   adminRepairStatus,
   adminStatus,
 } from '../../wire/services.ts'
+import type { Tls } from '../../wire/tls/tls.ts'
 import { ask } from '../admin-client.ts'
 import { versions } from '../commands/version.ts'
 import { nextSteps } from '../next-steps.ts'
 import { jsonText } from '../output.ts'
+import { askMetrics } from './ask-metrics.ts'
 import type { Facts } from './causes.ts'
 import { isSecret, redacted } from './redact.ts'
 import type { TarEntry } from './tar.ts'
@@ -35,6 +37,8 @@ export interface Where {
   readonly address: string | undefined
   /** Of a cluster on this machine. */
   readonly dir: string | undefined
+  /** With whose identity to ask; undefined: without TLS. */
+  readonly tls: Tls | undefined
 }
 
 export interface Collected {
@@ -55,7 +59,7 @@ export async function collect(where: Where): Promise<Collected> {
   const configs = await configuration(files)
   const logs = await logsOf(where.dir)
   for (const { name, text } of logs) files.set(`logs/${name}`, text)
-  const silentDaemons = await metricsOf(configs, files)
+  const silentDaemons = await metricsOf(configs, files, where.tls)
   const mounts = await mountsHere()
   const disks = await disksOf(['/', '/var/lib/cairn', ...(where.dir === undefined ? [] : [where.dir])])
   files.set('versions.json', jsonText({ ...versions(), kernel: os.release(), os: await osName() }))
@@ -140,17 +144,22 @@ async function logsOf(dir: string | undefined): Promise<{ name: string; text: st
 }
 
 /** Of the daemons whose addresses the configuration has. Returns those that do not answer. */
-async function metricsOf(configs: readonly string[], files: Map<string, string>): Promise<string[]> {
+async function metricsOf(
+  configs: readonly string[],
+  files: Map<string, string>,
+  tls: Tls | undefined,
+): Promise<string[]> {
   const addresses = configs.flatMap(text =>
     [...text.matchAll(/^\s*metrics\s*=\s*"([^"]+)"/gm)].map(([, address = '']) => address),
   )
   const silent: string[] = []
   for (const address of new Set(addresses)) {
     if (address === 'off') continue
-    const url = `http://${address.replace(/^(0\.0\.0\.0|\[::\])/, '127.0.0.1')}/metrics`
+    const { url, answer } = askMetrics(address, tls)
     try {
-      const response = await fetch(url, { signal: AbortSignal.timeout(patienceMs) })
-      files.set(`metrics/${address.replaceAll(/[^\w.-]/g, '-')}.txt`, await response.text())
+      const { code, text } = await answer
+      files.set(`metrics/${address.replaceAll(/[^\w.-]/g, '-')}.txt`, text)
+      if (code !== 200) silent.push(`${url} (${text.trim()})`)
     } catch (error) {
       silent.push(`${url} (${messageOf(error)})`)
     }
@@ -204,7 +213,7 @@ const environment = (): object =>
   Object.fromEntries(
     Object.entries(process.env)
       .filter(([name]) => name.startsWith('CAIRN_'))
-      .map(([name, value]) => [name, isSecret(name) ? '(left out)' : value]),
+      .map(([name, value]) => [name, isSecret(name) ? '(left out)' : redacted(value ?? '')]),
   )
 
 async function availableMemory(): Promise<number> {

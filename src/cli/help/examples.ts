@@ -65,6 +65,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   ],
   'cairn export remove': ['cairn export remove projects'],
   'cairn export release': ['cairn export release laptop7'],
+  'cairn console login': ['cairn console login', 'cairn console login --json | jq -r .url'],
   'cairn identity ls': ['cairn identity ls', "cairn identity ls --json | jq -r '.[].name'"],
   'cairn identity revoke': ['cairn identity revoke laptop7'],
   'cairn node join': ['cairn node join 10.0.0.1:9420 --token "$TOKEN"'],

@@ -1,7 +1,7 @@
 import { UsageError } from '../../core/errors.ts'
 import { Metrics } from '../../service/metrics.ts'
 import { measureProcess } from '../../service/process-metrics.ts'
-import type { StatusPages as Pages } from '../../service/status-server.ts'
+import type { StatusPages as Pages } from '../../web/status-server.ts'
 
 /** What of a daemon is shown. */
 export interface Shown {

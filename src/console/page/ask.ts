@@ -9,6 +9,8 @@ export async function ask<T>(question: string, signal?: AbortSignal): Promise<T>
     if (error instanceof DOMException && error.name === 'AbortError') throw error
     throw new Error('The master does not answer', { cause: error })
   }
+  // Who is not logged in, or not any more.
+  if (response.status === 401) window.location.assign('login.html')
   const body = (await response.json()) as T & { readonly error?: string }
   if (!response.ok) throw new Error(body.error ?? `The master answers ${String(response.status)}`)
   return body
@@ -51,6 +53,12 @@ export function usePolled<T>(question: (before: T | undefined) => Promise<T>, ev
     }
   }, [])
   return asked
+}
+
+/** Ends the login, and with it what the page shows. */
+export async function leave(): Promise<void> {
+  await fetch('logout', { method: 'POST' })
+  window.location.assign('login.html')
 }
 
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

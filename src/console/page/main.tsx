@@ -1,7 +1,7 @@
 import { type ComponentChildren, render } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import type { OverviewAnswer } from '../answers.ts'
-import { ask, usePolled } from './ask.ts'
+import type { OverviewAnswer, VisitorAnswer } from '../answers.ts'
+import { ask, leave, usePolled } from './ask.ts'
 import { Files } from './files.tsx'
 import { Mounts } from './mounts.tsx'
 import { Nodes } from './nodes.tsx'
@@ -84,6 +84,7 @@ function App() {
           <span class="cluster">
             {cluster !== undefined && `cluster ${cluster.cluster.slice(0, 8)}, version ${cluster.program}`}
           </span>
+          <Who />
           <button type="button" class="theme" onClick={next}>
             Colours: {theme}
           </button>
@@ -109,6 +110,28 @@ function App() {
         {cluster === undefined && error === undefined && <p class="note">Looking…</p>}
         {viewOf(place, cluster)}
       </main>
+    </>
+  )
+}
+
+/** Who is logged in; nothing on the machine itself, where nobody is asked. */
+function Who() {
+  const [who, setWho] = useState<VisitorAnswer>()
+  useEffect(() => {
+    // The page itself says when the master does not answer.
+    ask<VisitorAnswer>('visitor').then(setWho, () => undefined)
+  }, [])
+  if (who?.name == null) return null
+  return (
+    <>
+      <span class="who">
+        {who.name} ({who.role})
+      </span>
+      {who.login && (
+        <button type="button" class="theme" onClick={() => void leave()}>
+          Log out
+        </button>
+      )}
     </>
   )
 }

@@ -3,9 +3,12 @@ import { FsError } from '../../core/errors.ts'
 import { day, minute, nsPerMs } from '../../core/units.ts'
 import {
   fingerprint,
+  type Hosts,
   issueCertificate,
   type KeyAndCertificate,
   keyOfRequest,
+  makeKey,
+  makeRequest,
 } from '../../wire/tls/certificates.ts'
 import { identityNameForm } from '../../wire/tls/peer.ts'
 import { isJoinable, joinableRoles, type Role } from '../../wire/tls/roles.ts'
@@ -142,6 +145,18 @@ export class Authority {
   enrol(role: Role, name: string, publicKey: Uint8Array): Promise<string> {
     checkName(name)
     return this.#enrol(role, name, publicKey, this.#now())
+  }
+
+  /** A certificate of an identity that is known, for its pages: with the names and addresses by which browsers come. */
+  async forPages(id: string, hosts: Hosts): Promise<KeyAndCertificate> {
+    const row = this.#registry.identities.find(each => each.id === id)
+    if (row === undefined) throw new FsError('EACCES', `the identity ${id} is unknown`)
+    const key = makeKey()
+    const publicKey = await keyOfRequest(await makeRequest(key))
+    const { own, random } = this.#parts
+    const { role, name, until } = row
+    const issue = { role, name, id, publicKey, now: this.#now(), until, hosts }
+    return { key, certificate: await issueCertificate(own, random.bytes(16), issue) }
   }
 
   /** A newer certificate. Throws EACCES for an identity that the registry does not know as good. */

@@ -17,7 +17,7 @@ import {
 } from '../../wire/services.ts'
 import type { Standing } from '../../wire/tls/standing.ts'
 import type { Authority } from './authority.ts'
-import { JoinLimit } from './join-limit.ts'
+import { GuessLimit } from '../../service/guess-limit.ts'
 import type { IdentityRow } from './registry-file.ts'
 
 /** A change more often than this is told later: a peer that does not read must not fill our memory. */
@@ -29,7 +29,7 @@ export function serveIdentities(
   authority: Authority,
   { clock, log }: Pick<Env, 'clock' | 'log'>,
 ): void {
-  const limit = new JoinLimit(clock)
+  const limit = new GuessLimit(clock)
   serving.call(identityJoin, async ({ tokenId: id, tokenSecret: secret, request, name }, { peer }) => {
     const wait = limit.waitMs(peer)
     if (wait > 0)

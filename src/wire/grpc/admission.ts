@@ -10,6 +10,7 @@
 import type { Http2SecureServer, ServerHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import { Crowd } from '../../core/crowd.ts'
 import type { Log } from '../../core/env.ts'
 import { messageOf } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
@@ -26,7 +27,7 @@ const sweepMs = 1 * second
 export class Admission {
   readonly #tls: Tls
   readonly #log: Log
-  readonly #arrived = new Arrived()
+  readonly #arrived = new Crowd<Socket>()
   readonly #strangers = new Set<ServerHttp2Session>()
   readonly #known = new Map<ServerHttp2Session, PeerIdentity>()
   readonly #sweeper: NodeJS.Timeout
@@ -104,37 +105,6 @@ export class Admission {
       this.#log.warn('Disconnected', { audit: true, role, name, identity: id, why: objection })
       session.destroy()
     }
-  }
-}
-
-/** Connections whose handshake is under way, by address and then by address and port, oldest first. */
-class Arrived {
-  readonly #byAddress = new Map<string, Map<string, Socket>>()
-  size = 0
-
-  add(address: string, end: string, socket: Socket): void {
-    const known = this.#byAddress.get(address)
-    if (known === undefined) this.#byAddress.set(address, new Map([[end, socket]]))
-    else known.set(end, socket)
-    this.size++
-  }
-
-  delete(address: string, end: string): void {
-    const known = this.#byAddress.get(address)
-    if (known?.delete(end) !== true) return
-    if (known.size === 0) this.#byAddress.delete(address)
-    this.size--
-  }
-
-  oldestOfMost(): Socket | undefined {
-    let most: ReadonlyMap<string, Socket> = new Map()
-    for (const sockets of this.#byAddress.values()) if (sockets.size > most.size) most = sockets
-    // The first of a map is the oldest.
-    return most.values().next().value
-  }
-
-  *all(): Generator<Socket> {
-    for (const sockets of [...this.#byAddress.values()]) yield* [...sockets.values()]
   }
 }
 

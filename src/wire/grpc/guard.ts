@@ -12,7 +12,7 @@ import type {
 import type { Log } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import type { Caller } from '../../core/network.ts'
-import { minute } from '../../core/units.ts'
+import { Denials } from '../tls/denials.ts'
 import { knownIdentity, type PeerIdentity } from '../tls/peer.ts'
 import { methodOf } from '../tls/roles.ts'
 import { codeOf } from '../tls/standing.ts'
@@ -24,9 +24,6 @@ type AnyCall =
   | ServerWritableStream<unknown, unknown>
   | ServerDuplexStream<unknown, unknown>
 
-const againMs = 1 * minute
-const deniedMax = 1000
-
 /**
  * The one door by which methods get on a server. With TLS nothing is called that the table of roles does not allow
  * the caller; without, there is no telling who calls, and everything is.
@@ -34,11 +31,12 @@ const deniedMax = 1000
 export class Guard {
   readonly #tls: Tls | undefined
   readonly #log: Log
-  readonly #denied = new Map<string, { readonly told: number; since: number }>()
+  readonly #denials: Denials
 
   constructor(tls: Tls | undefined, log: Log) {
     this.#tls = tls
     this.#log = log
+    this.#denials = new Denials(log, () => Date.now())
   }
 
   add<Request, Response>(
@@ -80,26 +78,11 @@ export class Guard {
     const who = identity ?? { role: 'none', name: '', id: '' }
     const fields = { method: path, peer: call.getPeer(), role: who.role, name: who.name, identity: who.id }
     if (refusal !== undefined) {
-      this.#note({ ...fields, why: refusal.message })
+      this.#denials.note(path, { ...fields, why: refusal.message })
       return refusal
     }
     if (methodOf(path)?.audited === true) this.#log.info('Called', { audit: true, ...fields })
     return undefined
-  }
-
-  /** Who is denied may try again and again: that is told once a minute, with how often. */
-  #note(fields: { readonly method: string; readonly identity: string; readonly why: string }): void {
-    const key = `${fields.method} ${fields.identity} ${fields.why}`
-    const now = Date.now()
-    const before = this.#denied.get(key)
-    if (before !== undefined && now - before.told < againMs) {
-      before.since += 1
-      return
-    }
-    if (this.#denied.size >= deniedMax) this.#denied.clear()
-    this.#denied.set(key, { told: now, since: 0 })
-    const again = before === undefined || before.since === 0 ? {} : { before: before.since }
-    this.#log.warn('Denied', { audit: true, ...fields, ...again })
   }
 
   #objection(path: string, identity: PeerIdentity | undefined, tls: Tls): FsError | undefined {

@@ -14,7 +14,7 @@ import {
 } from 'node:crypto'
 import { FsError } from '../../core/errors.ts'
 import { day, hour } from '../../core/units.ts'
-import { serverName } from './peer.ts'
+import { serverNameOf } from './peer.ts'
 import { type Role, servingRoles } from './roles.ts'
 
 const load = async () => {
@@ -26,6 +26,9 @@ type Libraries = Awaited<ReturnType<typeof load>>
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256' } as const
 const hash = 'SHA-256'
 
+/** The purpose of a certificate for the listening end. */
+export const serverAuth = '1.3.6.1.5.5.7.3.1'
+
 const oid = {
   commonName: '2.5.4.3',
   serialNumber: '2.5.4.5',
@@ -36,12 +39,15 @@ const oid = {
   basicConstraints: '2.5.29.19',
   authorityKeyIdentifier: '2.5.29.35',
   extendedKeyUsage: '2.5.29.37',
-  serverAuth: '1.3.6.1.5.5.7.3.1',
+  serverAuth,
   clientAuth: '1.3.6.1.5.5.7.3.2',
 } as const
 
 /** Bits of KeyUsage, most significant first. */
 const usage = { digitalSignature: 0x80, keyCertSign: 0x04, cRLSign: 0x02 } as const
+
+/** Kinds of GeneralName. */
+const nameKinds = { dns: 2, address: 7 } as const
 
 /** The machines' clocks may differ by so much. */
 export const skewMs = 1 * hour
@@ -60,12 +66,20 @@ export interface Subject {
   readonly id: string
 }
 
+export interface Hosts {
+  readonly names: readonly string[]
+  /** IP addresses, of 4 or 16 bytes. */
+  readonly addresses: readonly Uint8Array[]
+}
+
 export interface Issue extends Subject {
   /** SubjectPublicKeyInfo, DER. */
   readonly publicKey: Uint8Array
   /** ms since 1970. */
   readonly now: number
   readonly until: number
+  /** Names and addresses by which browsers come to a page; of what serves the wire its role's name is enough. */
+  readonly hosts?: Hosts
 }
 
 export function makeKey(): string {
@@ -119,8 +133,21 @@ export async function issueCertificate(
     attribute(libraries, oid.serialNumber, issue.id),
   )
   certificate.subjectPublicKeyInfo = pki.PublicKeyInfo.fromBER(copyOf(issue.publicKey))
-  const purposes = servingRoles.includes(issue.role) ? [oid.serverAuth, oid.clientAuth] : [oid.clientAuth]
-  const names = new pki.GeneralNames({ names: [new pki.GeneralName({ type: 2, value: serverName })] })
+  // What has no daemon serves nothing; a mount serves its metrics, under a name that nobody takes for a master or a node.
+  const serves = servingRoles.includes(issue.role) || issue.role === 'mount'
+  const purposes = serves ? [oid.serverAuth, oid.clientAuth] : [oid.clientAuth]
+  const { names: hosts, addresses } = issue.hosts ?? { names: [], addresses: [] }
+  const names = new pki.GeneralNames({
+    names: [
+      ...[serverNameOf(issue.role), ...hosts].map(
+        value => new pki.GeneralName({ type: nameKinds.dns, value }),
+      ),
+      ...addresses.map(address => {
+        const value = new asn1.OctetString({ valueHex: copyOf(address).buffer })
+        return new pki.GeneralName({ type: nameKinds.address, value })
+      }),
+    ],
+  })
   const authorityKey = new pki.AuthorityKeyIdentifier({
     keyIdentifier: new asn1.OctetString({
       valueHex: keyIdentifier(issuer.subjectPublicKeyInfo.toSchema().toBER()),

@@ -15,6 +15,9 @@ export interface PeerIdentity {
 /** The server name of every daemon: identities count, not where somebody happens to be reached. */
 export const serverName = 'cairn'
 
+/** The name in the certificate of each role. Nobody who looks for a master or a node takes a mount for one. */
+export const serverNameOf = (role: Role): string => (role === 'mount' ? `mount.${serverName}` : serverName)
+
 export const identityNameForm = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/
 
 /** The parts of node's PeerCertificate that count. A field that is there twice is an array. */

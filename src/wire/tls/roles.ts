@@ -47,6 +47,7 @@ const methods: Readonly<Record<string, Method>> = {
   '/cairn.v1.Identity/Renew': { servers: master, callers: everybody, audited: true },
   '/cairn.v1.Identity/Watch': { servers: master, callers: ['chunkserver', 'mount'] },
   '/cairn.v1.Identity/CreateToken': administer,
+  '/cairn.v1.Identity/Login': { ...look, audited: true },
   '/cairn.v1.Identity/List': inspect,
   '/cairn.v1.Identity/Revoke': administer,
 

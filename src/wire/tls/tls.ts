@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import { messageOf, UsageError } from '../../core/errors.ts'
 import { checkWhole, type Credentials } from './identity-folder.ts'
-import { skewMs } from './certificates.ts'
+import { serverAuth, skewMs } from './certificates.ts'
 import type { PeerIdentity } from './peer.ts'
 import { Standings } from './standing.ts'
 
@@ -39,6 +39,12 @@ export class Tls implements Dialler {
 
   get credentials(): Credentials {
     return this.#credentials
+  }
+
+  /** Its certificate is good for the listening end of a connection; one of a mount of an older version is not. */
+  get canServe(): boolean {
+    const purposes = new X509Certificate(this.#credentials.certificate).keyUsage as string[] | undefined
+    return purposes?.includes(serverAuth) === true
   }
 
   /** When a newer certificate should be had: there is a third of this one's time left. */

@@ -70,6 +70,19 @@ export interface RevokeReply {
   identity: IdentityRecord | undefined;
 }
 
+export interface LoginRequest {
+}
+
+export interface LoginReply {
+  /** Where the console listens, HOST:PORT; of all addresses: 0.0.0.0 or ::. */
+  address: string;
+  /** Good once; empty: nobody is asked who he is there, since only that machine reaches it. */
+  code: string;
+  expires: bigint;
+  /** SHA-256 of the certificate that a browser is shown there. */
+  fingerprint: Uint8Array;
+}
+
 export interface WatchUp {
 }
 
@@ -790,6 +803,143 @@ export const RevokeReply: MessageFns<RevokeReply> = {
     message.identity = (object.identity !== undefined && object.identity !== null)
       ? IdentityRecord.fromPartial(object.identity)
       : undefined;
+    return message;
+  },
+};
+
+function createBaseLoginRequest(): LoginRequest {
+  return {};
+}
+
+export const LoginRequest: MessageFns<LoginRequest> = {
+  encode(_: LoginRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LoginRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLoginRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LoginRequest>, I>>(base?: I): LoginRequest {
+    return LoginRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LoginRequest>, I>>(_: I): LoginRequest {
+    const message = createBaseLoginRequest();
+    return message;
+  },
+};
+
+function createBaseLoginReply(): LoginReply {
+  return { address: "", code: "", expires: 0n, fingerprint: new Uint8Array(0) };
+}
+
+export const LoginReply: MessageFns<LoginReply> = {
+  encode(message: LoginReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.code !== "") {
+      writer.uint32(18).string(message.code);
+    }
+    if (message.expires !== 0n) {
+      if (BigInt.asUintN(64, message.expires) !== message.expires) {
+        throw new globalThis.Error("value provided for field message.expires of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.expires);
+    }
+    if (message.fingerprint.length !== 0) {
+      writer.uint32(34).bytes(message.fingerprint);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LoginReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLoginReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.code = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.expires = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.fingerprint = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<LoginReply>, I>>(base?: I): LoginReply {
+    return LoginReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LoginReply>, I>>(object: I): LoginReply {
+    const message = createBaseLoginReply();
+    message.address = object.address ?? "";
+    message.code = object.code ?? "";
+    message.expires = (object.expires !== undefined && object.expires !== null) ? BigInt(object.expires) : 0n;
+    message.fingerprint = object.fingerprint ?? new Uint8Array(0);
     return message;
   },
 };

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { StatusServer } from '#src/service/status-server.ts'
+import { StatusServer } from '#src/web/status-server.ts'
 import { UsageError } from '#src/core/errors.ts'
 
 test('metrics, health and readiness are told, and what goes wrong is 503 with the reason', async t => {

@@ -1,9 +1,9 @@
 import test from 'ava'
-import { JoinLimit, wrongMax } from '#src/master/identity/join-limit.ts'
+import { GuessLimit, wrongMax } from '#src/service/guess-limit.ts'
 
 const limited = () => {
   let now = 0
-  const limit = new JoinLimit({ now: () => now, wall: () => 0n })
+  const limit = new GuessLimit({ now: () => now, wall: () => 0n })
   return { limit, pass: (ms: number) => (now += ms) }
 }
 

@@ -1,7 +1,7 @@
-import type { Clock } from '../../core/env.ts'
-import { minute } from '../../core/units.ts'
+import type { Clock } from '../core/env.ts'
+import { minute } from '../core/units.ts'
 
-/** Wrong tokens that one address may come with in `periodMs`: a typing error is not the only one that people make. */
+/** Wrong secrets that one address may come with in `periodMs`: a typing error is not the only one that people make. */
 export const wrongMax = 10
 const periodMs = 1 * minute
 /** Addresses that are remembered; of more, those that were quiet longest are forgotten. */
@@ -12,19 +12,21 @@ interface Wrong {
   readonly untilMs: number
 }
 
-/** Who has tried wrong tokens may try no more for a while. Secrets are too long to be guessed: this spares us the work. */
-export class JoinLimit {
+/** Who has tried wrong secrets may try no more for a while. Secrets are too long to be guessed: this spares us the work. */
+export class GuessLimit {
   readonly #clock: Clock
+  readonly #most: number
   readonly #wrong = new Map<string, Wrong>()
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, most: number = wrongMax) {
     this.#clock = clock
+    this.#most = most
   }
 
   /** How long whoever is at `peer` (ADDRESS:PORT) has to wait, ms; 0: it may try. */
   waitMs(peer: string): number {
     const wrong = this.#wrong.get(addressOf(peer))
-    if (wrong === undefined || wrong.count < wrongMax) return 0
+    if (wrong === undefined || wrong.count < this.#most) return 0
     return Math.max(0, wrong.untilMs - this.#clock.now())
   }
 
