@@ -17,6 +17,8 @@ export interface StreamDef<Up, Down> {
   readonly path: string
   readonly up: Codec<Up>
   readonly down: Codec<Down>
+  /** Who dials says nothing: it only listens. */
+  readonly silent?: true
 }
 
 /** A unary method. */

@@ -237,8 +237,11 @@ export const identityRevoke = unary(
   messageCodec(identity.RevokeReply, 'RevokeReply'),
 )
 
-export const identityWatch = stream(
-  '/cairn.v1.Identity/Watch',
-  messageCodec(identity.WatchUp, 'WatchUp'),
-  messageCodec(identity.Standings, 'Standings'),
-)
+export const identityWatch = {
+  ...stream(
+    '/cairn.v1.Identity/Watch',
+    messageCodec(identity.WatchUp, 'WatchUp'),
+    messageCodec(identity.Standings, 'Standings'),
+  ),
+  silent: true,
+} as const

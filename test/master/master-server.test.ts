@@ -131,6 +131,84 @@ test('heartbeats are answered while the disk holds up the engine; what arrives m
   await network.close()
 })
 
+test('a mount that floods a master whose disk is slow holds up neither another one nor an administrator', async t => {
+  const network = new GrpcNetwork({ log: silentLog })
+  const lane = await slowLane()
+  const server = await MasterServer.start(realEnv(silentLog), network, lane, {
+    listen: '127.0.0.1:0',
+    rssBytes: () => 0,
+    failed: error => t.fail(String(error)),
+  })
+  const attached = async () => {
+    const link = network.dial(server.address, sessionAttach)
+    const answers: bigint[] = []
+    let welcome: () => void = () => undefined
+    const welcomed = new Promise<void>(resolve => {
+      welcome = resolve
+    })
+    link.onFrame(({ items }) => {
+      for (const { item } of items)
+        if (item?.$case === 'welcome') welcome()
+        else if (item?.$case === 'reply') answers.push(item.value.id)
+    })
+    link.onClose(() => undefined)
+    link.send(hello)
+    await welcomed
+    const call = (id: bigint): void =>
+      link.send({
+        items: [{ item: { $case: 'call', value: { id, op: { $case: 'getAttr', value: { ino: 1n } } } } }],
+        acked: 0n,
+      })
+    return { answers, call }
+  }
+  const flooder = await attached()
+  const honest = await attached()
+  const count = 20_000
+  let release: () => void = () => undefined
+  lane.hold = new Promise(resolve => {
+    release = resolve
+  })
+  for (let id = 1n; id <= count; id++) flooder.call(id)
+  honest.call(1n)
+  const status = network.call(server.address, adminStatus, {}, { timeoutMs: 60_000 })
+  // Until what the front takes in has arrived there.
+  await network.call(server.address, adminStatus, {}, { timeoutMs: 300 }).catch(() => undefined)
+  lane.hold = undefined
+  release()
+  t.is((await status).mounts.length, 2)
+  while (honest.answers.length === 0) await new Promise(resolve => setImmediate(resolve))
+  t.true(flooder.answers.length < count / 2, `${String(flooder.answers.length)} of the flood came first`)
+  while (flooder.answers.length < count) await new Promise(resolve => setTimeout(resolve, 10))
+  t.deepEqual(
+    flooder.answers,
+    Array.from({ length: count }, (_, at) => BigInt(at + 1)),
+    'all, in order',
+  )
+
+  lane.hold = new Promise(resolve => {
+    release = resolve
+  })
+  const asked = Array.from({ length: 100 }, () =>
+    network.call(server.address, adminStatus, {}, { timeoutMs: 60_000 }).then(
+      () => 'answered',
+      (error: unknown) => FsError.from(error).code,
+    ),
+  )
+  let refused = 0
+  for (const outcome of asked) void outcome.then(what => (refused += what === 'EBUSY' ? 1 : 0))
+  while (refused < 36) await new Promise(resolve => setTimeout(resolve, 10))
+  lane.hold = undefined
+  release()
+  const outcomes = await Promise.all(asked)
+  t.is(
+    outcomes.filter(outcome => outcome === 'answered').length,
+    64,
+    'so many questions at a time, and no more',
+  )
+  await server.close()
+  await network.close()
+})
+
 test('an engine that begins anew is told again what is told when it changes', async t => {
   const network = new GrpcNetwork({ log: silentLog })
   const lane = await slowLane()

@@ -4,6 +4,7 @@ import type { Serving } from '../../core/network.ts'
 import { RequestLog, slowMsDefault } from '../../core/request-log.ts'
 import { MiB, second } from '../../core/units.ts'
 import { blocksOpen } from '../../wire/services.ts'
+import { Denials } from '../../wire/tls/denials.ts'
 import type { BlockStore } from '../blocks/block-store.ts'
 import type { Authority } from './authority.ts'
 import { BlocksStream } from './blocks-stream.ts'
@@ -40,12 +41,14 @@ export class BlocksService {
   readonly #reads = new Permits(readsMax)
   readonly traffic: Traffic
   readonly #requests: RequestLog
+  readonly #denials: Denials
   #streams = 0
 
   constructor(parts: BlocksServiceParts) {
     this.#parts = parts
     this.traffic = new Traffic(parts.onMoved)
     const { log, clock } = parts.env
+    this.#denials = new Denials(log, () => clock.now())
     this.#requests = new RequestLog(
       (message, fields) => log.warn(message, fields),
       () => clock.now(),
@@ -71,6 +74,7 @@ export class BlocksService {
           reads: this.#reads,
           traffic: this.traffic,
           requests: this.#requests,
+          denials: this.#denials,
           peerPatienceMs,
         },
         link,

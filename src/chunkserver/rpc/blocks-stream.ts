@@ -1,6 +1,6 @@
 import { must } from '../../core/assert.ts'
 import type { Env } from '../../core/env.ts'
-import { FsError } from '../../core/errors.ts'
+import { errno, FsError } from '../../core/errors.ts'
 import { copiesMax, dataMessageBytes, wireVersion, wireVersionMin } from '../../core/limits.ts'
 import type { Caller, Link } from '../../core/network.ts'
 import { blockCallId, type RequestLog } from '../../core/request-log.ts'
@@ -12,6 +12,8 @@ import type {
   PutBegin,
   PutData,
 } from '../../wire/gen/cairn/v1/blocks.ts'
+import { blocksOpen } from '../../wire/services.ts'
+import type { Denials } from '../../wire/tls/denials.ts'
 import { putFailure } from '../../wire/put-failure.ts'
 import { readerOf } from '../../wire/read-token.ts'
 import { blockIdBytes } from '../../core/ids.ts'
@@ -36,6 +38,8 @@ export interface StreamParts extends PutParts {
   readonly traffic: Traffic
   /** Hears of what was slow. */
   readonly requests: RequestLog
+  /** Hears of tokens that never were good for what they were shown for. */
+  readonly denials: Denials
 }
 
 /** A peer that asks for more at a time than this is told to wait. */
@@ -101,8 +105,8 @@ export class BlocksStream {
         const get = item.value
         const reader = must(this.#reader, 'reader')
         this.#serve('get', get.call, async cancelled => {
-          const { store, authority, reads } = this.#parts
-          authority.checkRead(get.token, bytesOf(get.id, blockIdBytes, 'get.id'), reader)
+          const { store, reads } = this.#parts
+          this.#checkRead(get.token, bytesOf(get.id, blockIdBytes, 'get.id'), reader)
           return sendBlock(store, this.#link, get, reads, cancelled)
         })
         return
@@ -110,8 +114,7 @@ export class BlocksStream {
       case 'getSmall': {
         const get: GetSmall = item.value
         const reader = must(this.#reader, 'reader')
-        const check = (token: Uint8Array, block: Uint8Array): void =>
-          this.#parts.authority.checkRead(token, block, reader)
+        const check = (token: Uint8Array, block: Uint8Array): void => this.#checkRead(token, block, reader)
         this.#serve('get_small', get.call, cancelled =>
           sendSmall({ ...this.#parts, check }, this.#link, get, cancelled),
         )
@@ -202,6 +205,7 @@ export class BlocksStream {
   }
 
   #answerPut(call: bigint, outcomes: Awaited<ReturnType<IncomingPut['finish']>>): void {
+    this.#noteRefused(outcomes)
     const began = this.#began.get(call)
     if (began !== undefined) this.#observe('put', call, began, putFailure(outcomes))
     this.#began.delete(call)
@@ -230,6 +234,30 @@ export class BlocksStream {
         this.#reject(call, error)
       })
       .finally(() => this.#gets.delete(call))
+  }
+
+  #checkRead(token: Uint8Array, block: Uint8Array, reader: Reader): void {
+    try {
+      this.#parts.authority.checkRead(token, block, reader)
+    } catch (thrown) {
+      if (thrown instanceof FsError && thrown.code === 'EACCES') this.#noteDenied(thrown)
+      throw thrown
+    }
+  }
+
+  /** Grants that never were good. */
+  #noteRefused(outcomes: Awaited<ReturnType<IncomingPut['finish']>>): void {
+    const refused = outcomes.find(({ error }) => error?.errno === errno.EACCES)?.error
+    if (refused !== undefined) this.#noteDenied(refused)
+  }
+
+  /** Without names of blocks: they are many, and whose they are is nobody's to learn from a log. */
+  #noteDenied({ message }: { readonly message: string }): void {
+    const { role, name, id } = this.#caller.identity ?? { role: 'none', name: '', id: '' }
+    this.#parts.denials.note(blocksOpen.path, {
+      ...{ method: blocksOpen.path, peer: this.#link.peer, role, name, identity: id },
+      ...{ session: this.#hello?.session ?? 0n, why: message.replaceAll(/ ?[0-9a-f]{64}/g, '') },
+    })
   }
 
   #observe(operation: string, call: bigint, began: number, failure?: string): void {

@@ -10,6 +10,7 @@ import { SessionDown } from '../../wire/gen/cairn/v1/session.ts'
 import type { BackupState } from '../backup/backup-state.ts'
 import type { Logged, LogState } from '../log/log-state.ts'
 import type { AdminMethod, ConnectionKind, EngineInput, EngineMeasures, EngineOutput } from '../engine/io.ts'
+import { type Flow, Intake } from './intake.ts'
 import { peekNodeHeartbeat, peekSessionHeartbeats } from './peek-heartbeats.ts'
 import { rawAdminCalls, rawNodesAttach, rawSessionAttach } from './raw.ts'
 
@@ -55,7 +56,8 @@ interface Connection {
   readonly kind: ConnectionKind
   /** The engine knows who it is: heartbeats are answered here from now on. */
   welcomed: boolean
-  paused: boolean
+  /** What it is not listened to for. */
+  readonly held: Set<'reading' | 'waiting'>
 }
 
 interface AdminCall {
@@ -72,6 +74,8 @@ interface MeasureCall {
 const retryMs = 1 * second
 /** A peer that does not read its answers is not listened to, until it has read up to here. */
 const queuedBytesMax = 8 * MiB
+/** Calls of administration that wait for answers, of one identity; without TLS of all together. */
+const callsMax = 64
 
 /**
  * The master's front on the main thread: numbers connections, gathers what arrives while the engine
@@ -84,11 +88,13 @@ export class MasterServer {
   readonly #options: MasterServerOptions
   readonly #connections = new Map<number, Connection>()
   readonly #calls = new Map<number, AdminCall>()
+  /** Under way, by identity. */
+  readonly #callsOf = new Map<string, number>()
   readonly #measuring = new Map<number, MeasureCall>()
   readonly #stepTimes = new OperationTimes()
   #inputs = 0
   #nextNumber = 1
-  #queue: EngineInput[] = []
+  readonly #intake = new Intake(connection => this.#flowOf(connection))
   #flushing = false
   #running: Promise<void> | undefined
   #tick: Timer | undefined
@@ -122,7 +128,9 @@ export class MasterServer {
       serving.stream(rawSessionAttach, (link, caller) => server.#accept(link, 'session', caller))
       serving.stream(rawNodesAttach, (link, caller) => server.#accept(link, 'node', caller))
       for (const method of Object.keys(rawAdminCalls) as AdminMethod[])
-        serving.call(rawAdminCalls[method], async bytes => server.#call(method, bytes))
+        serving.call(rawAdminCalls[method], async (bytes, { identity }) =>
+          server.#callOf(identity?.id ?? '', method, bytes),
+        )
       options.also?.(serving)
     })
     return server
@@ -161,7 +169,7 @@ export class MasterServer {
     this.#closed = true
     this.#tick?.cancel()
     await this.#running
-    const rest = this.#queue.splice(0)
+    const rest = this.#intake.takeAll()
     if (this.#options.log !== undefined) rest.push({ kind: 'flush' })
     if (rest.length > 0 && !this.#failed) await this.#step(rest)
     for (const { link } of this.#connections.values()) link.close()
@@ -205,7 +213,7 @@ export class MasterServer {
       return
     }
     const number = this.#nextNumber++
-    this.#connections.set(number, { link, kind, welcomed: false, paused: false })
+    this.#connections.set(number, { link, kind, welcomed: false, held: new Set() })
     this.#enqueue({ kind: 'opened', connection: number, of: kind, peer: link.peer, identity: identity?.id })
     link.onFrame(bytes => {
       this.#beat(number, bytes)
@@ -215,6 +223,20 @@ export class MasterServer {
       this.#connections.delete(number)
       this.#enqueue({ kind: 'closed', connection: number })
     })
+  }
+
+  /** Who asks again and again without waiting for answers holds up itself alone. */
+  async #callOf(identity: string, method: AdminMethod, bytes: Uint8Array): Promise<Uint8Array> {
+    const under = this.#callsOf.get(identity) ?? 0
+    if (under >= callsMax) throw new FsError('EBUSY', `more than ${callsMax} questions at a time: ask again`)
+    this.#callsOf.set(identity, under + 1)
+    try {
+      return await this.#call(method, bytes)
+    } finally {
+      const left = (this.#callsOf.get(identity) ?? 1) - 1
+      if (left > 0) this.#callsOf.set(identity, left)
+      else this.#callsOf.delete(identity)
+    }
   }
 
   #call(method: AdminMethod, bytes: Uint8Array): Promise<Uint8Array> {
@@ -272,7 +294,7 @@ export class MasterServer {
 
   #enqueue(input: EngineInput): void {
     if (this.#closed) return
-    this.#queue.push(input)
+    this.#intake.add(input)
     if (this.#flushing || this.#running !== undefined) return
     this.#flushing = true
     this.#env.timers.soon(() => {
@@ -283,8 +305,8 @@ export class MasterServer {
 
   /** Runs what has gathered, and then what gathered meanwhile. */
   #flush(): void {
-    if (this.#running !== undefined || this.#queue.length === 0 || this.#closed) return
-    this.#running = this.#step(this.#queue.splice(0)).then(() => {
+    if (this.#running !== undefined || this.#intake.isEmpty || this.#closed) return
+    this.#running = this.#step(this.#intake.take()).then(() => {
       this.#running = undefined
       this.#flush()
     })
@@ -316,7 +338,7 @@ export class MasterServer {
   #beginAgain(why: FsError): void {
     this.#env.log.error('the disk is full: everybody has to attach again', { why: why.message })
     this.#options.diskExhausted?.()
-    this.#queue = [...this.#facts.values()]
+    this.#intake.replace(this.#facts.values())
     for (const { link } of this.#connections.values()) link.close(why)
     this.#connections.clear()
     this.#rejectCalls(why)
@@ -384,15 +406,20 @@ export class MasterServer {
   #send(number: number, bytes: Uint8Array): void {
     const connection = this.#connections.get(number)
     if (connection === undefined) return
-    const { link } = connection
+    const { link, held } = connection
     link.send(bytes)
-    if (connection.paused || link.queuedBytes <= queuedBytesMax) return
-    connection.paused = true
-    link.pause()
-    void link.drained().then(() => {
-      connection.paused = false
-      link.resume()
-    })
+    if (held.has('reading') || link.queuedBytes <= queuedBytesMax) return
+    hold(connection, 'reading')
+    void link.drained().then(() => listen(connection, 'reading'))
+  }
+
+  #flowOf(number: number): Flow | undefined {
+    const connection = this.#connections.get(number)
+    if (connection === undefined) return undefined
+    return {
+      pause: () => hold(connection, 'waiting'),
+      resume: () => listen(connection, 'waiting'),
+    }
   }
 
   /** The next tick is due in so many milliseconds, or earlier if it was: traffic does not put it off. */
@@ -406,4 +433,14 @@ export class MasterServer {
       this.#enqueue({ kind: 'tick' })
     })
   }
+}
+
+function hold({ link, held }: Connection, why: 'reading' | 'waiting'): void {
+  held.add(why)
+  link.pause()
+}
+
+function listen({ link, held }: Connection, why: 'reading' | 'waiting'): void {
+  held.delete(why)
+  if (held.size === 0) link.resume()
 }

@@ -14,6 +14,7 @@ import { Crowd } from '../../core/crowd.ts'
 import type { Log } from '../../core/env.ts'
 import { messageOf } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
+import { Denials } from '../tls/denials.ts'
 import { knownIdentity, type PeerIdentity } from '../tls/peer.ts'
 import type { Tls } from '../tls/tls.ts'
 
@@ -23,6 +24,8 @@ const strangersMax = 32
 /** To join takes long on a busy machine. */
 const strangerMs = 30 * second
 const sweepMs = 1 * second
+/** Of one identity: each stream and call of a mount has one of its own. */
+const connectionsMax = 8192
 
 export class Admission {
   readonly #tls: Tls
@@ -30,12 +33,16 @@ export class Admission {
   readonly #arrived = new Crowd<Socket>()
   readonly #strangers = new Set<ServerHttp2Session>()
   readonly #known = new Map<ServerHttp2Session, PeerIdentity>()
+  /** Connections of each identity. */
+  readonly #counts = new Map<string, number>()
+  readonly #denials: Denials
   readonly #sweeper: NodeJS.Timeout
   readonly #forget: readonly (() => void)[]
 
   constructor(server: Http2SecureServer, tls: Tls, log: Log) {
     this.#tls = tls
     this.#log = log
+    this.#denials = new Denials(log, () => Date.now())
     const renew = (): void => server.setSecureContext(tls.contextOptions)
     renew()
     this.#forget = [tls.onReplace(renew), tls.standings.onChange(() => this.#sweep())]
@@ -76,8 +83,7 @@ export class Admission {
     const certificate = socket.getPeerCertificate()
     const identity = socket.authorized ? knownIdentity(certificate) : undefined
     if (identity !== undefined) {
-      this.#known.set(session, identity)
-      session.once('close', () => void this.#known.delete(session))
+      this.#admitKnown(session, identity, endOf(socket))
       return
     }
     if (Object.keys(certificate).length > 0) {
@@ -94,6 +100,25 @@ export class Admission {
       this.#strangers.delete(session)
     })
     if (this.#strangers.size > strangersMax) this.#strangers.values().next().value?.destroy()
+  }
+
+  #admitKnown(session: ServerHttp2Session, identity: PeerIdentity, peer: string): void {
+    const { role, name, id } = identity
+    const count = this.#counts.get(id) ?? 0
+    if (count >= connectionsMax) {
+      const why = `more than ${connectionsMax} connections are open`
+      this.#denials.note('connect', { peer, role, name, identity: id, why })
+      session.destroy()
+      return
+    }
+    this.#counts.set(id, count + 1)
+    this.#known.set(session, identity)
+    session.once('close', () => {
+      this.#known.delete(session)
+      const left = (this.#counts.get(id) ?? 1) - 1
+      if (left > 0) this.#counts.set(id, left)
+      else this.#counts.delete(id)
+    })
   }
 
   #sweep(): void {

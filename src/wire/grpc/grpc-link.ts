@@ -24,6 +24,8 @@ export interface LinkOptions<Out, In> {
   readonly log: Log
   /** Ends the stream at this side; called at most once, unless the other side ended it. */
   readonly end: (error: FsError | undefined) => void
+  /** A whole frame is there. */
+  readonly heard?: () => void
 }
 
 /**
@@ -144,6 +146,7 @@ export class GrpcLink<Out, In> implements Link<Out, In> {
 
   #receive(message: Buffer): void {
     if (this.#closed !== undefined) return
+    this.#options.heard?.()
     try {
       this.#onFrame?.(this.#options.in.decode(message))
     } catch (thrown) {

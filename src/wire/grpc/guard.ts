@@ -67,6 +67,12 @@ export class Guard {
     server.addService({ [path]: method }, { [path]: guarded })
   }
 
+  /** What was refused after the door, for the audit log. */
+  denied(path: string, { peer, identity }: Caller, why: string): void {
+    const { role, name, id } = identity ?? { role: 'none', name: '', id: '' }
+    this.#denials.note(path, { method: path, peer, role, name, identity: id, why })
+  }
+
   caller(call: AnyCall): Caller {
     return { peer: call.getPeer(), identity: this.#identity(call) }
   }

@@ -9,6 +9,7 @@ import type { Tls } from '../tls/tls.ts'
 import { Admission } from './admission.ts'
 import { Guard } from './guard.ts'
 import { handshakeTimeoutMs, serverOptions, stopGraceMs, windowBytes } from './options.ts'
+import { watchSession } from './patience.ts'
 import { GrpcServing } from './serve.ts'
 import { addHealth, addReflection } from './tools.ts'
 
@@ -21,9 +22,9 @@ export async function listenOn(
   const parsed = parseAddress(address)
   if (parsed === undefined) throw new UsageError(`Cannot listen on ${address}: not an address (HOST:PORT)`)
   const server = new Server(serverOptions)
-  prepare(server, tls, log)
   const guard = new Guard(tls, log)
   const serving = new GrpcServing(server, guard, log)
+  prepare(server, tls, log, path => serving.isLong(path))
   register(serving)
   const health = addHealth(server, guard, serving.services)
   addReflection(server, guard, serving.services)
@@ -99,7 +100,7 @@ interface ServerInternals {
  * gets a larger one for the connection. Nor has it one for what TLS must be like, and who stays connected.
  * Fails loudly where the internals are no longer so.
  */
-function prepare(server: Server, tls: Tls | undefined, log: Log): void {
+function prepare(server: Server, tls: Tls | undefined, log: Log, isLong: (path: string) => boolean): void {
   const internals = server as unknown as ServerInternals
   assert(typeof internals.commonServerOptions === 'object', 'grpc-js Server has commonServerOptions')
   assert(typeof internals.createHttp2Server === 'function', 'grpc-js Server has createHttp2Server')
@@ -111,7 +112,10 @@ function prepare(server: Server, tls: Tls | undefined, log: Log): void {
   const create = internals.createHttp2Server.bind(server)
   internals.createHttp2Server = credentials => {
     const http2Server = create(credentials)
-    http2Server.on('session', (session: ServerHttp2Session) => session.setLocalWindowSize(windowBytes))
+    http2Server.on('session', (session: ServerHttp2Session) => {
+      session.setLocalWindowSize(windowBytes)
+      watchSession(session, isLong)
+    })
     if (tls !== undefined) new Admission(http2Server as Http2SecureServer, tls, log)
     return http2Server
   }

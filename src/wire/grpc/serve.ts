@@ -10,9 +10,11 @@ import {
 import type { Log } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import type { CallDef, Caller, Link, Serving, StreamDef } from '../../core/network.ts'
+import { second } from '../../core/units.ts'
 import { GrpcLink } from './grpc-link.ts'
 import type { Guard } from './guard.ts'
 import { asIs, encodeMessage } from './message.ts'
+import { firstWordMs, OpenStreams } from './patience.ts'
 import { errorTrailers, toServiceError } from './status.ts'
 
 /** Puts streams and calls on a server, and knows the links that are open. */
@@ -22,6 +24,8 @@ export class GrpcServing implements Serving {
   readonly #log: Log
   readonly #services = new Set<string>()
   readonly #links = new Set<{ close(): void }>()
+  readonly #long = new Set<string>()
+  readonly #open = new OpenStreams()
 
   constructor(server: Server, guard: Guard, log: Log) {
     this.#server = server
@@ -30,6 +34,7 @@ export class GrpcServing implements Serving {
   }
 
   stream<Up, Down>(def: StreamDef<Up, Down>, accept: (link: Link<Down, Up>, caller: Caller) => void): void {
+    this.#long.add(def.path)
     this.#add(def.path, true, (stream: ServerDuplexStream<Buffer, Buffer>) =>
       this.#accepted(def, stream, accept),
     )
@@ -56,6 +61,11 @@ export class GrpcServing implements Serving {
   /** Names of the services that have a method. */
   get services(): readonly string[] {
     return [...this.#services]
+  }
+
+  /** Whether a method is a stream, or none of ours, of which nothing is known. */
+  isLong(path: string): boolean {
+    return this.#long.has(path) || !path.startsWith('/cairn.')
   }
 
   /** Ends every link in order. */
@@ -91,11 +101,21 @@ export class GrpcServing implements Serving {
       peer: stream.getPeer(),
       log: this.#log,
       end: error => stream.end(error === undefined ? undefined : errorTrailers(error)),
+      heard: () => clearTimeout(late),
     })
+    const caller = this.#guard.caller(stream)
+    const late = setTimeout(() => {
+      if (def.silent !== true)
+        link.close(new FsError('ETIMEDOUT', `Nothing was said in ${firstWordMs / second} s`))
+    }, firstWordMs)
+    const whose = `${caller.identity?.id ?? addressOf(link.peer)} ${def.path}`
+    const admitted = this.#open.admits(whose)
     this.#links.add(link)
     const lost = (): void => link.ended(new FsError('ECONNRESET', `Lost the connection from ${link.peer}`))
     stream.on('close', () => {
+      clearTimeout(late)
       this.#links.delete(link)
+      if (admitted) this.#open.ended(whose)
       lost()
     })
     stream.on('cancelled', lost)
@@ -107,10 +127,18 @@ export class GrpcServing implements Serving {
       })
     })
     try {
-      accept(link, this.#guard.caller(stream))
+      if (!admitted) {
+        this.#guard.denied(def.path, caller, 'too many streams of the kind are open')
+        throw new FsError('EBUSY', 'Too many streams of the kind are open')
+      }
+      accept(link, caller)
     } catch (thrown) {
-      this.#log.error('A stream was not accepted', { path: def.path, peer: link.peer, error: thrown })
+      if (!(thrown instanceof FsError))
+        this.#log.error('A stream was not accepted', { path: def.path, peer: link.peer, error: thrown })
       link.close(FsError.from(thrown))
     }
   }
 }
+
+/** Of ADDRESS:PORT. */
+const addressOf = (peer: string): string => peer.slice(0, Math.max(0, peer.lastIndexOf(':')))
