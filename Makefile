@@ -86,6 +86,10 @@ bench: build ## measure a cluster on this machine: PEERS=1 against others (insta
 	$(if $(PEERS),bash tools/bench-peers.sh)
 	node build/bench/run.js $(if $(PEERS),--peers) $(if $(PROFILE),--profile build/profile) $(BENCH)
 
+.PHONY: bench-repair
+bench-repair: build ## measure how fast lost copies are made anew, beside a plain program that copies as much: BENCH='--into FILE'
+	node build/bench/repair/run.js $(BENCH)
+
 .PHONY: bench-smoke
 bench-smoke: build ## compare round trips, syncs and bytes with bench/smoke.json: RECORD=1 to record them anew
 	node build/bench/smoke/smoke.js $(if $(RECORD),--record)

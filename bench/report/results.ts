@@ -101,14 +101,14 @@ export function bestPeer(row: RowResult): number | undefined {
   return peers.length === 0 ? undefined : Math.max(...peers.map(([, rates]) => median(rates)))
 }
 
-function commitName(): string {
+export function commitName(): string {
   const git = (...args: string[]) => execFileSync('git', args, { encoding: 'utf8' }).trim()
   // Earlier results that are not committed yet change nothing that is measured.
   const changed = git('status', '--porcelain', '--', '.', ':!bench/results') !== ''
   return `${git('rev-parse', '--short=10', 'HEAD')}${changed ? '+' : ''}`
 }
 
-function describeMachine(dir: string): Machine {
+export function describeMachine(dir: string): Machine {
   const cpus = os.cpus()
   const { bsize, blocks } = statfsSync(dir)
   return {

@@ -12,6 +12,7 @@ import { Authority } from './rpc/authority.ts'
 import { BlocksService } from './rpc/blocks-service.ts'
 import { LogService } from './rpc/log-service.ts'
 import { Peers } from './rpc/peers.ts'
+import { UserActivity } from './rpc/user-activity.ts'
 import type { Traffic } from './rpc/traffic.ts'
 import { Scrubber } from './scrub/scrubber.ts'
 
@@ -67,7 +68,9 @@ export class ChunkserverNode {
     this.#log = env.log.child({ part: 'node' })
     this.#authority = new Authority(env.clock)
     this.#peers = new Peers(env, network)
-    const parts = { env, store, authority: this.#authority, peers: this.#peers, checksums, host: config.host }
+    const users = new UserActivity(env.clock)
+    const shared = { env, store, authority: this.#authority, peers: this.#peers, checksums, users }
+    const parts = { ...shared, host: config.host }
     this.#service = new BlocksService({ ...parts, onMoved: config.onMoved, slowMs: config.slowMs })
     this.#logService = new LogService({
       onMoved: config.onMoved,

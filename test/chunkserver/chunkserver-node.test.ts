@@ -208,6 +208,44 @@ for (const length of [1000, 300 * KiB])
     t.true(data.equals(block.data))
   })
 
+test('many small copies are asked for together; what the source has not is reported alone', async t => {
+  const node = await attach(t)
+  await node.master.hears('heartbeat')
+  const source = await startNode(t, 2n)
+  const blocks = Array.from({ length: 150 }, (_, index) => testBlock(4 * KiB, index + 1))
+  const client = new TestClient(source.network, source.address).hello()
+  const [missing, first, ...rest] = blocks
+  if (missing === undefined || first === undefined) throw new Error('no blocks')
+  for (const block of [first, ...rest]) await client.put(block, [source])
+  const sources = [{ node: 2n, address: source.address, zone: '', host: '' }]
+  const orderOf = (block: TestBlock, order: bigint): CopyOrder => ({
+    order,
+    id: blockIdToBytes(block.id),
+    length: block.length,
+    grant: grantFor(1n, block, 30n),
+    sources,
+  })
+  // With the first one the two nodes tell each other what they speak.
+  node.master.send({ $case: 'copy', value: { orders: [orderOf(first, 1n)] } })
+  await node.master.hears('copied')
+  node.master.send({
+    $case: 'copy',
+    value: { orders: [...rest, missing].map((block, at) => orderOf(block, BigInt(2 + at))) },
+  })
+  const results = () =>
+    node.master.heard.flatMap(item => (item.$case === 'copied' ? [...item.value.results] : []))
+  while (results().length < blocks.length) await node.master.hears('copied', node.master.heard.length)
+  const bad = results().filter(({ receipt }) => receipt === undefined)
+  t.deepEqual(
+    bad.map(({ order, badSources }) => [order, badSources]),
+    [[BigInt(blocks.length), [2n]]],
+  )
+  t.is(node.store.totals.blocks, blocks.length - 1)
+  const asked = source.traffic.times.rows().find(({ operation }) => operation === 'get_small')
+  const questions = asked?.counts.reduce((sum, count) => sum + count, 0) ?? 0
+  t.true(questions > 0 && questions < 10, `${questions} questions`)
+})
+
 test('a source with a wrong block is reported, and the block is not stored', async t => {
   const node = await attach(t)
   await node.master.hears('heartbeat')

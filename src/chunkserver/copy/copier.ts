@@ -1,5 +1,5 @@
-import type { Checksums } from '../../core/checksum.ts'
-import type { Log } from '../../core/env.ts'
+import { type Checksums, checksumsLength } from '../../core/checksum.ts'
+import type { Env, Log } from '../../core/env.ts'
 import { FsError, messageOf } from '../../core/errors.ts'
 import { type BlockId, blockIdToBytes } from '../../core/ids.ts'
 import { copiesMax } from '../../core/limits.ts'
@@ -12,23 +12,31 @@ import type { BlockStore } from '../blocks/block-store.ts'
 import { type BlockClaim, BlockVerifier } from '../blocks/block-verifier.ts'
 import { isSmall, storedBytes } from '../blocks/stored-bytes.ts'
 import type { Authority } from '../rpc/authority.ts'
+import type { PeerLink } from '../rpc/peer-link.ts'
 import type { Peers } from '../rpc/peers.ts'
 import { Permits } from '../rpc/permits.ts'
+import type { UserActivity } from '../rpc/user-activity.ts'
+import { SmallPulls } from './small-pulls.ts'
 
 export interface CopierParts {
+  readonly env: Env
   readonly store: BlockStore
   readonly authority: Authority
   readonly peers: Peers
   readonly checksums: Checksums
+  readonly users: UserActivity
   readonly log: Log
 }
 
 /**
- * Copies at a time: enough to hide round trips, few enough to leave the disk to users, and memory free. Of small ones
- * as many as one sync of the index serves.
+ * Copies at a time: enough to hide round trips and syncs, few enough to leave memory free. Of small ones as many as a
+ * few syncs of the index serve. While mounts want something of this node, there are fewer, and a pause after each that is
+ * so many times as long as it took: one copy at a time can keep a processor or a disk busy.
  */
-const largeAtOnce = 3
-const smallAtOnce = 128
+const largeAtOnce = { alone: 4, besideUsers: 1 }
+const smallAtOnce = { alone: 256, besideUsers: 16 }
+const pausesBesideUsers = 3
+const pauseMsMax = 1 * second
 const patienceMs = 15 * second
 
 /** What a source sent proved wrong, or it does not have the block: another source is tried, and the master told. */
@@ -37,17 +45,36 @@ class BadSource extends FsError {}
 /** Executes the master's copy orders: pulls blocks from other nodes, and trusts none of them. */
 export class Copier {
   readonly #parts: CopierParts
-  readonly #large = new Permits(largeAtOnce)
-  readonly #small = new Permits(smallAtOnce)
+  readonly #large: Permits
+  readonly #small: Permits
+  readonly #smallPulls: SmallPulls
 
   constructor(parts: CopierParts) {
     this.#parts = parts
+    const { users, env, authority } = parts
+    this.#large = new Permits(() => (users.isBusy ? largeAtOnce.besideUsers : largeAtOnce.alone))
+    this.#small = new Permits(() => (users.isBusy ? smallAtOnce.besideUsers : smallAtOnce.alone))
+    this.#smallPulls = new SmallPulls(env.timers, authority, patienceMs)
   }
 
   /** Never rejects: what went wrong is in the result. */
   copy(order: CopyOrder): Promise<CopyResult> {
     const permits = isSmall(order.length) ? this.#small : this.#large
-    return permits.run(() => this.#copy(order))
+    return new Promise((resolve, reject) => {
+      permits
+        .run(async () => {
+          const began = this.#parts.env.clock.now()
+          resolve(await this.#copy(order))
+          await this.#makeRoom(began)
+        })
+        .catch(reject)
+    })
+  }
+
+  async #makeRoom(beganMs: number): Promise<void> {
+    const { users, env } = this.#parts
+    if (!users.isBusy) return
+    await env.timers.sleep(Math.min(pauseMsMax, (env.clock.now() - beganMs) * pausesBesideUsers))
   }
 
   async #copy(order: CopyOrder): Promise<CopyResult> {
@@ -101,58 +128,98 @@ export class Copier {
     const bytes = storedBytes(claim.length)
     store.space.promise(bytes)
     try {
-      const { checksums, parts } = await this.#pull(claim, source)
-      const proved = { ...claim, checksums }
-      if (isSmall(claim.length)) return await store.putRow(proved, grant.generation, Buffer.concat(parts))
+      if (isSmall(claim.length)) return await this.#fromRow(claim, grant, source)
       const file = store.receive()
-      for (const part of parts) void file.append(part).catch(() => undefined)
-      return await store.putFile(proved, grant.generation, file)
+      try {
+        // Written while the rest arrives; what proves wrong at the end gets no name.
+        const append = (part: Uint8Array): void => void file.append(part).catch(() => undefined)
+        const checksums = await this.#pull(claim, source, append)
+        return await store.putFile({ ...claim, checksums }, grant.generation, file)
+      } finally {
+        await file.discard()
+      }
     } finally {
       store.space.settle(bytes)
     }
   }
 
-  /** The whole block with its checksums, verified by its SHA-256. */
+  async #fromRow(claim: BlockClaim, grant: Grant, source: Location): Promise<bigint> {
+    const { store } = this.#parts
+    const got = await this.#pullSmall(claim, source)
+    if (got !== undefined) return store.putRow(got.claim, grant.generation, got.data)
+    const parts: Uint8Array[] = []
+    const checksums = await this.#pull(claim, source, part => parts.push(part))
+    return store.putRow({ ...claim, checksums }, grant.generation, Buffer.concat(parts))
+  }
+
+  /** A small block, asked for together with others. Undefined if the source left it out, or does not know how. */
+  async #pullSmall(
+    { id, length }: BlockClaim,
+    source: Location,
+  ): Promise<{ claim: BlockClaim; data: Uint8Array } | undefined> {
+    const peer = this.#peer(source)
+    if (!peer.speaksSmall) return undefined
+    const got = await this.#smallPulls.pull(peer, id)
+    if (got?.data.length !== length || got.checksums.length !== checksumsLength(length)) return undefined
+    const claim = { id, length, checksums: got.checksums }
+    prove(id, () => this.#verifier(claim).update(got.data))
+    return { claim, data: got.data }
+  }
+
+  /** The whole block, part by part, verified by its SHA-256 when this resolves: with its checksums. */
   async #pull(
     { id, length }: BlockClaim,
     source: Location,
-  ): Promise<{ checksums: Buffer; parts: Uint8Array[] }> {
-    const parts: Uint8Array[] = []
-    const sums: Uint8Array[] = []
+    append: (part: Uint8Array) => void,
+  ): Promise<Uint8Array> {
+    const checksums = new Uint8Array(checksumsLength(length))
+    // They are compared when the last part is there, with the block's own.
+    const verifier = this.#verifier({ id, length, checksums })
     let received = 0
+    let sums = 0
     const take = (data: GetData): void => {
-      if (data.offset !== received || data.blockLength !== length || received + data.data.length > length)
+      if (
+        data.offset !== received ||
+        data.blockLength !== length ||
+        received + data.data.length > length ||
+        sums + data.checksums.length > checksums.length
+      )
         throw new BadSource(
           'EIO',
           `node ${source.node} sent ${data.data.length} bytes at ${data.offset} of block ${id}`,
         )
       received += data.data.length
-      parts.push(data.data)
-      sums.push(data.checksums)
+      checksums.set(data.checksums, sums)
+      sums += data.checksums.length
+      prove(id, () => verifier.update(data.data))
+      append(data.data)
     }
     try {
-      const { authority, peers } = this.#parts
-      const cluster = authority.membership?.cluster ?? new Uint8Array(0)
       const block = blockIdToBytes(id)
-      const what = { id: block, length, token: authority.ownToken(block) }
-      await peers.to(source.address, cluster).get(what, take, patienceMs)
+      const what = { id: block, length, token: this.#parts.authority.ownToken(block) }
+      await this.#peer(source).get(what, take, patienceMs)
     } catch (error) {
       throw asSourceError(error)
     }
-    const checksums = Buffer.concat(sums)
-    this.#prove({ id, length, checksums }, parts)
-    return { checksums, parts }
+    if (!verifier.complete) throw new BadSource('EIO', `block ${id} is shorter there than ${length} bytes`)
+    return checksums
   }
 
-  #prove(claim: { id: BlockId; length: number; checksums: Buffer }, parts: readonly Uint8Array[]): void {
-    try {
-      const verifier = new BlockVerifier(this.#parts.checksums, claim, { verifyId: true })
-      for (const part of parts) verifier.update(part)
-      if (!verifier.complete)
-        throw new FsError('EIO', `block ${claim.id} is shorter there than ${claim.length} bytes`)
-    } catch (error) {
-      throw new BadSource('EIO', messageOf(error), { cause: error })
-    }
+  #peer(source: Location): PeerLink {
+    const { authority, peers } = this.#parts
+    return peers.to(source.address, authority.membership?.cluster ?? new Uint8Array(0))
+  }
+
+  #verifier(claim: BlockClaim): BlockVerifier {
+    return new BlockVerifier(this.#parts.checksums, claim, { verifyId: true })
+  }
+}
+
+function prove(id: BlockId, check: () => void): void {
+  try {
+    check()
+  } catch (error) {
+    throw new BadSource('EIO', `block ${id}: ${messageOf(error)}`, { cause: error })
   }
 }
 

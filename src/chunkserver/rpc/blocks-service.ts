@@ -12,6 +12,7 @@ import type { Peers } from './peers.ts'
 import { Permits } from './permits.ts'
 import { ReceiveBudget } from './receive-budget.ts'
 import { Traffic } from './traffic.ts'
+import type { UserActivity } from './user-activity.ts'
 
 export interface BlocksServiceParts {
   readonly env: Env
@@ -19,6 +20,7 @@ export interface BlocksServiceParts {
   readonly authority: Authority
   readonly peers: Peers
   readonly checksums: Checksums
+  readonly users: UserActivity
   /** Identity of this machine. */
   readonly host: string
   /** What takes a program longer is slow. */

@@ -27,6 +27,7 @@ import { Permits } from './permits.ts'
 import { putSmall } from './put-small.ts'
 import type { ReceiveBudget } from './receive-budget.ts'
 import type { Traffic } from './traffic.ts'
+import type { UserActivity } from './user-activity.ts'
 
 export interface StreamParts extends PutParts {
   readonly env: Env
@@ -36,6 +37,8 @@ export interface StreamParts extends PutParts {
   /** This machine. */
   readonly host: string
   readonly traffic: Traffic
+  /** Hears of what mounts want. */
+  readonly users: UserActivity
   /** Hears of what was slow. */
   readonly requests: RequestLog
   /** Hears of tokens that never were good for what they were shown for. */
@@ -80,6 +83,9 @@ export class BlocksStream {
       return
     }
     if (this.#hello === undefined) throw new FsError('EPROTO', `blocks stream: ${item.$case} before hello`)
+    // What is put is a mount's, also where another node passes it on; nodes get copies from each other.
+    if (this.#hello.session !== 0n || item.$case.startsWith('put') || item.$case === 'data')
+      this.#parts.users.note()
     switch (item.$case) {
       case 'put': {
         this.#begin(item.value, this.#hello)
@@ -209,6 +215,7 @@ export class BlocksStream {
     const began = this.#began.get(call)
     if (began !== undefined) this.#observe('put', call, began, putFailure(outcomes))
     this.#began.delete(call)
+    this.#parts.users.note()
     this.#link.send({ item: { $case: 'put', value: { call, outcomes } } })
   }
 

@@ -1,9 +1,16 @@
 import type { Env, Timer } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import type { Link } from '../../core/network.ts'
-import { wireVersion, wireVersionMin } from '../../core/limits.ts'
+import { wireVersion, wireVersionMin, wireVersionSmall } from '../../core/limits.ts'
 import { minute, second } from '../../core/units.ts'
-import type { BlocksDown, BlocksUp, GetData, PutBegin, PutOutcome } from '../../wire/gen/cairn/v1/blocks.ts'
+import type {
+  BlocksDown,
+  BlocksUp,
+  GetData,
+  PutBegin,
+  PutOutcome,
+  SmallGot,
+} from '../../wire/gen/cairn/v1/blocks.ts'
 import type { Error as WireError } from '../../wire/gen/cairn/v1/common.ts'
 import { oneofPresent } from '../../wire/validate.ts'
 
@@ -13,6 +20,7 @@ interface PeerCall {
   lastProgress: number
   onOutcomes(outcomes: readonly PutOutcome[]): void
   onData(data: GetData): void
+  onSmall(blocks: readonly SmallGot[], last: boolean): void
   onEnd(error: FsError): void
 }
 
@@ -38,6 +46,8 @@ export class PeerLink {
   #lastUse: number
   #sweeper: Timer | undefined
   #closed: FsError | undefined
+  /** Of the protocol, as the other node said it; 0 until then. */
+  #version = 0
 
   constructor(env: Env, link: Link<BlocksUp, BlocksDown>, cluster: Uint8Array, onGone: () => void) {
     this.#env = env
@@ -57,7 +67,13 @@ export class PeerLink {
     let cancel = (): void => undefined
     let call = 0n
     const outcomes = new Promise<readonly PutOutcome[]>((resolve, reject) => {
-      call = this.#add({ patienceMs, onOutcomes: resolve, onData: unexpected, onEnd: reject })
+      call = this.#add({
+        patienceMs,
+        onOutcomes: resolve,
+        onData: unexpected,
+        onSmall: unexpected,
+        onEnd: reject,
+      })
       cancel = () => this.#cancel(call, new FsError('ECANCELED', 'put was given up'))
       this.#link.send({ item: { $case: 'put', value: { ...begin, call } } })
     })
@@ -94,8 +110,43 @@ export class PeerLink {
         this.#calls.delete(data.call)
         resolve()
       }
-      const call = this.#add({ patienceMs, onOutcomes: unexpected, onData, onEnd: reject })
+      const call = this.#add({
+        patienceMs,
+        onOutcomes: unexpected,
+        onData,
+        onSmall: unexpected,
+        onEnd: reject,
+      })
       this.#link.send({ item: { $case: 'get', value: { ...what, call, offset: 0, local: false } } })
+    })
+  }
+
+  /** Whether the other node is known to answer `getSmall`. */
+  get speaksSmall(): boolean {
+    return this.#version >= wireVersionSmall
+  }
+
+  /** Reads many blocks of one piece, of which the node may leave some out. What `take` throws ends the call with that error. */
+  getSmall(
+    what: { readonly ids: Uint8Array[]; readonly tokens: Uint8Array[] },
+    take: (blocks: readonly SmallGot[]) => void,
+    patienceMs: number,
+  ): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let call = 0n
+      const onSmall = (blocks: readonly SmallGot[], last: boolean): void => {
+        try {
+          take(blocks)
+        } catch (error) {
+          this.#cancel(call, FsError.from(error))
+          return
+        }
+        if (!last) return
+        this.#calls.delete(call)
+        resolve()
+      }
+      call = this.#add({ patienceMs, onOutcomes: unexpected, onData: unexpected, onSmall, onEnd: reject })
+      this.#link.send({ item: { $case: 'getSmall', value: { ...what, call } } })
     })
   }
 
@@ -122,10 +173,13 @@ export class PeerLink {
     const item = oneofPresent(frame.item, 'blocks frame')
     switch (item.$case) {
       case 'welcome':
+        this.#version = item.value.version
         return
-      case 'small':
-        // Nodes do not ask each other for small blocks.
+      case 'small': {
+        const { call, blocks, last } = item.value
+        this.#progress(call)?.onSmall(blocks, last)
         return
+      }
       case 'put': {
         const { call, outcomes } = item.value
         this.#progress(call)?.onOutcomes(outcomes)

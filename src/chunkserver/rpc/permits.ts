@@ -1,21 +1,29 @@
-/** At most `count` tasks at once; the others wait in the order of asking. */
+/** At most so many tasks at once; the others wait in the order of asking. */
 export class Permits {
-  #free: number
+  readonly #most: () => number
+  #running = 0
   readonly #waiting: (() => void)[] = []
 
-  constructor(count: number) {
-    this.#free = count
+  /** `most` is at least 1. One that changes is asked when a task begins or ends. */
+  constructor(most: number | (() => number)) {
+    this.#most = typeof most === 'number' ? () => most : most
   }
 
   async run<T>(task: () => Promise<T>): Promise<T> {
-    if (this.#free > 0) this.#free--
+    if (this.#waiting.length === 0 && this.#running < this.#most()) this.#running++
     else await new Promise<void>(resolve => this.#waiting.push(resolve))
     try {
       return await task()
     } finally {
-      const next = this.#waiting.shift()
-      if (next === undefined) this.#free++
-      else next()
+      this.#running--
+      this.#admit()
+    }
+  }
+
+  #admit(): void {
+    while (this.#waiting.length > 0 && this.#running < this.#most()) {
+      this.#running++
+      this.#waiting.shift()?.()
     }
   }
 }

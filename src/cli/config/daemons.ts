@@ -153,8 +153,8 @@ const master = {
     kind: kind.bytes(),
     meaning:
       'Bytes of copies under way at a time to and from one chunkserver, when copies are made anew or moved',
-    default: 24 * MiB,
-    example: 24 * MiB,
+    default: 64 * MiB,
+    example: 64 * MiB,
   }),
   ...common,
   metrics: metrics('127.0.0.1:9430', true),

@@ -70,7 +70,7 @@ export const defaultSettings: EngineSettings = {
   readKeyMs: 1 * hour,
   pinMs: 2 * minute,
   inventoryMs: 1 * hour,
-  copyBytesPerNode: 24 * MiB,
+  copyBytesPerNode: 64 * MiB,
   copyBytesPerCluster: 1 * GiB,
   balanceBytesPerCluster: 16 * MiB,
   copyMs: 2 * minute,

@@ -2,7 +2,7 @@ import type { NodeId } from '../../core/ids.ts'
 import { KiB } from '../../core/units.ts'
 
 /** What a small copy costs: it is its round trips and its share of a sync that count. */
-export const copyBytesMin = 96 * KiB
+export const copyBytesMin = 32 * KiB
 
 export const copyCost = (length: number): number => Math.max(length, copyBytesMin)
 

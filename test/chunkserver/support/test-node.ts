@@ -11,7 +11,9 @@ import type { Disk } from '#src/chunkserver/disk/disk.ts'
 import { RealDisk } from '#src/chunkserver/disk/real-disk.ts'
 import { Authority } from '#src/chunkserver/rpc/authority.ts'
 import { BlocksService } from '#src/chunkserver/rpc/blocks-service.ts'
+import type { Traffic } from '#src/chunkserver/rpc/traffic.ts'
 import { Peers } from '#src/chunkserver/rpc/peers.ts'
+import { UserActivity } from '#src/chunkserver/rpc/user-activity.ts'
 import { createChecksums } from '#src/core/checksum.ts'
 import type { Env, Log } from '#src/core/env.ts'
 import { MiB } from '#src/core/units.ts'
@@ -67,6 +69,7 @@ export async function temporaryFolder(t: { teardown(fn: () => Promise<void>): vo
 }
 
 export interface TestNode {
+  readonly traffic: Traffic
   readonly node: bigint
   readonly address: string
   readonly folder: string
@@ -94,12 +97,20 @@ export async function startNode(
     authority.noteReadKeys([wireReadKey])
   }
   const peers = new Peers(env, network)
-  const service = new BlocksService({ env, store, authority, peers, checksums, host: 'test-host' })
+  const service = new BlocksService({
+    env,
+    store,
+    authority,
+    peers,
+    checksums,
+    users: new UserActivity(env.clock),
+    host: 'test-host',
+  })
   const listener = await network.listen('127.0.0.1:0', serving => service.register(serving))
   t.teardown(async () => {
     peers.close()
     await network.close()
     await store.close()
   })
-  return { node, address: listener.address, folder, store, authority, network }
+  return { node, address: listener.address, folder, store, authority, network, traffic: service.traffic }
 }

@@ -1,0 +1,116 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { countingEnvironment, type Metrics, metricsAddress, scrape } from '../profile/scrape.ts'
+import { cairnProgram } from '../sides/cairn.ts'
+import { command } from '../sides/command.ts'
+import { detach } from '../sides/mounts.ts'
+
+/** As `cairn up` gives them to its daemons. */
+const environment = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' }
+
+/** What a program says in its first line that Node is to be started with. */
+const nodeOptions = readFileSync(cairnProgram, 'utf8')
+  .slice(0, 1000)
+  .split('\n', 1)
+  .flatMap(line => line.split(' ').filter(word => word.startsWith('--')))
+
+/** A cluster of which single nodes can be ended for good: nobody starts them again. */
+export class RepairCluster {
+  readonly mount: string
+  readonly dir: string
+  readonly #flags: readonly string[]
+  readonly #children = new Map<string, ChildProcess>()
+  #master = ''
+  #mounted = false
+
+  /** `flags` are more of the master's. */
+  constructor(scratch: string, flags: readonly string[]) {
+    this.dir = path.join(scratch, 'cairn')
+    this.mount = path.join(this.dir, 'mnt')
+    this.#flags = flags
+  }
+
+  async start(nodes: number): Promise<void> {
+    mkdirSync(this.mount, { recursive: true })
+    const listen = ['--listen', '127.0.0.1:0', '--insecure']
+    this.#master = await this.#daemon('master', ['--data', this.folder('master'), ...listen, ...this.#flags])
+    for (let number = 1; number <= nodes; number++) {
+      const name = `chunkserver-${String(number)}`
+      await this.#daemon(name, ['--data', this.folder(name), '--master', this.#master, ...listen])
+    }
+    this.#mounted = true
+    await command(process.execPath, [
+      cairnProgram,
+      'mount',
+      this.#master,
+      this.mount,
+      '--log',
+      this.#log('mount'),
+    ])
+  }
+
+  folder(name: string): string {
+    return path.join(this.dir, name)
+  }
+
+  get names(): string[] {
+    return [...this.#children.keys()]
+  }
+
+  pidOf(name: string): number {
+    return this.#children.get(name)?.pid ?? 0
+  }
+
+  /** Ends a daemon as a machine that burns does. */
+  async kill(name: string): Promise<void> {
+    const child = this.#children.get(name)
+    if (child === undefined) throw new Error(`${name} does not run`)
+    this.#children.delete(name)
+    const ended = new Promise(resolve => child.once('exit', resolve))
+    child.kill('SIGKILL')
+    await ended
+  }
+
+  async metrics(): Promise<Metrics> {
+    const address = metricsAddress(this.#log('master'))
+    if (address === undefined) throw new Error('the master does not say where its metrics are')
+    return scrape(address)
+  }
+
+  async stop(): Promise<void> {
+    try {
+      if (this.#mounted) await command(process.execPath, [cairnProgram, 'umount', this.mount])
+    } finally {
+      this.#mounted = false
+      detach(this.mount)
+      for (const name of this.names.reverse()) await this.kill(name)
+    }
+  }
+
+  #log(name: string): string {
+    return path.join(this.dir, `${name}.log`)
+  }
+
+  /** Resolves with the address where it serves. */
+  async #daemon(name: string, args: readonly string[]): Promise<string> {
+    const log = openSync(this.#log(name), 'a')
+    const kind = name.split('-')[0] ?? ''
+    const child = spawn(process.execPath, [...nodeOptions, cairnProgram, kind, ...args], {
+      env: { ...process.env, ...environment, ...countingEnvironment() },
+      stdio: ['ignore', log, log],
+    })
+    closeSync(log)
+    this.#children.set(name, child)
+    for (let tries = 0; tries < 600; tries++) {
+      const served = readFileSync(this.#log(name), 'utf8')
+        .split('\n')
+        .find(line => line.includes('"Serving"'))
+      if (served !== undefined) return (JSON.parse(served) as { address: string }).address
+      if (child.exitCode !== null) break
+      await sleep(50)
+    }
+    throw new Error(`${name} does not serve: ${readFileSync(this.#log(name), 'utf8')}`)
+  }
+}
