@@ -137,5 +137,7 @@ try {
     process.exitCode = notStored ? exitBadNews : exitFailure
   }
 }
-// Sockets that a failed call left half open must not keep a command alive.
-if (process.exitCode !== undefined && process.exitCode !== 0) process.exit()
+// Sockets that a failed call left half open must not keep a command alive; what was said must have left, which takes
+// time where it goes into a pipe.
+if (process.exitCode !== undefined && process.exitCode !== 0)
+  process.stdout.write('', () => process.stderr.write('', () => process.exit()))

@@ -15,6 +15,8 @@ export interface DataReport {
   readonly problems: readonly string[]
   readonly copies: bigint
   readonly bytes: bigint
+  /** Copies on nodes that are down, of blocks that have all their copies elsewhere: not read, and not missed. */
+  readonly unread: readonly { readonly node: bigint; readonly address: string; readonly copies: number }[]
 }
 
 const pageBlocks = 500
@@ -22,11 +24,16 @@ const pageBlocks = 500
 const concurrent = 6
 const stallMs = 20 * second
 
-/** Reads every copy of every referenced block from the node that should hold it, and verifies all of it. */
+/**
+ * Reads every copy of every referenced block from the node that should hold it, and verifies all of it. Copies on nodes
+ * that the master knows to be down are no use to ask for: a block is a problem if it lacks copies without them.
+ */
 export async function checkBlocks(network: Network, master: string): Promise<DataReport> {
   const env = realEnv(silentLog)
   const checksums = await createChecksums()
-  const { cluster } = await ask(network, master, adminStatus, {})
+  const { cluster, nodes } = await ask(network, master, adminStatus, {})
+  const down = new Set(nodes.filter(({ state }) => state === 'down').map(({ id }) => id))
+  const unread = new Map<bigint, { node: bigint; address: string; copies: number }>()
   const links = new Map<string, BlockLink>()
   const linkTo = (address: string): BlockLink => {
     const known = links.get(address)
@@ -42,10 +49,25 @@ export async function checkBlocks(network: Network, master: string): Promise<Dat
   try {
     for (let afterKey = 0n; ; ) {
       const page = await ask(network, master, adminListBlocks, { afterKey, limit: pageBlocks })
-      if (page.blocks.length === 0) return { problems, copies, bytes }
-      const work = page.blocks.flatMap(block => block.locations.map(location => ({ block, location })))
-      for (const block of page.blocks)
+      if (page.blocks.length === 0) return { problems, copies, bytes, unread: [...unread.values()] }
+      const work: { block: ListedBlock; location: Location }[] = []
+      for (const block of page.blocks) {
         if (block.locations.length === 0) problems.push(`block ${name(block)} is on no node`)
+        const there = block.locations.filter(({ node }) => !down.has(node))
+        const gone = block.locations.filter(({ node }) => down.has(node))
+        for (const location of there) work.push({ block, location })
+        if (gone.length > 0 && there.length < block.wanted)
+          problems.push(
+            `block ${name(block)} has ${String(there.length)} of ${String(block.wanted)} copies: ` +
+              `${gone.map(where).join(', ')} ${gone.length === 1 ? 'is' : 'are'} down`,
+          )
+        else
+          for (const { node, address } of gone) {
+            const sum = unread.get(node) ?? { node, address, copies: 0 }
+            sum.copies++
+            unread.set(node, sum)
+          }
+      }
       await eachConcurrently(work, async ({ block, location }) => {
         const problem = await checkCopy(linkTo(location.address), block, checksums)
         copies++

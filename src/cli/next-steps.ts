@@ -16,6 +16,11 @@ export function nextSteps({ code, node, session }: Finding, status: StatusReply)
         ...(code === 'blocks-missing' ? ['see which files it hits: cairn damaged'] : []),
         'nothing is lost as long as the disks of the chunkservers are there',
       ]
+    case 'master-disk-full':
+      return [
+        'on the machine of the master, see what fills it: df -h /var/lib/cairn/master',
+        'make room there, or move the folder to a larger disk; changes are taken again by themselves',
+      ]
     case 'node-down':
       return [
         `on ${on}, see why it ended: journalctl -u ${unit} -n 50`,

@@ -289,3 +289,30 @@ test('what the master will not do is told to fsync of the directory, and names a
   await rename(a, parent, 'g', parent, 'k')
   t.deepEqual(await list(a, parent), ['first', 'k'])
 })
+
+test('a file whose rename was refused is not taken for the one that was to have its name after it', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const parent = await begin(a, 'f', 'old')
+  await a.files.flushAll()
+  const before = [
+    (await a.fs.lookup(parent, name('f'))).attr?.ino,
+    (await a.fs.lookup(parent, name('old'))).attr?.ino,
+  ]
+  const post = a.session.post.bind(a.session)
+  const refused = async (): Promise<never> => {
+    await new Promise(resolve => setImmediate(resolve))
+    throw new FsError('ENOSPC', 'planted')
+  }
+  // The master has no room for two changes, and then there is some.
+  a.session.post = refused
+  await rename(a, parent, 'f', parent, 'g')
+  await make(a, parent, 'f')
+  a.session.post = post
+  await rename(a, parent, 'f', parent, 'old')
+  t.is(await codeOf(() => a.fs.fsyncdir(parent)), 'ENOSPC')
+  t.deepEqual(
+    [(await a.fs.lookup(parent, name('f'))).attr?.ino, (await a.fs.lookup(parent, name('old'))).attr?.ino],
+    before,
+  )
+})

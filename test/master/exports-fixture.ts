@@ -31,7 +31,7 @@ export function fails(mount: Mount, op: Op): string {
 export const rename = (parent: bigint, from: string, newParent: bigint, to: string): Op => ({
   $case: 'rename',
   value: {
-    ...{ parent, name: name(from), newParent, newName: name(to), mode: 0, expectedTarget: 0n },
+    ...{ parent, name: name(from), newParent, newName: name(to), mode: 0, expected: 0n, expectedTarget: 0n },
     ...{ targetOpen: false, time: 0n, uid: 0, gid: 0 },
   },
 })

@@ -126,6 +126,7 @@ export function hostileCall(hostile: HostileBytes, id: bigint, inos: readonly bi
         newParent: ino(),
         newName: name(),
         mode: kind(),
+        expected: hostile.pick([0n, ino()]),
         expectedTarget: hostile.pick([0n, ino()]),
         targetOpen: flag(),
         time: s64(),

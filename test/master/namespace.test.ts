@@ -66,6 +66,9 @@ test('what the sender believes of a name is checked', t => {
   t.is(f.fails(f.renameOp([f.root, 'a'], [f.root, 'b'], { expectedTarget: 0n })), 'ESTALE')
   t.is(f.fails(f.renameOp([f.root, 'a'], [f.root, 'c'], { expectedTarget: b })), 'ESTALE')
   t.is(f.fails(f.renameOp([f.root, 'a'], [f.root, 'b'], { expectedTarget: a })), 'ESTALE')
+  t.is(f.fails(f.renameOp([f.root, 'a'], [f.root, 'c'], { expected: b })), 'ESTALE')
+  f.run(f.renameOp([f.root, 'a'], [f.root, 'c'], { expected: a }))
+  f.run(f.renameOp([f.root, 'c'], [f.root, 'a'], { expected: 0n }))
   t.is(f.unlink(f.root, 'a', { expected: a }).attr.nlink, 0)
 })
 

@@ -3,6 +3,12 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  chunkserverEnvironment,
+  daemonNodeOptions,
+  masterEnvironment,
+  masterNodeOptions,
+} from '#src/cli/local/daemon-node.ts'
 import { cairn, cairnFails, cairnProgram } from './cluster.js'
 
 export interface Daemon {
@@ -62,8 +68,12 @@ export class Daemons {
   }
 
   async run(...args: string[]): Promise<{ readonly daemon: Daemon; readonly address: string }> {
-    const env = { ...process.env, CAIRN_LOG_FORMAT: 'json' }
-    const child = spawn(process.execPath, [cairnProgram, ...args], {
+    // As `cairn up` starts them.
+    const isMaster = args[0] === 'master'
+    const options = [...daemonNodeOptions, ...(isMaster ? masterNodeOptions : [])]
+    const own = isMaster ? masterEnvironment : chunkserverEnvironment
+    const env = { ...process.env, ...own, CAIRN_LOG_FORMAT: 'json' }
+    const child = spawn(process.execPath, [...options, cairnProgram, ...args], {
       stdio: ['ignore', 'ignore', 'pipe'],
       env,
     })

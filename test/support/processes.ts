@@ -48,3 +48,10 @@ export function residentBytes(pid: number): number {
   const line = /VmRSS:\s+(\d+) kB/.exec(read(`/proc/${String(pid)}/status`))
   return Number(line?.[1] ?? 0) * 1024
 }
+
+/** The most that it had resident since it started. */
+export function peakResidentBytes(pid: number): number {
+  const line = /VmHWM:\s+(\d+) kB/.exec(read(`/proc/${String(pid)}/status`))
+  if (line === null) throw new Error(`process ${String(pid)} is not there`)
+  return Number(line[1]) * 1024
+}

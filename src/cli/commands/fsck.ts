@@ -44,7 +44,9 @@ export function registerFsck(program: Command, network: () => Promise<Network>):
           extents: meta.extents,
           blocks: meta.blocks,
           replicas: meta.replicas,
-          ...(data === undefined ? {} : { copiesRead: data.copies, bytesRead: data.bytes }),
+          ...(data === undefined
+            ? {}
+            : { copiesRead: data.copies, bytesRead: data.bytes, unread: data.unread }),
         })
       else {
         for (const problem of problems) print(problem)
@@ -53,6 +55,11 @@ export function registerFsck(program: Command, network: () => Promise<Network>):
             `${meta.blocks.toString()} blocks, ${meta.replicas.toString()} copies`,
         )
         if (data !== undefined) print(describe(data))
+        for (const { node, address, copies } of data?.unread ?? [])
+          print(
+            `${String(copies)} copies on node ${node.toString()} (${address}), which is down, were not read; ` +
+              'their blocks have all their copies without them',
+          )
         print(
           problems.length === 0
             ? 'Clean.'

@@ -233,6 +233,8 @@ export class Names {
       newParent,
       newName: nameToBytes(newName),
       mode: renameModes[mode],
+      // Another mount may give the name to another file meanwhile: that one is meant.
+      expected: 0n,
       expectedTarget: target ?? 0n,
       targetOpen,
       time: session.time(),

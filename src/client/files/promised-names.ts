@@ -122,6 +122,7 @@ export class PromisedNames {
       newParent,
       newName: nameToBytes(newName),
       mode: RenameMode.RENAME_MODE_REPLACE,
+      expected: node.ino,
       expectedTarget: target?.ino ?? 0n,
       targetOpen: (target?.opens ?? 0) > 0,
       time,

@@ -238,10 +238,11 @@ export class Admin {
     const blocks = store.blocks.liveAfter(u63(request.afterKey, 'after_key'), limit)
     const tokens = this.#parts.readKeys.maker()
     return {
-      blocks: blocks.map(({ key, id, length }) => ({
+      blocks: blocks.map(({ key, id, length, wanted }) => ({
         key,
         id,
         length,
+        wanted,
         locations: this.#parts.planner.locations(key, undefined),
         token: tokens.make(id),
       })),

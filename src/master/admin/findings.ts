@@ -15,7 +15,7 @@ const lagLimitMs = 30_000
 export function findingsOf(turn: Turn, parts: StatusParts): Finding[] {
   const { copies, minCopies } = turn.store.format.facts
   return [
-    ...serving(parts, Math.min(minCopies, copies)),
+    ...serving(turn, parts, Math.min(minCopies, copies)),
     ...ofNodes(turn, parts),
     ...keeping(parts, copies),
     ...ofMetadata(turn, parts),
@@ -31,8 +31,12 @@ const finding = (
 ): Finding => ({ severity, code, text, node: about.node ?? 0n, session: about.session ?? 0n })
 
 /** What keeps programs from going on. */
-function serving({ nodes, repair }: StatusParts, needed: number): Finding[] {
+function serving({ diskFull }: Turn, { nodes, repair }: StatusParts, needed: number): Finding[] {
   const found: Finding[] = []
+  if (diskFull)
+    found.push(
+      finding('down', 'master-disk-full', 'the disk of the master is full: changes are refused, reads go on'),
+    )
   const up = [...nodes.all()].filter(node => node.isUp).length
   const { missing } = repair.counts
   if (up < needed)

@@ -54,7 +54,7 @@ export const namedInodes: NamedInodes = {
   create: { parent: 'directory', ino: 'reserved' },
   link: { ino: 'file', parent: 'directory' },
   unlink: { parent: 'directory', expected: 'compared' },
-  rename: { parent: 'directory', newParent: 'directory', expectedTarget: 'compared' },
+  rename: { parent: 'directory', newParent: 'directory', expectedTarget: 'compared', expected: 'compared' },
   setAttr: { ino: 'file' },
   setXattr: { ino: 'file' },
   removeXattr: { ino: 'file' },

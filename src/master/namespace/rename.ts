@@ -73,6 +73,8 @@ function findMove(store: Store, op: Rename): Move {
   const to = op.newParent === op.parent ? from : directory(store, op.newParent)
   const entry = store.dirents.find(from.ino, op.name)
   if (entry === undefined) throw new FsError('ENOENT')
+  // A change before this one may have been refused, as where the disk was full: then another file has the name.
+  if (op.expected !== 0n && op.expected !== entry.ino) throw new FsError('ESTALE', 'The name leads elsewhere')
   const replaced = store.dirents.find(to.ino, op.newName)
   checkTarget(op, replaced)
   // A removed directory has no entries, and takes none.

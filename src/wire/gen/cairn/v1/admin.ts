@@ -260,6 +260,8 @@ export interface ListedBlock {
   locations: Location[];
   /** The right to read it, of session 0 (BlockInfo.token). */
   token: Uint8Array;
+  /** Copies that there should be; 0 from a master that does not say. */
+  wanted: number;
 }
 
 export interface BackupRequest {
@@ -3437,7 +3439,7 @@ export const ListBlocksReply: MessageFns<ListBlocksReply> = {
 };
 
 function createBaseListedBlock(): ListedBlock {
-  return { key: 0n, id: new Uint8Array(0), length: 0, locations: [], token: new Uint8Array(0) };
+  return { key: 0n, id: new Uint8Array(0), length: 0, locations: [], token: new Uint8Array(0), wanted: 0 };
 }
 
 export const ListedBlock: MessageFns<ListedBlock> = {
@@ -3459,6 +3461,9 @@ export const ListedBlock: MessageFns<ListedBlock> = {
     }
     if (message.token.length !== 0) {
       writer.uint32(42).bytes(message.token);
+    }
+    if (message.wanted !== 0) {
+      writer.uint32(48).uint32(message.wanted);
     }
     return writer;
   },
@@ -3516,6 +3521,14 @@ export const ListedBlock: MessageFns<ListedBlock> = {
             message.token = reader.bytes();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.wanted = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3538,6 +3551,7 @@ export const ListedBlock: MessageFns<ListedBlock> = {
     message.length = object.length ?? 0;
     message.locations = object.locations?.map((e) => Location.fromPartial(e)) || [];
     message.token = object.token ?? new Uint8Array(0);
+    message.wanted = object.wanted ?? 0;
     return message;
   },
 };

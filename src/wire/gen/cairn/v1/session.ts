@@ -467,6 +467,8 @@ export interface Rename {
   /** Whose the whiteout is. */
   uid: number;
   gid: number;
+  /** What the sender believes the name leads to (ESTALE if it does not; 0: unknown). */
+  expected: bigint;
 }
 
 export interface RenameReply {
@@ -5291,6 +5293,7 @@ function createBaseRename(): Rename {
     time: 0n,
     uid: 0,
     gid: 0,
+    expected: 0n,
   };
 }
 
@@ -5337,6 +5340,12 @@ export const Rename: MessageFns<Rename> = {
     }
     if (message.gid !== 0) {
       writer.uint32(80).uint32(message.gid);
+    }
+    if (message.expected !== 0n) {
+      if (BigInt.asUintN(64, message.expected) !== message.expected) {
+        throw new globalThis.Error("value provided for field message.expected of type uint64 too large");
+      }
+      writer.uint32(88).uint64(message.expected);
     }
     return writer;
   },
@@ -5434,6 +5443,14 @@ export const Rename: MessageFns<Rename> = {
             message.gid = reader.uint32();
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.expected = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5463,6 +5480,7 @@ export const Rename: MessageFns<Rename> = {
     message.time = (object.time !== undefined && object.time !== null) ? BigInt(object.time) : 0n;
     message.uid = object.uid ?? 0;
     message.gid = object.gid ?? 0;
+    message.expected = (object.expected !== undefined && object.expected !== null) ? BigInt(object.expected) : 0n;
     return message;
   },
 };
