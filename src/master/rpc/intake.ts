@@ -11,6 +11,8 @@ import type { EngineInput } from '../engine/io.ts'
 /** What one step takes: short enough for others not to wait long, long enough for one sync of the disk to serve many. */
 export const stepInputsMax = 256
 const stepBytesMax = 64 * KiB
+/** Where only one connection asks, nobody else waits for it: more share a sync, as long as who comes next waits little. */
+const stepBytesAlone = 256 * KiB
 /** Of one connection, in its turn: one frame at least. A mount that does one thing after the other has less under way. */
 const shareBytes = 4 * KiB
 /** What may wait of one connection, until it is not listened to; and again when half is done. */
@@ -73,10 +75,11 @@ export class Intake {
 
   /** What the next step is given. */
   take(): EngineInput[] {
-    if (this.#waiting <= stepInputsMax && this.#bytes <= stepBytesMax) return this.takeAll()
+    const bytesMax = this.#lines.size === 1 ? stepBytesAlone : stepBytesMax
+    if (this.#waiting <= stepInputsMax && this.#bytes <= bytesMax) return this.takeAll()
     const taken = this.#urgent.map(({ input }) => input)
     this.#urgent = []
-    for (let bytes = 0; taken.length < stepInputsMax && bytes < stepBytesMax; ) {
+    for (let bytes = 0; taken.length < stepInputsMax && bytes < bytesMax; ) {
       const share = this.#next()
       if (share.length === 0) break
       for (const input of share) {
