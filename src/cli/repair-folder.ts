@@ -30,6 +30,6 @@ export function repairFolder(folder: string, now: bigint, keep: boolean): Repair
 }
 
 function withStore<T>(database: string, restoreWith: string, use: (store: Store) => T): T {
-  using store = Store.open(openDatabase(database), { restoreWith })
+  using store = Store.open(openDatabase(database), { restoreWith, toRepair: true })
   return use(store)
 }

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fstatSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
@@ -66,4 +66,33 @@ test('a database that turns out to be damaged ends the engine with one clear lin
       message: /^The master database is damaged \(.*malformed.*\): restore it from a backup$/,
     })
   }
+})
+
+test('an index that does not say what its table says is noticed when the database is opened', t => {
+  const folder = mkdtempSync(join(tmpdir(), 'cairn-damaged-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'master.db')
+  const db = new Database(file)
+  const store = Store.format(db, format)
+  const add = db.prepare('INSERT INTO dirents (parent, name, ino, type, cookie) VALUES (1, ?, ?, 0, ?)')
+  for (let id = 1; id <= 20; id++) add.run(Buffer.from(`name-${String(id)}`), 1000 + id, 1000 + id)
+  const page = db
+    .prepare("SELECT rootpage FROM sqlite_master WHERE name = 'dirents_in_order'")
+    .pluck()
+    .get() as number
+  const bytes = db.pragma('page_size', { simple: true }) as number
+  db.pragma('wal_checkpoint(TRUNCATE)')
+  store.close()
+  Store.open(new Database(file)).close()
+  // The end of the row that was put in first.
+  const fd = openSync(file, 'r+')
+  const last = Buffer.alloc(1)
+  readSync(fd, last, 0, 1, page * bytes - 1)
+  writeSync(fd, Buffer.from([(last[0] ?? 0) ^ 1]), 0, 1, page * bytes - 1)
+  closeSync(fd)
+  t.throws(() => Store.open(new Database(file)), {
+    instanceOf: UsageError,
+    message:
+      /^The master database is damaged \(.*dirents_in_order.*\): repair it with cairn fsck --repair DIR, or restore it from a backup$/,
+  })
 })

@@ -254,7 +254,7 @@ test('an index that lacks rows is made anew; damaged pages are not touched', t =
   t.throws(() => repair(damaged, time, true), { instanceOf: UsageError, message: /restore it from a backup/ })
 })
 
-const open = (pages: Buffer): Store => Store.open(new BetterSqlite3(pages))
+const open = (pages: Buffer): Store => Store.open(new BetterSqlite3(pages), { toRepair: true })
 
 /** Without the check that opening it takes. */
 function openUnchecked(pages: Buffer): Store {

@@ -6,7 +6,7 @@
  * Nothing is changed. The caller sees to it that nothing changes meanwhile.
  */
 import { KiB, MiB } from '../../core/units.ts'
-import type { Store } from '../store/store.ts'
+import { integrityCheckBytesMax, type Store } from '../store/store.ts'
 import { checkBlocks } from './check-blocks.ts'
 import { checkCounters } from './check-counters.ts'
 import { checkExtents } from './check-extents.ts'
@@ -17,9 +17,6 @@ import { Findings } from './findings.ts'
 
 /** Page cache, and room for sorting, while everything is read once. */
 const cacheBytes = 16 * MiB
-
-/** Indexes are compared with their tables up to this size: it reads at random, which takes long beyond the cache. */
-const integrityCheckBytesMax = 64 * MiB
 
 export interface FsckResult {
   /** One line each; none: all is well. */

@@ -68,8 +68,10 @@ const schema = [
  * cache, two microseconds away.
  */
 const cacheBytes = 20 * MiB
-/** A database up to this size is checked page by page when it is opened (about 0.1 s). */
+/** A database up to this size is checked page by page, indexes included, when it is opened (some tenths of a second). */
 export const quickCheckBytesMax = 32 * MiB
+/** Indexes are compared with their tables up to this size: it reads at random, which takes long beyond the cache. */
+export const integrityCheckBytesMax = 64 * MiB
 
 /** No command touches many more rows than this; what is more becomes work in steps. */
 const rowsPerCommand = 10_000
@@ -79,6 +81,8 @@ export interface StoreOptions {
   readonly rowsPerCommand?: number
   /** How a damaged database is restored, for the operator. */
   readonly restoreWith?: string
+  /** Indexes that do not say what their tables say are no reason to refuse it: they can be made anew. */
+  readonly toRepair?: boolean
 }
 
 export class Store implements Disposable {
@@ -333,21 +337,29 @@ function check(db: Database, options: StoreOptions): void {
     throw new UsageError(
       'The master database is a backup, which a master must not go on with: put it to use with cairn restore FILE --data DIR',
     )
-  const found = isSmall(db) ? damageOf(db) : damageAtEnds(db)
+  const found = isSmall(db) ? damageOf(db, options.toRepair !== true) : damageAtEnds(db)
   if (found !== undefined) throw damaged(found, options)
 }
 
 /** A database up to this size is checked page by page when it is opened; a larger one by `damageOf`, after it was. */
 function isSmall(db: Database): boolean {
-  const [pages, bytes] = ['page_count', 'page_size'].map(name => Number(db.pragma(name, { simple: true })))
-  return (pages ?? 0) * (bytes ?? 0) <= quickCheckBytesMax
+  return bytesOf(db) <= quickCheckBytesMax
 }
 
-/** What is wrong with the pages, all of which are read; undefined if nothing is. */
-export function damageOf(db: Database): string | undefined {
+function bytesOf(db: Database): number {
+  const [pages, bytes] = ['page_count', 'page_size'].map(name => Number(db.pragma(name, { simple: true })))
+  return (pages ?? 0) * (bytes ?? 0)
+}
+
+/**
+ * What is wrong with the pages, all of which are read, and unless there are very many, with the indexes; undefined if
+ * nothing is.
+ */
+export function damageOf(db: Database, indexes = true): string | undefined {
   try {
     // SQLite's words span lines: "*** in database main ***", then what it found.
-    const found = String(db.pragma('quick_check(1)', { simple: true })).replaceAll(/\s+/g, ' ')
+    const how = indexes && bytesOf(db) <= integrityCheckBytesMax ? 'integrity_check(1)' : 'quick_check(1)'
+    const found = String(db.pragma(how, { simple: true })).replaceAll(/\s+/g, ' ')
     return found === 'ok' ? undefined : found
   } catch (thrown) {
     if (isDamage(thrown)) return thrown.message
@@ -380,12 +392,9 @@ function damageAtEnds(db: Database): string | undefined {
 /** The one line that says what is wrong and what to do about it. */
 export function damaged(why: string, { restoreWith }: StoreOptions, cause?: unknown): UsageError {
   const what = `The master database is damaged (${why})`
-  return new UsageError(
-    `${what}: restore it ${restoreWith === undefined ? 'from a backup' : `with ${restoreWith}`}`,
-    {
-      cause,
-    },
-  )
+  const repair = /\bindex\b/.test(why) ? 'repair it with cairn fsck --repair DIR, or ' : ''
+  const restore = `restore it ${restoreWith === undefined ? 'from a backup' : `with ${restoreWith}`}`
+  return new UsageError(`${what}: ${repair}${restore}`, { cause })
 }
 
 /** SQLite found its file to be none, or broken. */
