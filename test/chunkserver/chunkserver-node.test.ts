@@ -292,6 +292,20 @@ test('damage that a read or the scrubber finds is reported, also after a restart
   for (const block of [rotten, lost]) await again.master.hears('damaged', listedAt, isOf(block))
 })
 
+test('a node that is stopped says goodbye, but not one whose folder was emptied', async t => {
+  const stopped = await attach(t)
+  await stopped.master.hears('heartbeat')
+  await stopped.stop()
+  await stopped.master.hears('goodbye')
+  const emptied = await attach(t)
+  await emptied.master.hears('heartbeat')
+  await rm(join(emptied.folder, 'store-id'))
+  await emptied.store.maintain()
+  t.true(emptied.store.isGone)
+  await emptied.stop()
+  t.false(emptied.master.heard.some(({ $case }) => $case === 'goodbye'))
+})
+
 test('a master that refuses for good ends the node with one line', async t => {
   const master = new TestMaster(1n)
   master.refusal = { errno: errno.EINVAL, message: 'Node 4 has another store' }

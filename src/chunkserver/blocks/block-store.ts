@@ -113,6 +113,11 @@ export class BlockStore {
     return this.#identity
   }
 
+  /** The folder was emptied or exchanged while it was in use. */
+  get isGone(): boolean {
+    return this.#gone !== undefined
+  }
+
   /** Undefined where only this process reads the files. */
   get shared(): SharedFolder | undefined {
     return this.#shared

@@ -107,10 +107,10 @@ export class Attachment {
     return this.#left
   }
 
-  /** In order, for maintenance. */
+  /** In order, for maintenance; of a node that ends because its folder is gone nothing is to be expected back. */
   goodbye(): void {
     this.#left = true
-    this.#send({ $case: 'goodbye', value: {} })
+    if (!this.#parts.store.isGone) this.#send({ $case: 'goodbye', value: {} })
     this.#link.close()
   }
 
