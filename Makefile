@@ -4,13 +4,16 @@ SHELL := /bin/bash
 
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-# What `make sim` explores, what `make bench` measures, and where `make run` keeps its cluster.
+# What `make sim` explores, how long `make fuzz` does, what `make bench` measures, and where `make run` keeps its cluster.
 SEEDS ?= 100
 MOUNTS ?=
 SHARED ?=
 DISASTER ?=
 PEERS ?=
 PROFILE ?=
+SECONDS ?= 60
+SEED ?=
+KEEP ?=
 RECORD ?=
 DIR ?= .cairn
 MOUNT ?= mnt
@@ -80,6 +83,10 @@ run: build ## start a cluster on this machine and mount it: DIR=.cairn MOUNT=mnt
 .PHONY: sim
 sim: build ## run the simulator on SEEDS=100 seeds: MOUNTS=2, SHARED=1 for programs that share files, DISASTER=1 for masters that lose their disk
 	node dist/sim/main.js --seeds '$(SEEDS)' $(if $(MOUNTS),--mounts '$(MOUNTS)') $(if $(SHARED),--shared) $(if $(DISASTER),--disaster)
+
+.PHONY: fuzz
+fuzz: build ## feed every decoder with wrong bytes for SECONDS=60: SEED= to do it again, KEEP=1 to keep what reached new code
+	node build/test/fuzz/fuzz.js --seconds '$(SECONDS)' $(if $(SEED),--seed '$(SEED)') $(if $(KEEP),--keep)
 
 .PHONY: bench
 bench: build ## measure a cluster on this machine: PEERS=1 against others (installs them), PROFILE=1 what bounds it, BENCH='--help'

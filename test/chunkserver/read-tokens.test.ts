@@ -115,6 +115,30 @@ test('the right to read is not the right to write', async t => {
   t.is(node.store.totals.blocks, blocks.length)
 })
 
+test('who tries wrong tokens and grants is in the audit log, once a minute, and no block is', async t => {
+  const lines: { readonly message: string; readonly fields: object | undefined }[] = []
+  const warn = (message: string, fields?: object): void => void lines.push({ message, fields })
+  const node = await startNode(t, 1n, { log: { ...quietLog, warn } })
+  const client = new TestClient(node.network, node.address).hello()
+  const shown = (_: string, value: unknown): unknown => (typeof value === 'bigint' ? value.toString() : value)
+  const denied = (): string[] =>
+    lines.filter(({ message }) => message === 'Denied').map(({ fields }) => JSON.stringify(fields, shown))
+  for (let seed = 0; seed < 50; seed++)
+    await t.throwsAsync(client.get(testBlock(10, seed).id, 0, 1, tokenFor(small.id)), { code: 'EACCES' })
+  await client.getSmall([small.id, large.id], [tokenFor(large.id), tokenFor(small.id)])
+  t.is(denied().length, 1)
+  for (let seed = 0; seed < 5; seed++) {
+    const block = testBlock(1000, 100 + seed)
+    const grant = { ...grantFor(1n, block), mac: Buffer.alloc(32) }
+    await client.putRaw({ block: metaOf(block), grant, data: block.data })
+  }
+  t.is(denied().length, 2)
+  for (const line of denied()) {
+    t.regex(line, /"audit":true.*"session":"3"/)
+    t.notRegex(line, /[0-9a-f]{64}/)
+  }
+})
+
 test('keys rotate: what was given out is good until it expires, and no longer', async t => {
   const { node, client } = await world(t)
   const { authority } = node

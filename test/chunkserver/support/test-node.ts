@@ -54,10 +54,18 @@ export interface OpenStoreOptions extends SpaceOptions {
   /** Whether the node believes that a master accepted it; default true. */
   readonly accepted?: boolean
   readonly tls?: Tls
+  readonly log?: Log
 }
 
 export async function openStore(folder: string, options: OpenStoreOptions = {}): Promise<BlockStore> {
-  const { env = realEnv(quietLog), disk = new RealDisk(folder), accepted: _, tls: __, ...space } = options
+  const {
+    env = realEnv(quietLog),
+    disk = new RealDisk(folder),
+    accepted: _,
+    tls: __,
+    log: ___,
+    ...space
+  } = options
   const index = new BlockIndex(directLane(() => openIndexWriter(folder)))
   return BlockStore.open({ env, disk, index, checksums, ...space })
 }
@@ -85,7 +93,7 @@ export async function startNode(
   options: OpenStoreOptions = {},
 ): Promise<TestNode> {
   const folder = await temporaryFolder(t)
-  const env = realEnv(quietLog)
+  const env = realEnv(options.log ?? quietLog)
   const store = await openStore(folder, { ...options, env })
   const network = new GrpcNetwork({ log: quietLog, tls: options.tls })
   const authority = new Authority(env.clock)
