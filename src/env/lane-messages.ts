@@ -71,7 +71,10 @@ function mapBytes(value: unknown, change: (bytes: Uint8Array) => Uint8Array): un
     return new Map([...value].map(([key, item]) => [mapBytes(key, change), mapBytes(item, change)]))
   if (value instanceof Set) return new Set([...value].map(item => mapBytes(item, change)))
   if (ArrayBuffer.isView(value)) return value
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, mapBytes(item, change)]))
+  // Not by entries: made property by property, objects of one kind have one shape, and all that follows is faster, too.
+  const copy: Record<string, unknown> = {}
+  for (const key of Object.keys(value)) copy[key] = mapBytes((value as Record<string, unknown>)[key], change)
+  return copy
 }
 
 /** An error as plain values: cloning would lose its class and errno. */

@@ -287,7 +287,7 @@ export class Listings {
     if (kept !== undefined) {
       if (after === 0n) {
         this.neighbours.listed(directory.ino)
-        this.#walks.listed(directory.ino, kept, false)
+        this.#walks.listed(directory.ino, kept)
       }
       directory.parent = kept.parent
       directory.ahead = from(kept.entries, after + ownCookies)
@@ -350,7 +350,7 @@ export class Listings {
       this.neighbours.listed(directory.ino)
       const listing = { entries: directory.seen, parent: directory.parent }
       cache.noteListing(directory.ino, listing, directory.mark)
-      this.#walks.listed(directory.ino, listing, true)
+      this.#walks.listed(directory.ino, listing)
       directory.seen = undefined
     }
   }

@@ -1,6 +1,7 @@
 import { type Dirent, isRegular } from '../../core/attr.ts'
 import type { Ino } from '../../core/ids.ts'
 import { directoriesAtOnce, pieceBytes } from '../../core/limits.ts'
+import { MiB } from '../../core/units.ts'
 import type { Inode, Listing } from '../cache/inode.ts'
 import type { FilesContext } from './context.ts'
 
@@ -12,6 +13,8 @@ const leftOutMax = 4
 const inOrderMin = 3
 /** How many entries are looked at ahead, at once. */
 const aheadMax = 64
+/** Bytes of the files of directories that came together. Who comes by those that were left out fetches them then. */
+const arrivedBytesMax = 8 * MiB
 
 interface Reader {
   readonly directory: Ino
@@ -70,12 +73,15 @@ export class Neighbours {
   #fetchArrived(): void {
     const directories = [...this.#arrived]
     this.#arrived.clear()
-    const small = directories.flatMap(directory =>
-      this.#files(directory, 'listed')
-        .slice(0, aheadMax)
-        .map(ino => this.#untouched(this.#context.cache.get(ino)))
-        .filter(file => file !== undefined),
-    )
+    const small: { readonly ino: Ino; readonly size: number }[] = []
+    let bytes = 0
+    for (const directory of directories)
+      for (const ino of this.#files(directory, 'listed').slice(0, aheadMax)) {
+        const file = this.#untouched(this.#context.cache.get(ino))
+        if (file === undefined || bytes > arrivedBytesMax) continue
+        small.push(file)
+        bytes += file.size
+      }
     if (small.length > 0) this.#context.data.prefetch(small)
   }
 

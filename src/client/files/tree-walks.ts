@@ -1,5 +1,6 @@
 import { S_IFDIR } from '../../core/attr.ts'
 import type { Ino } from '../../core/ids.ts'
+import { directoriesAtOnce } from '../../core/limits.ts'
 import type { Listing } from '../cache/inode.ts'
 import type { FilesContext } from './context.ts'
 
@@ -7,11 +8,11 @@ import type { FilesContext } from './context.ts'
 const listedMax = 16
 /** Subdirectories of one directory that were listed before others are read ahead. */
 const walkedMin = 2
-/** What may be read ahead before any of it was used; one that is used pays for two more, one that was not for one. */
-const creditFirst = 16
-const creditMax = 128
-/** So many are asked for at once, at least, as long as there are so many. */
-const atOnceMin = 16
+/** What may be read ahead and not listed yet, in the beginning; twice as much with each answer. Half of it is asked for at once. */
+const windowFirst = 32
+const windowMax = directoriesAtOnce
+/** After an answer without any, so many are listed before it is asked again. */
+const fruitlessPause = 32
 /** Subdirectories that are looked at each time: some may be known already, or without a lease. */
 const looksMax = 256
 
@@ -40,7 +41,12 @@ export class TreeWalks {
   /** Listed, or gone through, last comes last. */
   readonly #listed = new Map<Ino, Listed>()
   readonly #coming = new Map<Ino, Promise<void>>()
-  #credit = creditFirst
+  #window = windowFirst
+  /** Read ahead and not listed since. */
+  #ahead = 0
+  #isAsking = false
+  /** Directories to be listed before more is asked for. */
+  #pause = 0
 
   /** `isRemoving`: who walks here removes what he finds, so that write leases are wanted, too. */
   constructor(context: FilesContext, isRemoving: () => boolean, fetch: FetchDirectories) {
@@ -54,11 +60,16 @@ export class TreeWalks {
     return this.#coming.get(directory)
   }
 
-  /** A program has read a whole directory, of which the master was or was not asked by it. */
-  listed(directory: Ino, { entries, parent }: Listing, asked: boolean): void {
+  /** A program has read a whole directory. */
+  listed(directory: Ino, { entries, parent }: Listing): void {
     const known = this.#listed.get(parent)
     const above = known?.unlisted.delete(directory) === true ? known : undefined
-    if (above !== undefined) above.walking ||= ++above.walked >= walkedMin
+    if (above !== undefined && !above.walking && ++above.walked >= walkedMin) {
+      above.walking = true
+      this.#window = windowFirst
+      this.#ahead = 0
+      this.#pause = 0
+    }
     const walking = above?.walking ?? false
     const unlisted = subdirectories(entries)
     this.#listed.delete(directory)
@@ -71,8 +82,10 @@ export class TreeWalks {
         walking,
       })
     if (!walking) return
-    this.#credit = Math.min(creditMax, this.#credit + (asked ? 1 : 2))
-    if (this.#credit >= atOnceMin) this.#ahead(unlisted.size > 0 ? directory : parent)
+    this.#ahead = Math.max(0, this.#ahead - 1)
+    this.#pause = Math.max(0, this.#pause - 1)
+    if (this.#isAsking || this.#pause > 0 || this.#ahead > this.#window / 2) return
+    this.#readAhead(unlisted.size > 0 ? directory : parent)
   }
 
   #remember(directory: Ino, listed: Listed): void {
@@ -84,20 +97,23 @@ export class TreeWalks {
     }
   }
 
-  #ahead(from: Ino): void {
-    const wanted = this.#wanted(from)
+  #readAhead(from: Ino): void {
+    const limit = this.#window - this.#ahead
+    const wanted = this.#wanted(from, limit)
     if (wanted.length === 0) return
-    const limit = this.#credit
-    this.#credit = 0
+    this.#isAsking = true
     const read = this.#fetch(wanted, limit).then(count => {
       for (const ino of wanted) this.#coming.delete(ino)
-      this.#credit = Math.min(creditMax, this.#credit + limit - count)
+      this.#isAsking = false
+      this.#ahead += count
+      this.#window = Math.min(windowMax, this.#window * 2)
+      if (count === 0) this.#pause = fruitlessPause
     })
     for (const ino of wanted) this.#coming.set(ino, read)
   }
 
   /** Most walkers go down first, then on, then on above. */
-  #wanted(from: Ino): Ino[] {
+  #wanted(from: Ino, most: number): Ino[] {
     const { cache } = this.#context
     const wanted: Ino[] = []
     const removing = this.#isRemoving()
@@ -108,7 +124,7 @@ export class TreeWalks {
       this.#listed.delete(at)
       this.#listed.set(at, listed)
       for (const ino of listed.unlisted) {
-        if (wanted.length === this.#credit || looks++ === looksMax) return wanted
+        if (wanted.length === most || looks++ === looksMax) return wanted
         const node = cache.get(ino)
         // Without a lease nothing can be kept of it.
         if (node === undefined || !cache.trusted(node) || this.#coming.has(ino)) continue
