@@ -133,3 +133,43 @@ test('what is read ahead is not kept when another mount changes it', async t => 
   })
   t.true(found.includes(name('new')))
 })
+
+test('of a long directory the next part is on its way while one is passed on, and each is asked for once', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const ino = (await a.fs.mkdir(rootIno, name('long'), directory(), root)).attr.ino
+  const expected: string[] = []
+  for (let n = 0; n < 2500; n++) {
+    expected.push(`f${n}`)
+    await a.fs.mknod(ino, name(`f${n}`), { mode: 0o100644, umask: 0, rdev: 0 }, root)
+  }
+  await a.files.close()
+  const b = await mounts.mount()
+  const c = await mounts.mount()
+  const { handle } = b.fs.opendir(ino)
+  const found: string[] = []
+  let last = 0n
+  const read = async (most: number): Promise<void> => {
+    let count = 0
+    await b.fs.readdir(ino, handle, last, true, entry => {
+      if (count++ === most) return false
+      found.push(entry.name)
+      last = entry.cookie
+      return true
+    })
+  }
+  await read(500)
+  await until(() => asked(b) === 2)
+  // What goes meanwhile may be listed or not; what stays is.
+  await c.fs.unlink(ino, name('f1500'))
+  t.is((await b.fs.lookup(ino, name('f1500'))).attr, undefined)
+  for (let before = -1; before < found.length; ) {
+    before = found.length
+    await read(500)
+  }
+  t.is(asked(b), 3)
+  const listed = found.filter(text => !text.startsWith('.') && text !== 'f1500')
+  t.deepEqual(listed.sort(), expected.filter(text => text !== 'f1500').sort())
+  t.is((await b.fs.lookup(ino, name('f1500'))).attr, undefined)
+  b.fs.releasedir(ino, handle)
+})

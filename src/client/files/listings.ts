@@ -1,17 +1,18 @@
-import { type Attr, type Dirent, S_IFDIR, S_IFMT } from '../../core/attr.ts'
+import { type Attr, type Dirent, S_IFDIR } from '../../core/attr.ts'
 import { FsError, messageOf } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import { attrFromWire } from '../../wire/attr.ts'
-import type { DirEntry, ReadDirReply } from '../../wire/gen/cairn/v1/session.ts'
-import { toIno, toName, u63 } from '../../wire/validate.ts'
 import { wireVersionTree } from '../../core/limits.ts'
 import type { Name } from '../../core/name.ts'
+import type { ReadDirReply } from '../../wire/gen/cairn/v1/session.ts'
+import { toIno, u63 } from '../../wire/validate.ts'
 import type { AttrsAhead } from '../cache/inode.ts'
 import { listingKept } from '../cache/inode-cache.ts'
 import { Neighbours } from './neighbours.ts'
 import type { AccessTimes } from './access-times.ts'
 import type { Attributes } from './attributes.ts'
 import type { FilesContext } from './context.ts'
+import { direntFromWire, entriesAfter, ownCookies, parentOf } from './dirents.ts'
 import { TreeWalks } from './tree-walks.ts'
 
 /** Takes an entry, with attributes if they are certain; false: no room for it, stop. */
@@ -38,8 +39,12 @@ const wholeCost = 100 * creditPerMiss
 /** For so long after a removal, directories that are listed may be about to go, too. */
 const removingMs = 1000
 
-/** `.` and `..` come first and have cookies of their own; those of the master follow them. */
-const ownCookies = 2n
+/** An answer of the master about a part of a directory. */
+interface Part {
+  readonly reply: ReadDirReply
+  readonly entries: Dirent[]
+  readonly mark: number
+}
 
 interface OpenDirectory {
   readonly ino: Ino
@@ -47,6 +52,8 @@ interface OpenDirectory {
   ahead: readonly Dirent[]
   /** Cookie after which `ahead` begins. */
   after: bigint
+  /** What comes after `ahead`, while that is passed on. */
+  next: { readonly after: bigint; readonly plus: boolean; readonly part: Promise<Part> } | undefined
   /** Nothing comes after `ahead`. */
   end: boolean
   parent: Ino
@@ -105,8 +112,8 @@ export class Listings {
     const node = this.#context.cache.make(ino)
     node.opens += 1
     if (handle > this.#last) this.#last = handle
-    const nothing = { ahead: [], after: -1n, end: false, parent: ino, plus: 0, seen: undefined, mark: 0 }
-    this.#open.set(handle, { ino, ...nothing })
+    const nothing = { ahead: [], after: -1n, end: false, plus: 0, next: undefined, seen: undefined, mark: 0 }
+    this.#open.set(handle, { ino, parent: ino, ...nothing })
   }
 
   release(handle: bigint): void {
@@ -222,7 +229,7 @@ export class Listings {
     if (cookie < ownCookies && directory.after < 0n) await this.#fetch(directory, 0n, plus)
     if (cookie < ownCookies) return this.#own(directory).filter(entry => entry.cookie > cookie)
     if (directory.after >= 0n && cookie >= directory.after) {
-      const rest = from(directory.ahead, cookie)
+      const rest = entriesAfter(directory.ahead, cookie)
       if (rest.length > 0 || directory.end) return rest
     }
     await this.#fetch(directory, cookie - ownCookies, plus)
@@ -281,7 +288,6 @@ export class Listings {
 
   /** Reads ahead from after the master's cookie. */
   async #fetch(directory: OpenDirectory, after: bigint, plus: boolean): Promise<void> {
-    const { session, cache } = this.#context
     await this.#walks.coming(directory.ino)
     const kept = this.#kept(directory.ino)
     if (kept !== undefined) {
@@ -290,21 +296,12 @@ export class Listings {
         this.#walks.listed(directory.ino, kept)
       }
       directory.parent = kept.parent
-      directory.ahead = from(kept.entries, after + ownCookies)
+      directory.ahead = entriesAfter(kept.entries, after + ownCookies)
       directory.after = after + ownCookies
       directory.end = true
       return
     }
-    const { mark } = cache
-    const value = {
-      ino: directory.ino,
-      after,
-      limit: entriesPerCall,
-      attrs: plus,
-      removing: this.#isRemoving,
-    }
-    const reply = await session.call({ $case: 'readDir', value }, 'readDir')
-    const entries = this.#take(directory.ino, reply, mark)
+    const { reply, entries, mark } = await this.#part(directory, after, plus)
     if (plus) this.#noteAhead(directory.ino, after, reply)
     directory.parent = parentOf(directory.ino, reply)
     directory.ahead = entries
@@ -312,6 +309,29 @@ export class Listings {
     directory.end = reply.end
     if (!reply.end && entries.length === 0) throw new FsError('EPROTO', 'read_dir: no entries and no end')
     this.#collect(directory, after, entries, mark)
+    const last = reply.entries.at(-1)
+    if (reply.end || last === undefined) return
+    // Who wants this part wants the next one, too.
+    const rest = u63(last.cookie, 'read_dir.cookie')
+    directory.next = { after: rest, plus, part: this.#ask(directory.ino, rest, plus) }
+    directory.next.part.catch(() => undefined)
+  }
+
+  /** The part after the master's cookie: it may be on its way. */
+  #part(directory: OpenDirectory, after: bigint, plus: boolean): Promise<Part> {
+    const { ino, next } = directory
+    directory.next = undefined
+    if (next?.after !== after || next.plus !== plus) return this.#ask(ino, after, plus)
+    return next.part.catch(() => this.#ask(ino, after, plus))
+  }
+
+  /** What is told is taken in as it comes, whenever it is passed on. */
+  async #ask(ino: Ino, after: bigint, plus: boolean): Promise<Part> {
+    const { session, cache } = this.#context
+    const { mark } = cache
+    const value = { ino, after, limit: entriesPerCall, attrs: plus, removing: this.#isRemoving }
+    const reply = await session.call({ $case: 'readDir', value }, 'readDir')
+    return { reply, entries: this.#take(ino, reply, mark), mark }
   }
 
   /** Attributes that came with a listing need not be asked for ahead. */
@@ -371,31 +391,4 @@ export class Listings {
     const attr = cache.attr(entry.ino)
     return attr === undefined ? undefined : this.#attributes.shown(attr)
   }
-}
-
-function direntFromWire(wire: DirEntry): Dirent {
-  return {
-    name: toName(wire.name, 'read_dir.name'),
-    ino: toIno(wire.ino, 'read_dir.ino'),
-    type: wire.type & S_IFMT,
-    cookie: u63(wire.cookie, 'read_dir.cookie') + ownCookies,
-  }
-}
-
-/** The root is its own parent. */
-function parentOf(ino: Ino, reply: Pick<ReadDirReply, 'parent'>): Ino {
-  return reply.parent === 0n ? ino : toIno(reply.parent, 'read_dir.parent')
-}
-
-/** The entries after a cookie, by bisection. */
-function from(entries: readonly Dirent[], cookie: bigint): readonly Dirent[] {
-  let low = 0
-  let high = entries.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    const entry = entries[middle]
-    if (entry !== undefined && entry.cookie <= cookie) low = middle + 1
-    else high = middle
-  }
-  return low === 0 ? entries : entries.slice(low)
 }

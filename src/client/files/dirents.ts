@@ -1,0 +1,34 @@
+import { type Dirent, S_IFMT } from '../../core/attr.ts'
+import type { Ino } from '../../core/ids.ts'
+import type { DirEntry, ReadDirReply } from '../../wire/gen/cairn/v1/session.ts'
+import { toIno, toName, u63 } from '../../wire/validate.ts'
+
+/** `.` and `..` come first and have cookies of their own; those of the master follow them. */
+export const ownCookies = 2n
+
+export function direntFromWire(wire: DirEntry): Dirent {
+  return {
+    name: toName(wire.name, 'read_dir.name'),
+    ino: toIno(wire.ino, 'read_dir.ino'),
+    type: wire.type & S_IFMT,
+    cookie: u63(wire.cookie, 'read_dir.cookie') + ownCookies,
+  }
+}
+
+/** The root is its own parent. */
+export function parentOf(ino: Ino, reply: Pick<ReadDirReply, 'parent'>): Ino {
+  return reply.parent === 0n ? ino : toIno(reply.parent, 'read_dir.parent')
+}
+
+/** The entries after a cookie, by bisection. */
+export function entriesAfter(entries: readonly Dirent[], cookie: bigint): readonly Dirent[] {
+  let low = 0
+  let high = entries.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    const entry = entries[middle]
+    if (entry !== undefined && entry.cookie <= cookie) low = middle + 1
+    else high = middle
+  }
+  return low === 0 ? entries : entries.slice(low)
+}
