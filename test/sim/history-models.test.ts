@@ -162,6 +162,13 @@ const found = (session: string, name: string, ino: string, dir = root): NamesOp 
   name,
   answer: { ino, is: 'file' },
 })
+const foundDir = (session: string, name: string, ino: string): NamesOp => ({
+  kind: 'lookup',
+  session,
+  dir: root,
+  name,
+  answer: { ino, is: 'dir' },
+})
 const absent = (session: string, name: string, dir = root): NamesOp => ({
   kind: 'lookup',
   session,
@@ -173,6 +180,13 @@ const unlink = (session: string, name: string, dir = root): NamesOp => ({
   kind: 'unlink',
   session,
   dir,
+  name,
+  answer: {},
+})
+const rmdir = (session: string, name: string): NamesOp => ({
+  kind: 'rmdir',
+  session,
+  dir: root,
   name,
   answer: {},
 })
@@ -314,7 +328,56 @@ const names: readonly (readonly [string, boolean, readonly NamesOp[]])[] = [
     [create('a', 'x', '5'), found('b', 'x', '5'), ended('a'), absent('b', 'x')],
   ],
   ['nor what was synced', false, [create('a', 'x', '5'), synced('a'), ended('a'), absent('b', 'x')]],
-  ['nor a directory', false, [mkdir('a', 'd', '2'), ended('a'), absent('b', 'd')]],
+  [
+    'nor a directory that was synced',
+    false,
+    [mkdir('a', 'd', '2'), synced('a'), ended('a'), absent('b', 'd')],
+  ],
+  [
+    'a directory goes with what is in it',
+    true,
+    [mkdir('a', 'd', '2'), create('a', 'x', '5', '2'), ended('a'), absent('b', 'd')],
+  ],
+  [
+    'but not without it',
+    false,
+    [
+      mkdir('a', 'd', '2'),
+      create('a', 'x', '5', '2'),
+      ended('a'),
+      absent('b', 'd'),
+      found('b', 'x', '5', '2'),
+    ],
+  ],
+  [
+    'a removed directory comes back, empty',
+    true,
+    [
+      mkdir('a', 'd', '2'),
+      create('a', 'x', '5', '2'),
+      synced('a'),
+      unlink('a', 'x', '2'),
+      synced('a'),
+      rmdir('a', 'd'),
+      ended('a'),
+      foundDir('b', 'd', '2'),
+      absent('b', 'x', '2'),
+    ],
+  ],
+  [
+    'its removal stays, then so does what came before',
+    false,
+    [
+      mkdir('a', 'd', '2'),
+      create('a', 'y', '6'),
+      synced('a'),
+      unlink('a', 'y'),
+      rmdir('a', 'd'),
+      ended('a'),
+      absent('b', 'd'),
+      found('b', 'y', '6'),
+    ],
+  ],
   [
     'removals and renames go likewise, the last ones first',
     true,
@@ -377,7 +440,7 @@ const names: readonly (readonly [string, boolean, readonly NamesOp[]])[] = [
   [
     'nor what was made before something that waits for the master',
     false,
-    [create('a', 'x', '5'), mkdir('a', 'd', '2'), ended('a'), absent('b', 'x')],
+    [create('a', 'x', '5'), link('a', '5', 'y'), ended('a'), absent('b', 'x')],
   ],
 ]
 
