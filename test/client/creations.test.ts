@@ -100,6 +100,24 @@ test('directories, symlinks and other nodes are there before the master was aske
   t.is((await b.fs.getattr(parent)).attr.nlink, links + 1)
 })
 
+test('what the rules of an export may refuse is asked', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const parent = await begin(a)
+  Object.defineProperty(a.session, 'rules', {
+    value: { readOnly: false, judged: false, noSetuid: true, noDevices: true },
+  })
+  const { posted, letGo } = holdPosts(a)
+  await a.fs.mknod(parent, name('b'), { mode: 0o060600, umask: 0, rdev: 0x0103 }, root)
+  const { ino } = (await a.fs.mknod(parent, name('s'), file(0o4755), root)).attr
+  await a.fs.mkdir(parent, name('g'), directory(0o2755), root)
+  await a.fs.setattr(ino, { mode: 0o2755 }, undefined, root)
+  t.deepEqual(posted, [])
+  await a.fs.mkdir(parent, name('d'), directory(0o755), root)
+  t.deepEqual(posted, ['create'])
+  letGo()
+})
+
 test('a directory that the master will not make is gone with what is in it, and its parent is told so', async t => {
   await using mounts = await Mounts.start()
   const a = await mounts.mount()

@@ -165,6 +165,21 @@ test('a directory that is empty goes before the master was asked, and its parent
   t.is((await b.fs.getattr(parent)).attr.nlink, 3)
 })
 
+test('a removed directory that somebody is in has no links, whatever is answered later', async t => {
+  await using mounts = await Mounts.start()
+  const a = await mounts.mount()
+  const parent = await begin(a)
+  const { ino } = (await a.fs.mkdir(parent, name('in'), directory(), root)).attr
+  const { handle } = a.fs.opendir(ino)
+  await a.fs.mknod(ino, name('f'), file(), root)
+  await a.fs.unlink(ino, name('f'))
+  await a.fs.rmdir(parent, name('in'))
+  t.is((await a.fs.getattr(ino)).attr.nlink, 0)
+  await a.files.flushAll()
+  t.is((await a.fs.getattr(ino)).attr.nlink, 0)
+  a.fs.releasedir(ino, handle)
+})
+
 test('answers that come together leave a directory with the links that it has', async t => {
   await using mounts = await Mounts.start()
   const a = await mounts.mount()

@@ -95,6 +95,7 @@ test('a client that lies gets nothing from outside its export, and no say in who
       const harmless =
         op.$case === 'plan' ||
         op.$case === 'getExtentsOf' ||
+        op.$case === 'readTree' ||
         op.$case === 'reclaim' ||
         op.$case === 'settle' ||
         op.$case === 'closeOrphan'

@@ -62,6 +62,9 @@ export class EngineFixture {
     this.engine = this.#start()
   }
 
+  /** Connections of which frames came that wait for a later step. */
+  waiting: readonly number[] = []
+
   get wall(): bigint {
     return wallAtStart + BigInt(Math.round(this.now * 1e6)) + this.wallOffset
   }
@@ -78,6 +81,7 @@ export class EngineFixture {
       random: Buffer.alloc(32, this.now),
       rssBytes: 1,
       diskFull: this.diskFull,
+      waiting: this.waiting,
     }
   }
 

@@ -1,7 +1,7 @@
 import test from 'ava'
 import { errno } from '#src/core/errors.ts'
 import { StatusReply, StatusRequest } from '#src/wire/gen/cairn/v1/admin.ts'
-import { EngineFixture, Mount, type Op } from './engine-fixture.ts'
+import { ChunkNode, EngineFixture, Mount, type Op } from './engine-fixture.ts'
 import { acquire, chmod, create, getAttr, lookup, makeFile, unlink } from './engine-ops.ts'
 
 const none = 0
@@ -138,6 +138,28 @@ test('a silent mount loses its leases only after its lease time, and keeps them 
   a.lose()
   fixture.pass(5000, b)
   t.is(b.answer(id)?.result?.$case, 'attr')
+})
+
+test('who was heard, and whose frames wait for those of others, is not silent, and has some time to answer recalls', async t => {
+  const fixture = await EngineFixture.make({ leaseMs: 4000, leaseMarginMs: 100 })
+  const [a, b] = [new Mount(fixture), new Mount(fixture)]
+  const node = new ChunkNode(fixture, 'n1')
+  const ino = makeFile(a, 'f')
+  const id = b.send(getAttr(ino))
+  t.is(a.recalls().length, 1)
+  fixture.waiting = [a.connection, node.connection]
+  fixture.pass(7000, b)
+  t.is(a.closed, undefined)
+  t.is(node.closed, undefined)
+  t.is(b.answer(id), undefined)
+  // But others do not wait for ever.
+  fixture.pass(2000, b)
+  t.is(b.answer(id)?.result?.$case, 'attr')
+  fixture.pass(10_000, b)
+  t.is(node.closed, undefined)
+  fixture.waiting = []
+  fixture.pass(20_000, b)
+  t.not(node.closed, undefined)
 })
 
 test('a process that was stopped does not take its own pause for the silence of others', async t => {

@@ -38,6 +38,16 @@ test('what is little goes in the order in which it came', t => {
   t.deepEqual(intake.take(), [])
 })
 
+test('whose frames wait is told, so that nobody takes it for silent', t => {
+  const { intake } = world()
+  for (let count = 0; count < 500; count++) intake.add(frame(1, 5000))
+  intake.add(frame(2))
+  intake.take()
+  t.deepEqual(intake.waiting, [1])
+  intake.takeAll()
+  t.deepEqual(intake.waiting, [])
+})
+
 test('who floods waits for what it sent itself; others, administration and facts do not', t => {
   const { intake, paused } = world()
   for (let flooder = 1; flooder <= 50; flooder++)

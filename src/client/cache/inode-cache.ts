@@ -136,12 +136,13 @@ export class InodeCache {
 
   #setAttr(node: Inode, attr: Attr): void {
     if (node.lease === 'none' && !node.gone) return
+    const counted = withLinks(attr, node.linksToCome)
     const known =
       node.promised > 0 && node.attr !== undefined
-        ? notBefore(withLinks(attr, node.linksToCome), node.attr, node.setting)
-        : attr
+        ? notBefore(counted, node.attr, node.setting)
+        : { ...counted, ...node.setting }
     // The last name went here before the master was told.
-    node.attr = node.removed && known.nlink > 0 && !node.isDirectory ? { ...known, nlink: 0 } : known
+    node.attr = node.removed && known.nlink > 0 ? { ...known, nlink: 0 } : known
   }
 
   /** Whether the directory has no default ACL, as a command of ours was answered. */

@@ -47,6 +47,8 @@ export class Creations {
     const { cache, session } = this.#context
     const directory = cache.get(parent)
     if (!this.#promises.covers(directory) || !directory.plain) return undefined
+    // A default ACL may be on its way.
+    if (directory.changing > 0 || !this.#promises.allows(how.mode)) return undefined
     if (cache.name(parent, name) !== null) return undefined
     const ino = this.#takeIno()
     if (ino === undefined) return undefined
@@ -100,8 +102,6 @@ export class Creations {
       },
       (thrown: unknown) => {
         answered()
-        const now = cache.get(parent)?.attr
-        if (now !== undefined) directory.attr = { ...now, nlink: now.nlink - links }
         throw this.#lost(directory, node, name, FsError.from(thrown))
       },
     )
@@ -126,7 +126,7 @@ export class Creations {
     })
     const error = this.#promises.lost(`inode ${node.ino} was not made`, why)
     node.lost ??= error
-    directory.lost ??= error
+    this.#promises.unmade(directory.ino, error)
     node.lease = 'none'
     cache.drop(node)
     cache.forgetName(directory.ino, name)

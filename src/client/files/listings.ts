@@ -244,11 +244,11 @@ export class Listings {
   }
 
   /** Reads directories, and some of those in them, into the cache, with attributes, before anybody asks for them. */
-  async #fetchTree(inos: readonly Ino[], limit: number): Promise<number> {
+  async #fetchTree(inos: readonly Ino[], limit: number): Promise<readonly Ino[]> {
     const { session, env } = this.#context
     if (session.facts.version < wireVersionTree) {
       await Promise.all(inos.map(ino => this.#fetchWhole(ino)))
-      return inos.length
+      return inos
     }
     const { mark } = this.#context.cache
     try {
@@ -258,10 +258,10 @@ export class Listings {
         this.#keep(toIno(directory.ino, 'read_tree.ino'), directory, mark),
       )
       this.neighbours.arrived(read)
-      return read.length
+      return read
     } catch (thrown) {
       env.log.debug('Directories were not read ahead', { inos: inos.length, why: messageOf(thrown) })
-      return 0
+      return []
     }
   }
 

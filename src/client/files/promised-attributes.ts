@@ -39,6 +39,7 @@ export class PromisedAttributes {
     const { attr } = node
     const time = session.time()
     if (time <= attr.ctime + laterNs || !isPlain(change, attr)) return undefined
+    if (change.mode !== undefined && !this.#promises.allows(change.mode)) return undefined
     const post = session.post({ $case: 'setAttr', value: setAttrToWire(node.ino, change, time) }, 'attr')
     if (change.mtime !== undefined) data.known(node.ino)?.mtimeSet()
     if (change.atime !== undefined) node.atime = undefined

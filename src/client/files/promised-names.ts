@@ -96,8 +96,6 @@ export class PromisedNames {
       ),
       why => {
         this.#isBack(node)
-        const attr = cache.get(parent)?.attr
-        if (attr !== undefined) directory.attr = { ...attr, nlink: attr.nlink + 1 }
         this.#unknown(directory, name, why)
       },
     )
@@ -196,7 +194,7 @@ export class PromisedNames {
   #unknown(directory: Inode, name: Name, why: FsError): void {
     const { cache, env, kernel } = this.#context
     env.log.error('A change of names is lost', { directory: directory.ino, name, why: messageOf(why) })
-    directory.lost ??= why
+    this.#promises.unmade(directory.ino, why)
     cache.forgetName(directory.ino, name)
     void kernel?.names()
   }

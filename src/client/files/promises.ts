@@ -1,6 +1,7 @@
-import type { Attr } from '../../core/attr.ts'
+import { type Attr, S_IFBLK, S_IFCHR, S_IFMT, S_ISGID, S_ISUID } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
+import type { Ino } from '../../core/ids.ts'
 import type { Inode } from '../cache/inode.ts'
 import type { FilesContext } from './context.ts'
 
@@ -39,6 +40,14 @@ export class Promises {
     return lease === 'write' && !recalling && !removed && this.#context.cache.trusted(node)
   }
 
+  /** Whether the export lets a mode be set, or given to something new. */
+  allows(mode: number): boolean {
+    const { noSetuid, noDevices } = this.#context.session.rules
+    const type = mode & S_IFMT
+    if (noDevices && (type === S_IFBLK || type === S_IFCHR)) return false
+    return !noSetuid || (mode & (S_ISUID | S_ISGID)) === 0
+  }
+
   /** Shows that names in the directory changed. */
   touch(directory: Inode & { attr: Attr }, time: bigint): void {
     const changed = changeTime(directory.attr, time)
@@ -58,6 +67,16 @@ export class Promises {
     const full = why.code === 'ENOSPC'
     if (full) this.#from = this.#context.env.clock.now() + noRoomMs
     return new FsError(full ? 'ENOSPC' : 'EIO', `${what}: ${why.message}`, { cause: why })
+  }
+
+  /** Names in the directory, and its attributes, are not what programs were told: the master is asked again. */
+  unmade(directory: Ino, why: FsError): void {
+    const { cache, kernel } = this.#context
+    // The end of the session may have taken it from the cache.
+    const node = cache.make(directory)
+    node.lost ??= why
+    if (!node.gone) node.attr = undefined
+    void kernel?.inode(directory, false)
   }
 
   get pending(): boolean {

@@ -13,6 +13,7 @@ const windowFirst = 32
 const windowMax = directoriesAtOnce
 /** After an answer without any, so many are listed before it is asked again. */
 const fruitlessPause = 32
+const leftOutMax = 4096
 /** Subdirectories that are looked at each time: some may be known already, or without a lease. */
 const looksMax = 256
 
@@ -27,8 +28,8 @@ interface Listed {
   walking: boolean
 }
 
-/** Reads directories, and at most `limit` of these and those in them, into the cache. Says how many; does not reject. */
-export type FetchDirectories = (directories: readonly Ino[], limit: number) => Promise<number>
+/** Reads directories, and at most `limit` of these and those in them, into the cache. Says which; does not reject. */
+export type FetchDirectories = (directories: readonly Ino[], limit: number) => Promise<readonly Ino[]>
 
 /**
  * Reads directories ahead for who walks through a tree (du, find, grep -r, rm -r): their listings come many at a time
@@ -44,6 +45,8 @@ export class TreeWalks {
   #window = windowFirst
   /** Read ahead and not listed since. */
   #ahead = 0
+  /** Too large, or others may be changing them. */
+  readonly #leftOut = new Set<Ino>()
   #isAsking = false
   /** Directories to be listed before more is asked for. */
   #pause = 0
@@ -69,6 +72,7 @@ export class TreeWalks {
       this.#window = windowFirst
       this.#ahead = 0
       this.#pause = 0
+      this.#leftOut.clear()
     }
     const walking = above?.walking ?? false
     const unlisted = subdirectories(entries)
@@ -102,14 +106,23 @@ export class TreeWalks {
     const wanted = this.#wanted(from, limit)
     if (wanted.length === 0) return
     this.#isAsking = true
-    const read = this.#fetch(wanted, limit).then(count => {
+    const read = this.#fetch(wanted, limit).then(found => {
       for (const ino of wanted) this.#coming.delete(ino)
       this.#isAsking = false
-      this.#ahead += count
+      this.#ahead += found.length
       this.#window = Math.min(windowMax, this.#window * 2)
-      if (count === 0) this.#pause = fruitlessPause
+      if (found.length === 0) this.#pause = fruitlessPause
+      this.#noteLeftOut(wanted, new Set(found))
     })
     for (const ino of wanted) this.#coming.set(ino, read)
+  }
+
+  /** The master goes by the order: what comes before one that it told of was left out, and would be again. */
+  #noteLeftOut(wanted: readonly Ino[], found: ReadonlySet<Ino>): void {
+    const last = wanted.findLastIndex(ino => found.has(ino))
+    if (this.#leftOut.size > leftOutMax) this.#leftOut.clear()
+    for (const ino of last === -1 ? wanted : wanted.slice(0, last))
+      if (!found.has(ino)) this.#leftOut.add(ino)
   }
 
   /** Most walkers go down first, then on, then on above. */
@@ -128,6 +141,7 @@ export class TreeWalks {
         const node = cache.get(ino)
         // Without a lease nothing can be kept of it.
         if (node === undefined || !cache.trusted(node) || this.#coming.has(ino)) continue
+        if (this.#leftOut.has(ino)) continue
         if (node.listing === undefined) wanted.push(ino)
         else if (removing && node.lease !== 'write' && !listed.askedAgain.has(ino)) {
           listed.askedAgain.add(ino)

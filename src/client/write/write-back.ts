@@ -105,14 +105,17 @@ export class WriteBack implements WriteSchedule<FileWriter> {
     if (this.#closed.size > closedMax) this.#storeClosed(Number.POSITIVE_INFINITY)
   }
 
-  /** Those that were closed first, of what is due until then. */
+  /** What is due, and of what is until then those that were closed first. */
   #storeClosed(until: number): void {
-    const files: FileWriter[] = []
+    const now = this.#clock.now()
+    const due: FileWriter[] = []
+    const soon: FileWriter[] = []
     for (const file of this.#closed) {
-      if ((this.#due.get(file) ?? 0) <= until) files.push(file)
-      if (files.length === closedAtOnce) break
+      const at = this.#due.get(file) ?? 0
+      if (at <= now) due.push(file)
+      else if (at <= until && soon.length < closedAtOnce) soon.push(file)
     }
-    for (const file of files) file.writeBack()
+    for (const file of [...due, ...soon].slice(0, closedAtOnce)) file.writeBack()
   }
 
   sealed(file: FileWriter): void {

@@ -54,6 +54,8 @@ export type EngineInput =
       readonly diskFull: boolean
       /** What chunkservers have of the database; undefined where no log is kept. */
       readonly log?: LogState | undefined
+      /** Connections that were heard and of which frames have to wait for a later step. */
+      readonly waiting?: readonly number[]
     }
   | {
       readonly kind: 'opened'

@@ -102,6 +102,8 @@ export class MasterEngine {
   readonly #dying = new Set<Session['id']>()
   /** Until then sessions of the database may reclaim; undefined when none is left to. */
   #graceUntilMs: number | undefined
+  /** Sessions of which frames wait for a later step. */
+  readonly #unheard = new Set<Session>()
   /** No block is condemned to death before: the clock jumped. */
   #removalFromMs = Number.NEGATIVE_INFINITY
   /** The latest cluster time that the database knew of when it was opened. */
@@ -324,7 +326,7 @@ export class MasterEngine {
     }
   }
 
-  #setClock({ now, wall, random, rssBytes, diskFull, log }: Clock): void {
+  #setClock({ now, wall, random, rssBytes, diskFull, log, waiting = [] }: Clock): void {
     const turn = this.#turn
     turn.log = log
     turn.entropy.mix(random)
@@ -345,6 +347,21 @@ export class MasterEngine {
     }
     this.#lastWall = wall
     turn.time = maximum(wall, turn.time + maximum(ns(elapsed), 1n))
+    this.#noteWaiting(waiting)
+  }
+
+  /** Whose frames wait for others' is not silent; and what it answered may be among them. */
+  #noteWaiting(connections: readonly number[]): void {
+    this.#unheard.clear()
+    for (const connection of connections) {
+      const session = this.#sessions.ofConnection(connection)
+      if (session !== undefined) {
+        session.heardMs = this.#turn.now
+        this.#unheard.add(session)
+      }
+      const node = this.#nodes.ofConnection(connection)
+      if (node !== undefined) node.heardMs = this.#turn.now
+    }
   }
 
   // ---- connections
@@ -593,16 +610,20 @@ export class MasterEngine {
   }
 
   #expireSessions(): void {
-    const { now } = this.#turn
+    const { now, settings } = this.#turn
+    const { leaseMs } = settings
     for (const session of this.#sessions.expired())
       this.#endSession(session, 'The mount was silent for too long')
-    const overdue = this.#recalls.overdue((session, ino) => this.#calls.changeWaits(session, ino))
+    const overdue = this.#recalls.overdue(
+      (session, ino) => this.#unheard.has(session) || this.#calls.changeWaits(session, ino),
+    )
     for (const { session, ino } of overdue)
       if (this.#sessions.find(session.id) !== undefined)
         this.#endSession(session, `The mount did not give back its lease on inode ${ino}`)
     if (this.#graceUntilMs !== undefined && now >= this.#graceUntilMs)
       for (const session of [...this.#sessions.all()])
-        if (session.reclaiming) this.#endSession(session, 'The mount did not reclaim its leases in time')
+        if (session.reclaiming && (!this.#unheard.has(session) || now >= this.#graceUntilMs + leaseMs))
+          this.#endSession(session, 'The mount did not reclaim its leases in time')
   }
 
   // ---- background

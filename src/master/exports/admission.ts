@@ -54,7 +54,7 @@ export class Admission {
     try {
       const rules = this.#rulesOf(scope)
       if (!this.#namesOnlyWhatIsThere(scope, rules, op)) return undefined
-      checkRules(rules, op)
+      checkRules(rules, op, ino => isDirectory(this.#turn.store.inodes.find(ino)?.mode ?? 0))
       const judged =
         rules.squash === 'none' ? op : new Squashed(this.#turn.store, this.#access(rules)).judged(op)
       return this.#veiled(scope, rules, judged)
@@ -242,11 +242,11 @@ function noteShown(scope: Scope, blocks: readonly BlockInfo[]): void {
 }
 
 /** Throws EROFS or EPERM for what is allowed to nobody there. */
-function checkRules(rules: ExportRow, op: Op): void {
+function checkRules(rules: ExportRow, op: Op, isFolder: (ino: bigint) => boolean): void {
   if (rules.readOnly && changes(op)) throw new FsError('EROFS', 'The export is read-only')
   if (!rules.devices && op.$case === 'create' && isDevice(op.value.mode, op.value.rdev))
     throw new FsError('EPERM', 'The export has no device nodes')
-  if (!rules.setuid && setsPrivileges(op))
+  if (!rules.setuid && setsPrivileges(op, isFolder))
     throw new FsError('EPERM', 'The export has no setuid, setgid or capabilities')
 }
 
@@ -258,12 +258,12 @@ function changes(op: Op): boolean {
 }
 
 /** Setgid of a directory is no privilege. */
-function setsPrivileges(op: Op): boolean {
+function setsPrivileges(op: Op, isFolder: (ino: bigint) => boolean): boolean {
   switch (op.$case) {
     case 'create':
       return (op.value.mode & (isDirectory(op.value.mode) ? S_ISUID : S_ISUID | S_ISGID)) !== 0
     case 'setAttr':
-      return ((op.value.mode ?? 0) & S_ISUID) !== 0 || ((op.value.mode ?? 0) & S_ISGID) !== 0
+      return ((op.value.mode ?? 0) & (isFolder(op.value.ino) ? S_ISUID : S_ISUID | S_ISGID)) !== 0
     case 'setXattr':
       return Buffer.compare(capabilityName, op.value.name) === 0
     default:

@@ -12,6 +12,7 @@ import type { QueryContext, ResultOf } from './context.ts'
 const entriesMax = 4096
 /** A directory of more is left to who wants it. */
 const entriesOfOneMax = 500
+const entriesInVain = 50
 
 /** Directories with what is in them, in the order in which who walks through the tree comes by. */
 export function readTree(store: Store, op: ReadTree, ctx: QueryContext): ResultOf<'readTree'> {
@@ -19,14 +20,15 @@ export function readTree(store: Store, op: ReadTree, ctx: QueryContext): ResultO
     throw new FsError('EINVAL', `At most ${directoriesAtOnce} directories can be asked for at once`)
   const limit = op.limit === 0 ? directoriesAtOnce : Math.min(op.limit, directoriesAtOnce)
   const directories: TreeDirectory[] = []
-  const next = [...op.inos].reverse()
+  const next = [...new Set(op.inos)].reverse()
   for (let entries = 0; directories.length < limit && entries < entriesMax; ) {
     const ino = next.pop()
     if (ino === undefined) break
     const found = whole(store, ino as Ino, ctx)
+    // To look at one in vain is work, too.
+    entries += found?.entries.length ?? entriesInVain
     if (found === undefined) continue
     directories.push(found)
-    entries += found.entries.length
     if (!op.below) continue
     for (const entry of found.entries.toReversed()) if (isDirectory(entry.type)) next.push(entry.ino)
   }

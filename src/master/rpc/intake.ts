@@ -90,6 +90,11 @@ export class Intake {
     return taken
   }
 
+  /** Connections of which something waits. */
+  get waiting(): number[] {
+    return [...this.#lines.keys()]
+  }
+
   /** Everything, in the order in which it came. */
   takeAll(): EngineInput[] {
     const all = [...this.#urgent, ...[...this.#lines.values()].flatMap(({ inputs }) => inputs)]

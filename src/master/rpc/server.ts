@@ -322,6 +322,7 @@ export class MasterServer {
       rssBytes: this.#options.rssBytes(),
       diskFull: this.#options.diskFull?.() ?? false,
       log: this.#options.log?.state,
+      waiting: this.#intake.waiting,
     }
     try {
       const [outputs] = await this.#lane.run([[clock, ...inputs]])
