@@ -94,6 +94,8 @@ test('a browser is let in by a code, sees what its role may, and is out after lo
   await page.getByRole('button', { name: 'Log in' }).click()
   await page.getByRole('alert').getByText('this code is not good').waitFor()
   await page.goto(url)
+  // The page of the login has the word "cluster", too.
+  await page.waitForURL(site.href)
   await page.getByText('cluster ', { exact: false }).first().waitFor()
   t.is(page.url(), site.href, 'the code is not in the address any more')
   await page.getByText('admin (admin)').waitFor()
