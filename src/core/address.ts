@@ -35,3 +35,12 @@ export function reachesOthers(address: string): boolean {
   const parsed = parseAddress(address)
   return parsed === undefined || !isLoopback(parsed.host)
 }
+
+/** ADDRESS of a peer that is known as ADDRESS:PORT. */
+export const hostOfPeer = (peer: string): string => peer.slice(0, Math.max(0, peer.lastIndexOf(':')))
+
+/** ADDRESS:PORT of the other end of a socket, as far as it is known. */
+export const peerOf = (socket: {
+  readonly remoteAddress?: string | undefined
+  readonly remotePort?: number | undefined
+}): string => `${socket.remoteAddress ?? ''}:${String(socket.remotePort ?? 0)}`

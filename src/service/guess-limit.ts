@@ -1,3 +1,4 @@
+import { hostOfPeer } from '../core/address.ts'
 import type { Clock } from '../core/env.ts'
 import { minute } from '../core/units.ts'
 
@@ -25,14 +26,14 @@ export class GuessLimit {
 
   /** How long whoever is at `peer` (ADDRESS:PORT) has to wait, ms; 0: it may try. */
   waitMs(peer: string): number {
-    const wrong = this.#wrong.get(addressOf(peer))
+    const wrong = this.#wrong.get(hostOfPeer(peer))
     if (wrong === undefined || wrong.count < this.#most) return 0
     return Math.max(0, wrong.untilMs - this.#clock.now())
   }
 
   /** It came with a token that is not good. */
   note(peer: string): void {
-    const address = addressOf(peer)
+    const address = hostOfPeer(peer)
     const now = this.#clock.now()
     const before = this.#wrong.get(address)
     const wrong =
@@ -44,5 +45,3 @@ export class GuessLimit {
     if (this.#wrong.size > addressesMax) this.#wrong.delete(this.#wrong.keys().next().value ?? '')
   }
 }
-
-const addressOf = (peer: string): string => peer.slice(0, Math.max(0, peer.lastIndexOf(':')))

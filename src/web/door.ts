@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http'
-import { TLSSocket } from 'node:tls'
+import { type PeerCertificate, TLSSocket } from 'node:tls'
+import { peerOf } from '../core/address.ts'
 import type { Env } from '../core/env.ts'
-import { second } from '../core/units.ts'
+import { nsPerMs, second } from '../core/units.ts'
 import { GuessLimit } from '../service/guess-limit.ts'
 import { Denials } from '../wire/tls/denials.ts'
 import { knownIdentity } from '../wire/tls/peer.ts'
@@ -51,8 +52,9 @@ export class Door {
   /** Who asks, or what to answer instead. */
   enter(request: IncomingMessage): Entry {
     const socket = request.socket instanceof TLSSocket ? request.socket : undefined
-    const certificate = socket?.getPeerCertificate()
-    if (socket !== undefined && certificate !== undefined && Object.keys(certificate).length > 0) {
+    // Of a socket that is gone there is none, whatever the types say.
+    const certificate = socket?.getPeerCertificate() as PeerCertificate | null | undefined
+    if (socket !== undefined && certificate != null && Object.keys(certificate).length > 0) {
       const identity = socket.authorized ? knownIdentity(certificate) : undefined
       if (identity === undefined)
         return this.#denied(
@@ -71,11 +73,11 @@ export class Door {
         401,
         'who are you? come with the certificate of an admin or observer',
       )
-    const wait = this.#wrongCookies.waitMs(endOf(request))
+    const wait = this.#wrongCookies.waitMs(peerOf(request.socket))
     if (wait > 0) return { refused: tooMany(wait) }
     const visitor = this.#logins.visitor(cookie)
     if (visitor === undefined) {
-      this.#wrongCookies.note(endOf(request))
+      this.#wrongCookies.note(peerOf(request.socket))
       const ended = this.#denied(
         request,
         undefined,
@@ -92,11 +94,11 @@ export class Door {
 
   /** The header of a cookie for a code. */
   login(request: IncomingMessage, code: string): { readonly cookie: string } | { readonly refused: Refused } {
-    const wait = this.#wrongCodes.waitMs(endOf(request))
+    const wait = this.#wrongCodes.waitMs(peerOf(request.socket))
     if (wait > 0) return { refused: tooMany(wait) }
     const entered = this.#logins?.enter(code)
     if (entered === undefined) {
-      this.#wrongCodes.note(endOf(request))
+      this.#wrongCodes.note(peerOf(request.socket))
       return this.#denied(
         request,
         undefined,
@@ -113,7 +115,7 @@ export class Door {
     this.#env.log.info('Logged in', {
       audit: true,
       to: this.#what,
-      peer: endOf(request),
+      peer: peerOf(request.socket),
       role,
       name,
       identity: id,
@@ -129,7 +131,10 @@ export class Door {
 
   #known(request: IncomingMessage, { role, name, id }: Visitor, until: number): Entry {
     const visitor = { role, name, id }
-    const objection = this.#tls.standings.objection({ ...visitor, role: 'observer', until }, Date.now())
+    const objection = this.#tls.standings.objection(
+      { ...visitor, role: 'observer', until },
+      Number(this.#env.clock.wall() / nsPerMs),
+    )
     if (objection !== undefined)
       return this.#denied(request, visitor, 403, `the identity ${name} (${id}) is ${objection}`)
     if (!visitorRoles.includes(role))
@@ -145,7 +150,14 @@ export class Door {
   ): { readonly refused: Refused } {
     const who = visitor ?? { role: 'none', name: '', id: '' }
     this.#denials.note(this.#what, {
-      ...{ to: this.#what, peer: endOf(request), role: who.role, name: who.name, identity: who.id, why },
+      ...{
+        to: this.#what,
+        peer: peerOf(request.socket),
+        role: who.role,
+        name: who.name,
+        identity: who.id,
+        why,
+      },
     })
     return { refused: { code, why } }
   }
@@ -161,9 +173,6 @@ const tooMany = (waitMs: number): Refused => {
     headers: { 'retry-after': String(seconds) },
   }
 }
-
-const endOf = ({ socket }: IncomingMessage): string =>
-  `${socket.remoteAddress ?? ''}:${String(socket.remotePort ?? 0)}`
 
 function cookieOf({ headers }: IncomingMessage): string | undefined {
   for (const part of (headers.cookie ?? '').split(';')) {

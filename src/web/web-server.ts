@@ -11,7 +11,7 @@ import { createServer as createSecureServer, type Server as SecureServer } from 
 import { type AddressInfo, isIP, type Socket } from 'node:net'
 import os from 'node:os'
 import type { TLSSocket } from 'node:tls'
-import { formatAddress, isLoopback, parseAddress } from '../core/address.ts'
+import { formatAddress, isLoopback, parseAddress, peerOf } from '../core/address.ts'
 import { assert } from '../core/assert.ts'
 import { Crowd } from '../core/crowd.ts'
 import type { Log } from '../core/env.ts'
@@ -48,7 +48,6 @@ export interface Site {
   readonly posts: readonly string[]
   /** A refusal, in the form in which the site answers. */
   refusal(code: number, why: string): Answer
-  /** Never rejects. */
   answer(question: Question): Promise<Answer>
 }
 
@@ -138,17 +137,14 @@ function makeRoom(server: Server, most: number): void {
   const open = new Crowd<Socket>()
   server.on('connection', (socket: Socket) => {
     const address = socket.remoteAddress ?? ''
-    const end = `${address}:${String(socket.remotePort ?? 0)}`
+    const end = peerOf(socket)
     open.add(address, end, socket)
     const gone = (): void => open.delete(address, end)
     socket.once('close', gone)
     if (open.size <= most) return
     const crowded = open.oldestOfMost()
     if (crowded === undefined) return
-    open.delete(
-      crowded.remoteAddress ?? '',
-      `${crowded.remoteAddress ?? ''}:${String(crowded.remotePort ?? 0)}`,
-    )
+    open.delete(crowded.remoteAddress ?? '', peerOf(crowded))
     crowded.destroy()
   })
   server.on('tlsClientError', (_error: Error, socket: TLSSocket) => socket.destroy())
@@ -176,7 +172,8 @@ async function respond(
 ): Promise<void> {
   const [name = '', query = ''] = cutOnce(request.url ?? '', '?')
   const refusal = refuse(site, place, request, name)
-  const { code, body, type, headers } = refusal ?? (await site.answer({ request, name, query }))
+  const answered = refusal ?? (await answerOf(site, { request, name, query }))
+  const { code, body, type, headers } = answered
   if (response.destroyed) return
   response.writeHead(code, {
     'content-type': type,
@@ -192,6 +189,15 @@ async function respond(
     ...(code >= 400 ? { connection: 'close' } : {}),
   })
   response.end(request.method === 'HEAD' ? undefined : body)
+}
+
+/** A bug in an answer is told to who asked: it must not end the daemon. */
+async function answerOf(site: Site, question: Question): Promise<Answer> {
+  try {
+    return await site.answer(question)
+  } catch (thrown) {
+    return site.refusal(500, messageOf(thrown))
+  }
 }
 
 function refuse(site: Site, place: Place, request: IncomingMessage, name: string): Answer | undefined {

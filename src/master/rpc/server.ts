@@ -1,4 +1,5 @@
 import { must } from '../../core/assert.ts'
+import { Counts } from '../../core/counts.ts'
 import type { Env, Timer } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import type { Caller, Lane, Link, Listener, Network, Serving } from '../../core/network.ts'
@@ -89,7 +90,7 @@ export class MasterServer {
   readonly #connections = new Map<number, Connection>()
   readonly #calls = new Map<number, AdminCall>()
   /** Under way, by identity. */
-  readonly #callsOf = new Map<string, number>()
+  readonly #callsOf = new Counts(callsMax)
   readonly #measuring = new Map<number, MeasureCall>()
   readonly #stepTimes = new OperationTimes()
   #inputs = 0
@@ -227,15 +228,12 @@ export class MasterServer {
 
   /** Who asks again and again without waiting for answers holds up itself alone. */
   async #callOf(identity: string, method: AdminMethod, bytes: Uint8Array): Promise<Uint8Array> {
-    const under = this.#callsOf.get(identity) ?? 0
-    if (under >= callsMax) throw new FsError('EBUSY', `more than ${callsMax} questions at a time: ask again`)
-    this.#callsOf.set(identity, under + 1)
+    if (!this.#callsOf.add(identity))
+      throw new FsError('EBUSY', `more than ${callsMax} questions at a time: ask again`)
     try {
       return await this.#call(method, bytes)
     } finally {
-      const left = (this.#callsOf.get(identity) ?? 1) - 1
-      if (left > 0) this.#callsOf.set(identity, left)
-      else this.#callsOf.delete(identity)
+      this.#callsOf.delete(identity)
     }
   }
 

@@ -41,7 +41,7 @@ import type { Subtrees } from '../exports/subtree.ts'
 import { type Grant, grantsOf, type Need, needsOf } from '../leases/needs.ts'
 import type { Holder, LeaseTable } from '../leases/lease-table.ts'
 import type { RecallReason, Recalls } from '../leases/recalls.ts'
-import { isQuery, type Result } from '../namespace/context.ts'
+import { isQuery, type QueryContext, type Result } from '../namespace/context.ts'
 import { executeCommand } from '../namespace/execute-command.ts'
 import { executeQuery } from '../namespace/execute-query.ts'
 import { ns } from '../nodes/node-registry.ts'
@@ -452,17 +452,8 @@ export class Calls {
   }
 
   #question(session: Session, id: bigint, op: Exclude<Op, CommandOp>): Result | 'waits' {
-    const { turn, planner, space, locks, damaged } = this.#parts
-    if (isQuery(op))
-      return executeQuery(turn.store, op, {
-        isSettled: this.#settledFor(session),
-        locations: key => planner.locations(key, session.row),
-        tokens: () => this.#tokens(session),
-        space: () => ({
-          totalBytes: BigInt(space.totalBytes),
-          availableBytes: BigInt(space.availableBytes),
-        }),
-      })
+    const { turn, space, locks, damaged } = this.#parts
+    if (isQuery(op)) return executeQuery(turn.store, op, this.#queryContext(session))
     switch (op.$case) {
       case 'acquire':
         return this.#acquire(session, op.value)
@@ -520,19 +511,10 @@ export class Calls {
   }
 
   #acquire(session: Session, wire: Acquire): Result {
-    const { turn, leases, planner, recalls } = this.#parts
+    const { turn, leases, recalls } = this.#parts
     const ino = toIno(wire.ino)
     const wanted = leaseFromWire(wire.kind, 'acquire.kind')
-    const found = executeQuery(
-      turn.store,
-      { $case: 'getAttr', value: { ino } },
-      {
-        isSettled: this.#settledFor(session),
-        locations: key => planner.locations(key, session.row),
-        tokens: () => this.#tokens(session),
-        space: () => ({ totalBytes: 0n, availableBytes: 0n }),
-      },
-    )
+    const found = executeQuery(turn.store, { $case: 'getAttr', value: { ino } }, this.#queryContext(session))
     const attr = found.$case === 'attr' ? found.value.attr : undefined
     const lease = recalls.isUnderWay(session.id, ino)
       ? leases.held(ino, session.id)
@@ -541,6 +523,19 @@ export class Calls {
     if (wire.open && lease === 'none') leases.opened(ino, session.id, 'open')
     if (wanted === 'write') leases.opened(ino, session.id, 'writing')
     return { $case: 'acquire', value: { kind: leaseToWire(lease), attr } }
+  }
+
+  #queryContext(session: Session): QueryContext {
+    const { planner, space } = this.#parts
+    return {
+      isSettled: this.#settledFor(session),
+      locations: key => planner.locations(key, session.row),
+      tokens: () => this.#tokens(session),
+      space: () => ({
+        totalBytes: BigInt(space.totalBytes),
+        availableBytes: BigInt(space.availableBytes),
+      }),
+    }
   }
 
   #settledFor(session: Session): (ino: Ino) => boolean {

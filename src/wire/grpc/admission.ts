@@ -10,6 +10,8 @@
 import type { Http2SecureServer, ServerHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import { peerOf } from '../../core/address.ts'
+import { Counts } from '../../core/counts.ts'
 import { Crowd } from '../../core/crowd.ts'
 import type { Log } from '../../core/env.ts'
 import { messageOf } from '../../core/errors.ts'
@@ -34,7 +36,7 @@ export class Admission {
   readonly #strangers = new Set<ServerHttp2Session>()
   readonly #known = new Map<ServerHttp2Session, PeerIdentity>()
   /** Connections of each identity. */
-  readonly #counts = new Map<string, number>()
+  readonly #counts = new Counts(connectionsMax)
   readonly #denials: Denials
   readonly #sweeper: NodeJS.Timeout
   readonly #forget: readonly (() => void)[]
@@ -50,10 +52,10 @@ export class Admission {
     this.#sweeper.unref()
     server.on('connection', (socket: Socket) => this.#arrive(socket))
     server.on('secureConnection', (socket: TLSSocket) =>
-      this.#arrived.delete(addressOf(socket), endOf(socket)),
+      this.#arrived.delete(addressOf(socket), peerOf(socket)),
     )
     server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
-      this.#log.debug('A connection was refused', { peer: endOf(socket), why: messageOf(error) })
+      this.#log.debug('A connection was refused', { peer: peerOf(socket), why: messageOf(error) })
       socket.destroy()
     })
     server.on('session', session => this.#admit(session))
@@ -67,14 +69,14 @@ export class Admission {
   }
 
   #arrive(socket: Socket): void {
-    const [address, end] = [addressOf(socket), endOf(socket)]
+    const [address, end] = [addressOf(socket), peerOf(socket)]
     this.#arrived.add(address, end, socket)
     socket.once('close', () => this.#arrived.delete(address, end))
     if (this.#arrived.size <= arrivedMax) return
     const crowded = this.#arrived.oldestOfMost()
     if (crowded === undefined) return
     // It may take a while to close, and is not to be chosen again.
-    this.#arrived.delete(addressOf(crowded), endOf(crowded))
+    this.#arrived.delete(addressOf(crowded), peerOf(crowded))
     crowded.destroy()
   }
 
@@ -83,13 +85,13 @@ export class Admission {
     const certificate = socket.getPeerCertificate()
     const identity = socket.authorized ? knownIdentity(certificate) : undefined
     if (identity !== undefined) {
-      this.#admitKnown(session, identity, endOf(socket))
+      this.#admitKnown(session, identity, peerOf(socket))
       return
     }
     if (Object.keys(certificate).length > 0) {
       // In spite of its type: null for what is verified and nobody's.
       const why = `its certificate is not good: ${String((socket.authorizationError as Error | null) ?? 'it names no identity')}`
-      this.#log.warn('Denied', { audit: true, peer: endOf(socket), why })
+      this.#log.warn('Denied', { audit: true, peer: peerOf(socket), why })
       session.destroy()
       return
     }
@@ -104,20 +106,16 @@ export class Admission {
 
   #admitKnown(session: ServerHttp2Session, identity: PeerIdentity, peer: string): void {
     const { role, name, id } = identity
-    const count = this.#counts.get(id) ?? 0
-    if (count >= connectionsMax) {
+    if (!this.#counts.add(id)) {
       const why = `more than ${connectionsMax} connections are open`
       this.#denials.note('connect', { peer, role, name, identity: id, why })
       session.destroy()
       return
     }
-    this.#counts.set(id, count + 1)
     this.#known.set(session, identity)
     session.once('close', () => {
       this.#known.delete(session)
-      const left = (this.#counts.get(id) ?? 1) - 1
-      if (left > 0) this.#counts.set(id, left)
-      else this.#counts.delete(id)
+      this.#counts.delete(id)
     })
   }
 
@@ -134,4 +132,3 @@ export class Admission {
 }
 
 const addressOf = (socket: Socket): string => socket.remoteAddress ?? ''
-const endOf = (socket: Socket): string => `${socket.remoteAddress ?? ''}:${String(socket.remotePort ?? 0)}`

@@ -39,25 +39,3 @@ export function watchSession(session: ServerHttp2Session, isLong: (path: string)
     stream.once('close', () => clearTimeout(late))
   })
 }
-
-/** Of one kind, of one identity, or without TLS of one address: more mounts than may be on a machine have. */
-const streamsMax = 2048
-
-/** How many streams are open, of whom. */
-export class OpenStreams {
-  readonly #count = new Map<string, number>()
-
-  /** False: there are enough of them. Else `ended` is to be called once. */
-  admits(whose: string): boolean {
-    const count = this.#count.get(whose) ?? 0
-    if (count >= streamsMax) return false
-    this.#count.set(whose, count + 1)
-    return true
-  }
-
-  ended(whose: string): void {
-    const left = (this.#count.get(whose) ?? 1) - 1
-    if (left > 0) this.#count.set(whose, left)
-    else this.#count.delete(whose)
-  }
-}

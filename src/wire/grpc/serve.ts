@@ -7,6 +7,8 @@ import {
   type ServerUnaryCall,
   type UntypedHandleCall,
 } from '@grpc/grpc-js'
+import { hostOfPeer } from '../../core/address.ts'
+import { Counts } from '../../core/counts.ts'
 import type { Log } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import type { CallDef, Caller, Link, Serving, StreamDef } from '../../core/network.ts'
@@ -14,8 +16,11 @@ import { second } from '../../core/units.ts'
 import { GrpcLink } from './grpc-link.ts'
 import type { Guard } from './guard.ts'
 import { asIs, encodeMessage } from './message.ts'
-import { firstWordMs, OpenStreams } from './patience.ts'
+import { firstWordMs } from './patience.ts'
 import { errorTrailers, toServiceError } from './status.ts'
+
+/** Of one kind, of one identity, or without TLS of one address: more mounts than may be on a machine have. */
+const streamsMax = 2048
 
 /** Puts streams and calls on a server, and knows the links that are open. */
 export class GrpcServing implements Serving {
@@ -25,7 +30,7 @@ export class GrpcServing implements Serving {
   readonly #services = new Set<string>()
   readonly #links = new Set<{ close(): void }>()
   readonly #long = new Set<string>()
-  readonly #open = new OpenStreams()
+  readonly #open = new Counts(streamsMax)
 
   constructor(server: Server, guard: Guard, log: Log) {
     this.#server = server
@@ -108,14 +113,14 @@ export class GrpcServing implements Serving {
       if (def.silent !== true)
         link.close(new FsError('ETIMEDOUT', `Nothing was said in ${firstWordMs / second} s`))
     }, firstWordMs)
-    const whose = `${caller.identity?.id ?? addressOf(link.peer)} ${def.path}`
-    const admitted = this.#open.admits(whose)
+    const whose = `${caller.identity?.id ?? hostOfPeer(link.peer)} ${def.path}`
+    const admitted = this.#open.add(whose)
     this.#links.add(link)
     const lost = (): void => link.ended(new FsError('ECONNRESET', `Lost the connection from ${link.peer}`))
     stream.on('close', () => {
       clearTimeout(late)
       this.#links.delete(link)
-      if (admitted) this.#open.ended(whose)
+      if (admitted) this.#open.delete(whose)
       lost()
     })
     stream.on('cancelled', lost)
@@ -139,6 +144,3 @@ export class GrpcServing implements Serving {
     }
   }
 }
-
-/** Of ADDRESS:PORT. */
-const addressOf = (peer: string): string => peer.slice(0, Math.max(0, peer.lastIndexOf(':')))
