@@ -1,8 +1,9 @@
-import { type Attr, isDirectory } from '../../core/attr.ts'
+import { type Attr, type Dirent, isDirectory } from '../../core/attr.ts'
 import type { Ino } from '../../core/ids.ts'
 import type { Name } from '../../core/name.ts'
 import type { Lease } from '../../wire/attr.ts'
-import { Inode, type Listing } from './inode.ts'
+import { Inode } from './inode.ts'
+import { Listing } from './listing.ts'
 
 /**
  * What is known of inodes, bounded. Rebuilt from the master at any time.
@@ -22,6 +23,8 @@ export interface CacheLimits {
 const xattrBytesKept = 1024
 const xattrsKept = 32
 const capability = 'security.capability' as Name
+/** All that is known of the attributes of most inodes. */
+const noCapability: ReadonlyMap<Name, null> = new Map([[capability, null]])
 
 /** Names asked for in vain until a directory is read. */
 const missesMax = 3
@@ -161,11 +164,12 @@ export class InodeCache {
   }
 
   /** A directory that was just made is empty. */
-  noteEmpty(ino: Ino): void {
+  noteEmpty(ino: Ino, parent: Ino): void {
     const node = this.#inodes.get(ino)
     if (node === undefined || node.lease === 'none') return
     node.names ??= new Map()
     node.complete = true
+    node.listing ??= new Listing([], parent)
   }
 
   noteName(parent: Ino, name: Name, ino: Ino | null, mark: number): void {
@@ -174,15 +178,65 @@ export class InodeCache {
     this.#setName(node, name, ino)
   }
 
-  /** A command of ours changed a name. */
+  /**
+   * A command of ours changed what a name leads to; the master has told nothing of its place in the list. `null`: it was
+   * removed.
+   */
   changeName(parent: Ino, name: Name, ino: Ino | null): void {
     const node = this.#inodes.get(parent)
     if (node === undefined) return
+    if (ino === null) this.#unlist(node, name)
+    else this.#dropListing(node)
+    this.#changeName(node, name, ino)
+  }
+
+  /** A command of ours made a name, or found it. */
+  addName(parent: Ino, entry: Dirent): void {
+    const node = this.#inodes.get(parent)
+    if (node === undefined) return
+    const isKnown = node.names?.get(entry.name) === entry.ino
+    this.#changeName(node, entry.name, entry.ino)
+    if (!isKnown) this.#list(node, entry)
+  }
+
+  /** A name that the master has yet to make: its place in the list comes with the answer (`listPromised`). */
+  promiseName(directory: Inode, name: Name, ino: Ino): void {
+    directory.unlisted += 1
+    this.#changeName(directory, name, ino)
+  }
+
+  /** The promised name was made; undefined: it was not. */
+  listPromised(directory: Inode, entry: Dirent | undefined): void {
+    directory.unlisted -= 1
+    // It may be gone again, or have gone elsewhere.
+    if (entry !== undefined && directory.names?.get(entry.name) === entry.ino) this.#list(directory, entry)
+  }
+
+  /** The listing of a directory, if all of it is known. */
+  listing(ino: Ino): Listing | undefined {
+    const node = this.#inodes.get(ino)
+    return node?.unlisted === 0 && this.trusted(node) ? node.listing : undefined
+  }
+
+  #changeName(node: Inode, name: Name, ino: Ino | null): void {
     node.changed = ++this.#mark
     node.filling?.set(name, ino)
-    this.#dropListing(node)
     if (node.lease !== 'none') this.#setName(node, name, ino)
-    else this.#dropNames(node)
+    else {
+      this.#dropNames(node)
+      this.#dropListing(node)
+    }
+  }
+
+  #list(node: Inode, entry: Dirent): void {
+    if (node.listing === undefined) return
+    // Of a master that does not tell it, or of somebody who is not as far.
+    if (entry.cookie > 0n && node.listing.length < listingKept && node.listing.add(entry)) this.#names += 1
+    else this.#dropListing(node)
+  }
+
+  #unlist(node: Inode, name: Name): void {
+    if (node.listing?.remove(name) === true) this.#names -= 1
   }
 
   /** What a name leads to turned out to be wrong. */
@@ -199,7 +253,7 @@ export class InodeCache {
     if (node === undefined || node.lease === 'none' || node.changed > mark) return
     this.#dropListing(node)
     node.listing = listing
-    this.#names += listing.entries.length
+    this.#names += listing.length
     this.#noteNames(node, listing.entries)
     this.#boundNames(node)
   }
@@ -213,7 +267,7 @@ export class InodeCache {
   }
 
   /** It was read: `entries`, and what we changed meanwhile. Undefined: not, or not whole. */
-  endFill(ino: Ino, begun: Map<Name, Ino | null>, entries: Listing['entries'] | undefined): void {
+  endFill(ino: Ino, begun: Map<Name, Ino | null>, entries: readonly Dirent[] | undefined): void {
     const node = this.#inodes.get(ino)
     // The lease went meanwhile, and what was read with it.
     if (node?.filling !== begun) return
@@ -240,8 +294,9 @@ export class InodeCache {
   noteXattr(node: Inode, name: Name, value: Uint8Array | null, mark: number): void {
     if (node.lease === 'none' || node.changed > mark) return
     if (value !== null && value.length > xattrBytesKept) return
-    node.xattrs ??= new Map()
-    if (node.xattrs.size < xattrsKept) node.xattrs.set(name, value === null ? null : Uint8Array.from(value))
+    if ((node.xattrs?.size ?? 0) >= xattrsKept) return
+    if (node.xattrs === undefined && name === capability && value === null) node.xattrs = noCapability
+    else node.xattrs = new Map(node.xattrs).set(name, value === null ? null : Uint8Array.from(value))
   }
 
   /** An inode that was just made has no file capabilities. */
@@ -271,7 +326,7 @@ export class InodeCache {
     const { plain } = node
     this.dropXattrs(node)
     node.plain = plain
-    if (incapable) node.xattrs = new Map([[capability, null]])
+    if (incapable) node.xattrs = noCapability
   }
 
   /** Forgets what was cached under the lease. What is open stays open. */
@@ -319,7 +374,7 @@ export class InodeCache {
     return found
   }
 
-  #noteNames(node: Inode, entries: Listing['entries']): void {
+  #noteNames(node: Inode, entries: readonly Dirent[]): void {
     const names = (node.names ??= new Map())
     this.#names -= names.size
     for (const { name, ino } of entries) names.set(name, ino)
@@ -361,7 +416,7 @@ export class InodeCache {
   }
 
   #dropListing(node: Inode): void {
-    this.#names -= node.listing?.entries.length ?? 0
+    this.#names -= node.listing?.length ?? 0
     node.listing = undefined
   }
 }

@@ -1,16 +1,10 @@
 import { type Attr, isDirectory } from '../../core/attr.ts'
-import type { Dirent } from '../../core/attr.ts'
 import type { FsError } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import type { Name } from '../../core/name.ts'
 import type { Lease } from '../../wire/attr.ts'
+import type { Listing } from './listing.ts'
 import { Turns } from './turns.ts'
-
-/** A directory's whole list, in the order of cookies. */
-export interface Listing {
-  readonly entries: readonly Dirent[]
-  readonly parent: Ino
-}
 
 /** How far the attributes of a directory's entries were asked for many at a time, in the order of cookies. */
 export interface AttrsAhead {
@@ -20,6 +14,15 @@ export interface AttrsAhead {
   credit: number
   fetching: Promise<void> | undefined
 }
+
+/** See files/losses.ts. */
+interface Losses {
+  count: number
+  last: FsError | undefined
+  unheard: boolean
+}
+
+const noLosses: Readonly<Losses> = { count: 0, last: undefined, unheard: false }
 
 /**
  * What this mount knows of one inode. Nothing of it is authoritative: what is cached may be used
@@ -56,10 +59,13 @@ export class Inode {
   filling: Map<Name, Ino | null> | undefined
   /** Names that were asked for and are not there. */
   misses = 0
+  /** With all names, but for those that the master has yet to make. */
   listing: Listing | undefined
+  /** Those: their places in the list are not known. */
+  unlisted = 0
   attrsAhead: AttrsAhead | undefined
   target: Name | undefined
-  xattrs: Map<Name, Uint8Array | null> | undefined
+  xattrs: ReadonlyMap<Name, Uint8Array | null> | undefined
   xattrNames: readonly Name[] | undefined
   /** A directory without a default ACL. */
   plain = false
@@ -100,15 +106,10 @@ export class Inode {
   atime: bigint | undefined
   /** Written data of a dead session, which nobody has been told of. */
   lost: FsError | undefined
-  /** See files/losses.ts. */
-  readonly losses: { count: number; last: FsError | undefined; unheard: boolean } = {
-    count: 0,
-    last: undefined,
-    unheard: false,
-  }
+  #losses: Losses | undefined
   /** While its last name goes, nobody opens it: the master was told whether it is open. */
   removal: Promise<unknown> | undefined
-  readonly turns = new Turns()
+  #turns: Turns | undefined
 
   // ---- recalls
 
@@ -137,6 +138,20 @@ export class Inode {
 
   constructor(ino: Ino) {
     this.ino = ino
+  }
+
+  // Few inodes have any: made when they are needed.
+
+  get losses(): Readonly<Losses> {
+    return this.#losses ?? noLosses
+  }
+
+  get ownLosses(): Losses {
+    return (this.#losses ??= { ...noLosses })
+  }
+
+  get turns(): Turns {
+    return (this.#turns ??= new Turns())
   }
 
   get attr(): Attr | undefined {
@@ -194,13 +209,13 @@ export class Inode {
       this.discarding ||
       this.forgetting ||
       this.regaining ||
-      !this.turns.idle
+      this.#turns?.idle === false
     )
   }
 
   /** Number of names held, for the bound on them. */
   get nameCount(): number {
-    return (this.names?.size ?? 0) + (this.listing?.entries.length ?? 0)
+    return (this.names?.size ?? 0) + (this.listing?.length ?? 0)
   }
 
   /** It was known before, of an inode of which nothing else is known now. */

@@ -13,9 +13,11 @@ import { FsError, messageOf } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import { type Name, nameToBytes } from '../../core/name.ts'
 import { attrFromWire, attrFromWireIfPresent } from '../../wire/attr.ts'
+import type { EntryReply } from '../../wire/gen/cairn/v1/session.ts'
 import { toIno, u32 } from '../../wire/validate.ts'
 import type { Inode } from '../cache/inode.ts'
 import type { FilesContext } from './context.ts'
+import { newDirent } from './dirents.ts'
 import type { NewFile } from './new-file.ts'
 import type { Promises } from './promises.ts'
 
@@ -78,30 +80,31 @@ export class Creations {
     node.attr = attr
     node.target = target
     // A directory inherits the default ACL, of which there is none.
-    if (isDir) cache.noteEmpty(ino)
+    if (isDir) cache.noteEmpty(ino, parent)
     node.plain = isDir
-    cache.changeName(parent, name, ino)
+    cache.promiseName(directory, name, ino)
     cache.noteNoCapability(ino)
     this.#promises.touch(directory, time)
     const links = isDir ? 1 : 0
     directory.attr = { ...directory.attr, nlink: directory.attr.nlink + links }
     directory.promised += 1
     directory.linksToCome += links
-    const answered = (): void => {
+    const answered = (reply: EntryReply | undefined): void => {
       directory.promised -= 1
       directory.linksToCome -= links
+      cache.listPromised(directory, reply && newDirent(name, attr, reply.cookie))
     }
     const made = post.then(
       reply => {
         // In one turn, before what was answered together with it is noted: that has counted it already.
-        answered()
+        answered(reply)
         node.creation = undefined
         // Whatever was done to it since is answered later.
         if (node.attr === attr) cache.noteMade(attrFromWire(reply.attr))
         cache.noteMade(attrFromWireIfPresent(reply.parent, 'parent'))
       },
       (thrown: unknown) => {
-        answered()
+        answered(undefined)
         throw this.#lost(directory, node, name, FsError.from(thrown))
       },
     )

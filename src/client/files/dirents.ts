@@ -1,5 +1,6 @@
-import { type Dirent, S_IFMT } from '../../core/attr.ts'
+import { type Attr, type Dirent, S_IFMT } from '../../core/attr.ts'
 import type { Ino } from '../../core/ids.ts'
+import type { Name } from '../../core/name.ts'
 import type { DirEntry, ReadDirReply } from '../../wire/gen/cairn/v1/session.ts'
 import { toIno, toName, u63 } from '../../wire/validate.ts'
 
@@ -13,6 +14,12 @@ export function direntFromWire(wire: DirEntry): Dirent {
     type: wire.type & S_IFMT,
     cookie: u63(wire.cookie, 'read_dir.cookie') + ownCookies,
   }
+}
+
+/** A name that the master has just made; the cookie is 0 where it does not tell its place. */
+export function newDirent(name: Name, attr: Attr, cookie: bigint): Dirent {
+  const place = cookie === 0n ? 0n : u63(cookie, 'entry.cookie') + ownCookies
+  return { name, ino: attr.ino, type: attr.mode & S_IFMT, cookie: place }
 }
 
 /** The root is its own parent. */

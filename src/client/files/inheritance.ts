@@ -104,7 +104,7 @@ function restoreInode(node: Inode, state: InodeState): void {
   node.forgotten = state.forgotten
   if (state.attr !== undefined) node.attr = state.attr
   if (state.ownXattrs !== undefined) node.ownXattrs = new Map(state.ownXattrs)
-  node.losses.count = state.losses.count
-  node.losses.unheard = state.losses.unheard
-  if (last !== undefined) node.losses.last = new FsError(last.code, last.message)
+  node.ownLosses.count = state.losses.count
+  node.ownLosses.unheard = state.losses.unheard
+  if (last !== undefined) node.ownLosses.last = new FsError(last.code, last.message)
 }

@@ -8,6 +8,7 @@ import type { ReadDirReply } from '../../wire/gen/cairn/v1/session.ts'
 import { toIno, u63 } from '../../wire/validate.ts'
 import type { AttrsAhead } from '../cache/inode.ts'
 import { listingKept } from '../cache/inode-cache.ts'
+import { Listing } from '../cache/listing.ts'
 import { Neighbours } from './neighbours.ts'
 import type { AccessTimes } from './access-times.ts'
 import type { Attributes } from './attributes.ts'
@@ -282,7 +283,7 @@ export class Listings {
   /** A whole directory, as it was told. */
   #keep(ino: Ino, told: Pick<ReadDirReply, 'entries' | 'parent'>, mark: number): Ino {
     const entries = this.#take(ino, told, mark)
-    this.#context.cache.noteListing(ino, { entries, parent: parentOf(ino, told) }, mark)
+    this.#context.cache.noteListing(ino, new Listing(entries, parentOf(ino, told)), mark)
     return ino
   }
 
@@ -368,17 +369,15 @@ export class Listings {
     else if (directory.end) {
       const { cache } = this.#context
       this.neighbours.listed(directory.ino)
-      const listing = { entries: directory.seen, parent: directory.parent }
+      const listing = new Listing(directory.seen, directory.parent)
       cache.noteListing(directory.ino, listing, directory.mark)
       this.#walks.listed(directory.ino, listing)
       directory.seen = undefined
     }
   }
 
-  #kept(ino: Ino) {
-    const { cache } = this.#context
-    const node = cache.get(ino)
-    return node !== undefined && cache.trusted(node) ? node.listing : undefined
+  #kept(ino: Ino): Listing | undefined {
+    return this.#context.cache.listing(ino)
   }
 
   /**

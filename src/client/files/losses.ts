@@ -18,7 +18,7 @@ export interface Listener {
 export const alreadyHeard = ({ losses: { count, unheard } }: Inode): number => (unheard ? count - 1 : count)
 
 /** Something was lost that no write-back has told of: the caller tells somebody, others are still to hear of it. */
-export function noteLoss({ losses }: Inode, error: FsError): void {
+export function noteLoss({ ownLosses: losses }: Inode, error: FsError): void {
   losses.count += 1
   losses.last = error
   losses.unheard = true
@@ -29,7 +29,7 @@ export function throwLossTo(context: FilesContext, listener: Listener): void {
   const { losses } = gathered(context, listener.node)
   if (listener.heard >= losses.count) return
   listener.heard = losses.count
-  losses.unheard = false
+  listener.node.ownLosses.unheard = false
   if (losses.last !== undefined) throw FsError.from(losses.last)
 }
 
@@ -43,7 +43,7 @@ export function throwUnheardLoss(context: FilesContext, ino: Ino): void {
   }
   const { losses } = gathered(context, node)
   if (!losses.unheard || losses.last === undefined) return
-  if (node.opens === 0 || node.isDirectory) losses.unheard = false
+  if (node.opens === 0 || node.isDirectory) node.ownLosses.unheard = false
   throw FsError.from(losses.last)
 }
 

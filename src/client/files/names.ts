@@ -12,6 +12,7 @@ import type { AccessTimes } from './access-times.ts'
 import type { Attributes } from './attributes.ts'
 import { chain, type FilesContext, mustBeWritable } from './context.ts'
 import type { Creations } from './creations.ts'
+import { newDirent } from './dirents.ts'
 import type { Listings } from './listings.ts'
 import { noteLoss, throwUnheardLoss } from './losses.ts'
 import type { NewFile } from './new-file.ts'
@@ -114,7 +115,7 @@ export class Names {
     const promised = this.#creations.promise(parent, name, how, more.target)
     if (promised !== undefined) return promised
     return whileChanging(this.#context, [parent], async () => {
-      const attr = await this.#create({
+      const { attr, cookie } = await this.#create({
         parent,
         name: nameToBytes(name),
         target: more.target === undefined ? noBytes : nameToBytes(more.target),
@@ -125,7 +126,7 @@ export class Names {
         ...how,
       })
       const { cache } = this.#context
-      cache.changeName(parent, name, attr.ino)
+      cache.addName(parent, newDirent(name, attr, cookie))
       // The kernel is about to ask for it.
       if (more.exclusive || looksNew(attr)) cache.noteNoCapability(attr.ino)
       return this.#attributes.shown(attr)
@@ -135,7 +136,7 @@ export class Names {
   /** A file without a name, which lives until its last handle is closed, or gets one by link. */
   async tmpfile(parent: Ino, how: NewFile): Promise<Attr> {
     mustBeWritable(this.#context.options)
-    return this.#create({
+    const { attr } = await this.#create({
       parent,
       name: noBytes,
       target: noBytes,
@@ -146,6 +147,7 @@ export class Names {
       ino: 0n,
       ...how,
     })
+    return attr
   }
 
   async link(ino: Ino, parent: Ino, name: Name): Promise<Attr> {
@@ -164,7 +166,7 @@ export class Names {
       }
       cache.noteCommand(attr)
       cache.noteCommand(attrFromWireIfPresent(reply.parent, 'parent'))
-      cache.changeName(parent, name, ino)
+      cache.addName(parent, newDirent(name, attr, reply.cookie))
       return this.#attributes.shown(attr)
     })
   }
@@ -310,7 +312,8 @@ export class Names {
     throwUnheardLoss(this.#context, ino)
   }
 
-  async #create(how: Omit<Create, 'time'>): Promise<Attr> {
+  /** The inode, and the place of its name in the directory. */
+  async #create(how: Omit<Create, 'time'>): Promise<{ readonly attr: Attr; readonly cookie: bigint }> {
     const { session, cache } = this.#context
     const reply = await session.call({ $case: 'create', value: { ...how, time: session.time() } }, 'entry')
     const attr = attrFromWire(reply.attr)
@@ -318,12 +321,12 @@ export class Names {
     cache.noteCommand(attrFromWireIfPresent(reply.parent, 'parent'))
     cache.notePlain(how.parent as Ino, reply.plainParent)
     if (isDirectory(attr.mode)) {
-      cache.noteEmpty(attr.ino)
+      cache.noteEmpty(attr.ino, how.parent as Ino)
       // It inherits the default ACL.
       cache.notePlain(attr.ino, reply.plainParent)
     }
     this.#creations.prepare()
-    return attr
+    return { attr, cookie: reply.cookie }
   }
 
   async #ask(parent: Ino, name: Name): Promise<Attr | undefined> {

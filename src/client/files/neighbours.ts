@@ -2,7 +2,7 @@ import { type Dirent, isRegular } from '../../core/attr.ts'
 import type { Ino } from '../../core/ids.ts'
 import { directoriesAtOnce, pieceBytes } from '../../core/limits.ts'
 import { MiB } from '../../core/units.ts'
-import type { Inode, Listing } from '../cache/inode.ts'
+import type { Inode } from '../cache/inode.ts'
 import type { FilesContext } from './context.ts'
 
 /** Directories whose listing was kept lately, among which a reader is looked for. */
@@ -40,8 +40,9 @@ export class Neighbours {
   readonly #attributesAhead: (directory: Ino) => Promise<void> | undefined
   /** Listed last comes last. */
   #directories: Ino[] = []
-  readonly #sorted = new WeakMap<Listing, readonly Ino[]>()
-  readonly #listed = new WeakMap<Listing, readonly Ino[]>()
+  /** By the entries of the listing. */
+  readonly #sorted = new WeakMap<readonly Dirent[], readonly Ino[]>()
+  readonly #listed = new WeakMap<readonly Dirent[], readonly Ino[]>()
   #reader: Reader | undefined
   /** Directories that were read ahead before anybody was seen to read what is in them. */
   readonly #arrived = new Set<Ino>()
@@ -159,13 +160,13 @@ export class Neighbours {
   /** Entries in an order; none when the listing went. */
   #files(directory: Ino, order: Order): readonly Ino[] {
     const { cache } = this.#context
-    const node = cache.get(directory)
-    if (node?.listing === undefined || !cache.trusted(node)) return []
+    const entries = cache.listing(directory)?.entries
+    if (entries === undefined) return []
     const known = order === 'sorted' ? this.#sorted : this.#listed
-    let files = known.get(node.listing)
+    let files = known.get(entries)
     if (files === undefined) {
-      const entries = order === 'sorted' ? [...node.listing.entries].sort(byName) : node.listing.entries
-      known.set(node.listing, (files = entries.map(({ ino }) => ino)))
+      const ordered = order === 'sorted' ? [...entries].sort(byName) : entries
+      known.set(entries, (files = ordered.map(({ ino }) => ino)))
     }
     return files
   }

@@ -1,7 +1,7 @@
 import { S_IFDIR } from '../../core/attr.ts'
 import type { Ino } from '../../core/ids.ts'
 import { directoriesAtOnce } from '../../core/limits.ts'
-import type { Listing } from '../cache/inode.ts'
+import type { Listing } from '../cache/listing.ts'
 import type { FilesContext } from './context.ts'
 
 /** Directories listed lately, among whose subdirectories a walker is looked for. */

@@ -31,26 +31,27 @@ export function create(store: Store, op: Create, ctx: CommandContext): ResultOf<
   if (!op.tmpfile) checkName(op.name)
   const parent = liveDirectory(store, op.parent)
   const entry = op.tmpfile ? undefined : store.dirents.find(parent.ino, op.name)
-  if (entry !== undefined) return reply(reuse(existing(store, entry.ino), op), parent)
+  if (entry !== undefined) return reply(reuse(existing(store, entry.ino), op), parent, entry.cookie)
 
   const inode = addInode(store, parent, op, ctx)
   if (op.tmpfile) {
     store.orphans.add(inode.ino, ctx.session)
-    return reply(inode, parent)
+    return reply(inode, parent, 0n)
   }
-  store.dirents.add(parent.ino, op.name, inode.ino, inode.mode)
+  const cookie = store.dirents.add(parent.ino, op.name, inode.ino, inode.mode)
   if (isDirectory(inode.mode)) parent.nlink += 1
   touchContent(parent, ctx.time)
   store.inodes.save(parent)
-  return reply(inode, parent)
+  return reply(inode, parent, cookie)
 }
 
-const reply = (inode: Inode, parent: Inode): ResultOf<'entry'> => ({
+const reply = (inode: Inode, parent: Inode, cookie: bigint): ResultOf<'entry'> => ({
   $case: 'entry',
   value: {
     attr: wireAttr(inode),
     parent: wireAttr(parent),
     plainParent: isPlain(parent),
+    cookie,
   },
 })
 

@@ -51,7 +51,8 @@ function lookup(store: Store, op: Lookup): ResultOf<'entry'> {
   const parent = directory(store, op.parent)
   const entry = store.dirents.find(parent.ino, op.name)
   const attr = entry === undefined ? undefined : wireAttr(existing(store, entry.ino))
-  return { $case: 'entry', value: { attr, parent: wireAttr(parent), plainParent: isPlain(parent) } }
+  const value = { attr, parent: wireAttr(parent), plainParent: isPlain(parent), cookie: entry?.cookie ?? 0n }
+  return { $case: 'entry', value }
 }
 
 /** A listing recalls nothing of what others buffer: it leaves out the attributes that they may have changed. */

@@ -20,12 +20,12 @@ export function link(store: Store, op: Link, ctx: CommandContext): ResultOf<'ent
   inode.nlink += 1
   touch(inode, ctx.time)
   store.inodes.save(inode)
-  store.dirents.add(parent.ino, op.name, inode.ino, inode.mode)
+  const cookie = store.dirents.add(parent.ino, op.name, inode.ino, inode.mode)
   touchContent(parent, ctx.time)
   store.inodes.save(parent)
   return {
     $case: 'entry',
-    value: { attr: wireAttr(inode), parent: wireAttr(parent), plainParent: isPlain(parent) },
+    value: { attr: wireAttr(inode), parent: wireAttr(parent), plainParent: isPlain(parent), cookie },
   }
 }
 

@@ -99,8 +99,11 @@ export class Dirents {
     return this.#any.get(parent) === undefined
   }
 
-  add(parent: Ino, name: Uint8Array, ino: Ino, mode: number): void {
-    this.#insert.run(parent, name, ino, mode & S_IFMT, this.#counters.issue('cookie'))
+  /** Returns the cookie. */
+  add(parent: Ino, name: Uint8Array, ino: Ino, mode: number): bigint {
+    const cookie = this.#counters.issue('cookie')
+    this.#insert.run(parent, name, ino, mode & S_IFMT, cookie)
+    return cookie
   }
 
   /** An existing name leads to another inode from now on. */

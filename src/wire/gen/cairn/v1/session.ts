@@ -321,6 +321,8 @@ export interface EntryReply {
     | undefined;
   /** Of Create: the directory has no default ACL, so what is made in it gets its mode less the umask. */
   plainParent: boolean;
+  /** The name's place in the directory (DirEntry.cookie). 0 where that is not told. */
+  cookie: bigint;
 }
 
 export interface GetAttr {
@@ -3775,7 +3777,7 @@ export const Lookup: MessageFns<Lookup> = {
 };
 
 function createBaseEntryReply(): EntryReply {
-  return { attr: undefined, parent: undefined, plainParent: false };
+  return { attr: undefined, parent: undefined, plainParent: false, cookie: 0n };
 }
 
 export const EntryReply: MessageFns<EntryReply> = {
@@ -3788,6 +3790,12 @@ export const EntryReply: MessageFns<EntryReply> = {
     }
     if (message.plainParent !== false) {
       writer.uint32(24).bool(message.plainParent);
+    }
+    if (message.cookie !== 0n) {
+      if (BigInt.asUintN(64, message.cookie) !== message.cookie) {
+        throw new globalThis.Error("value provided for field message.cookie of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.cookie);
     }
     return writer;
   },
@@ -3829,6 +3837,14 @@ export const EntryReply: MessageFns<EntryReply> = {
             message.plainParent = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.cookie = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3851,6 +3867,7 @@ export const EntryReply: MessageFns<EntryReply> = {
       ? Attr.fromPartial(object.parent)
       : undefined;
     message.plainParent = object.plainParent ?? false;
+    message.cookie = (object.cookie !== undefined && object.cookie !== null) ? BigInt(object.cookie) : 0n;
     return message;
   },
 };
