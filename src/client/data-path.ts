@@ -32,6 +32,8 @@ export interface DataPathOptions {
   readonly writeBytes: number
   /** Memory of verified bytes of blocks. */
   readonly cacheBytes: number
+  /** Memory of small blocks that were written here lately, beside that. */
+  readonly writtenBytes: number
   /** How far one sequential reader is read ahead of. */
   readonly readAheadBytes: number
   readonly writeBackAgeMs: number
@@ -50,6 +52,7 @@ export interface DataPathOptions {
 export const dataPathDefaults: Omit<DataPathOptions, 'place' | 'local' | 'requests'> = {
   writeBytes: 64 * MiB,
   cacheBytes: 64 * MiB,
+  writtenBytes: 32 * MiB,
   readAheadBytes: 16 * MiB,
   writeBackAgeMs,
   putStallMs: 10 * second,
@@ -128,12 +131,12 @@ export class ClientDataPath implements DataPath {
       maxBytes: options.writeBytes,
       ageMs: options.writeBackAgeMs,
     })
+    const cache = (this.#cache = new BlockCache(options.cacheBytes, options.writtenBytes))
     const blocks = (this.#blocks = new BlockStore(env, master, this.#streams, {
       inFlightBytes: options.writeBytes / inFlightShare,
       stallMs: options.putStallMs,
       giveUpMs: options.giveUpMs,
     }))
-    const cache = (this.#cache = new BlockCache(options.cacheBytes))
     const { local } = options
     const frames = local && new Frames(local.memory(options.cacheBytes * (1 + framesShare)))
     const reader = new BlockReader(env, master, this.#streams, { cache, frames }, checksums, {
@@ -147,7 +150,17 @@ export class ClientDataPath implements DataPath {
       master,
       attrs,
       blocks: reader,
-      write: { env, master, attrs, checksums, pool, space, blocks, schedule: this.#writeBack },
+      write: {
+        env,
+        master,
+        attrs,
+        checksums,
+        pool,
+        space,
+        blocks,
+        schedule: this.#writeBack,
+        written: cache,
+      },
       aheadBytes: Math.min(options.readAheadBytes, options.cacheBytes / aheadShare),
     }
   }

@@ -244,7 +244,7 @@ const mount = {
   }),
   cache: maybe({
     kind: kind.bytes(),
-    meaning: 'Memory for data that was read',
+    meaning: 'Memory for data that was read; half as much is used for small files that were written lately',
     otherwise: '64MiB',
     example: 256 * MiB,
   }),

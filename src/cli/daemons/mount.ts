@@ -122,6 +122,7 @@ export async function startMount(
         (data = new ClientDataPath(env, network, master, attrs, checksums, {
           ...dataPathDefaults,
           cacheBytes,
+          writtenBytes: Math.floor(cacheBytes / 2),
           place,
           local: options.shortCircuit ? new RealLocalFiles(env.clock) : undefined,
           requests: requestLog,

@@ -5,18 +5,24 @@
 import { LRUCache } from 'lru-cache'
 import type { BlockId } from '../../core/ids.ts'
 import type { Piece } from './pieces.ts'
+import { WrittenBlocks } from './written-blocks.ts'
 
 /** What an entry costs beside its bytes. */
 const entryOverhead = 512
 
 export interface CachedBlock {
   /** By number; a missing one is not cached. Each holds the whole piece (the block's last may be short). */
+  readonly pieces: { get(index: number): Piece | undefined; has(index: number): boolean }
+}
+
+interface ReadBlock extends CachedBlock {
   readonly pieces: Map<number, Piece>
   cost: number
 }
 
 export class BlockCache {
-  readonly #blocks: LRUCache<BlockId, CachedBlock>
+  readonly #blocks: LRUCache<BlockId, ReadBlock>
+  readonly #written: WrittenBlocks
   readonly maxBytes: number
   /** Reads that it answered, and those that had to ask a node for some of it. */
   hits = 0
@@ -24,7 +30,9 @@ export class BlockCache {
   /** What came from nodes. */
   addedBytes = 0
 
-  constructor(maxBytes: number) {
+  /** `writtenBytes`: beside what was read, for small blocks that were written here. */
+  constructor(maxBytes: number, writtenBytes: number) {
+    this.#written = new WrittenBlocks(writtenBytes)
     this.maxBytes = Math.max(1, maxBytes)
     this.#blocks = new LRUCache({
       maxSize: this.maxBytes,
@@ -40,7 +48,12 @@ export class BlockCache {
   }
 
   get(id: BlockId): CachedBlock | undefined {
-    return this.#blocks.get(id)
+    return this.#blocks.get(id) ?? this.#written.get(id)
+  }
+
+  /** Keeps a copy of a whole block that was written here, if it is small. */
+  keep(id: BlockId, data: Uint8Array): void {
+    this.#written.keep(id, data)
   }
 
   /** Adds verified pieces, which follow each other from `first` on, and holds them. */
@@ -60,8 +73,8 @@ export class BlockCache {
   }
 }
 
-const sizeOf = (block: CachedBlock): number => block.cost + entryOverhead
+const sizeOf = (block: ReadBlock): number => block.cost + entryOverhead
 
-function releaseAll(block: CachedBlock): void {
+function releaseAll(block: ReadBlock): void {
   for (const piece of block.pieces.values()) piece.release()
 }

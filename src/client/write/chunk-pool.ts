@@ -1,7 +1,7 @@
 /**
  * Memory of the write path. Every buffer that holds accepted bytes is a chunk, counted here from its
- * allocation to its last release, so that `usedBytes` is what write-behind costs. Full-size chunks are
- * reused, since fresh ones of megabytes cost page faults and garbage collections.
+ * allocation to its last release, so that `usedBytes` is what write-behind costs. They are reused: fresh ones of
+ * megabytes cost page faults and garbage collections, and small ones that come and go scatter what a process has.
  */
 import { assert } from '../../core/assert.ts'
 
@@ -42,15 +42,17 @@ export class Chunk {
 
 export class ChunkPool {
   readonly fullBytes: number
-  readonly #keepMax: number
-  readonly #free: Buffer[] = []
+  readonly #keepBytes: number
+  /** By size, a power of two. */
+  readonly #free = new Map<number, Buffer[]>()
+  #freeBytes = 0
   readonly #onRelease: () => void
   #usedBytes = 0
 
-  /** Keeps up to `keepBytes` of unused full-size buffers. `onRelease` is called when memory became free. */
+  /** Keeps up to `keepBytes` of unused buffers. `onRelease` is called when memory became free. */
   constructor(fullBytes: number, keepBytes: number, onRelease: () => void = () => undefined) {
     this.fullBytes = fullBytes
-    this.#keepMax = Math.floor(keepBytes / fullBytes)
+    this.#keepBytes = keepBytes
     this.#onRelease = onRelease
   }
 
@@ -59,28 +61,37 @@ export class ChunkPool {
   }
 
   get freeBytes(): number {
-    return this.#free.length * this.fullBytes
+    return this.#freeBytes
   }
 
   /** A chunk of at least `bytes`: a power of two, at most `fullBytes`. */
   take(bytes: number): Chunk {
     assert(bytes > 0 && bytes <= this.fullBytes, () => `a chunk of ${bytes} bytes`)
     const size = Math.min(this.fullBytes, 2 ** Math.ceil(Math.log2(Math.max(bytes, 1024))))
-    const buffer = (size === this.fullBytes ? this.#free.pop() : undefined) ?? Buffer.allocUnsafeSlow(size)
+    const kept = this.#free.get(size)?.pop()
+    if (kept !== undefined) this.#freeBytes -= size
+    const buffer = kept ?? Buffer.allocUnsafeSlow(size)
     this.#usedBytes += size + chunkOverhead
     return new Chunk(buffer, chunk => this.#put(chunk))
   }
 
   /** Frees what is kept for reuse: nothing was written for a while. */
   trim(): void {
-    this.#free.length = 0
+    this.#free.clear()
+    this.#freeBytes = 0
   }
 
   #put(chunk: Chunk): void {
     const size = chunk.bytes.length
     this.#usedBytes -= size + chunkOverhead
-    if (size === this.fullBytes && chunk.reusable && this.#free.length < this.#keepMax)
-      this.#free.push(chunk.bytes)
+    if (chunk.reusable && this.#freeBytes + size <= this.#keepBytes) this.#keep(chunk.bytes)
     this.#onRelease()
+  }
+
+  #keep(buffer: Buffer): void {
+    this.#freeBytes += buffer.length
+    const kept = this.#free.get(buffer.length)
+    if (kept === undefined) this.#free.set(buffer.length, [buffer])
+    else kept.push(buffer)
   }
 }

@@ -342,13 +342,17 @@ export class FileWriter {
   async #storeRange(batch: Batch, range: SealedRange): Promise<void> {
     const { blocks, checksums, env } = this.#context
     range.chunk.retain()
+    let unmade: FsError | undefined
+    // It was asked to make the file before anything that is asked for here, so that need not wait for the answer.
+    const created = this.#created().catch((thrown: unknown) => {
+      unmade = FsError.from(thrown)
+    })
     try {
       range.block ??=
         range.data.length <= hashGroupBytes
           ? sealSmall(range.data, checksums)
           : await sealBlock(range.data, checksums, env.timers)
-      await this.#created()
-      const unwanted = (): boolean => batch.cancelled || range.end === range.offset
+      const unwanted = (): boolean => batch.cancelled || range.end === range.offset || unmade !== undefined
       if (unwanted()) return
       const { data, chunk } = range
       range.stored = await blocks.store({ ...range.block, ino: this.ino, data, chunk, cancelled: unwanted })
@@ -357,9 +361,11 @@ export class FileWriter {
     } finally {
       range.chunk.release()
     }
+    await created
+    if (unmade !== undefined) batch.error = unmade
   }
 
-  /** Nothing is stored for a file that the master may yet fail to make. ESTALE if it did. */
+  /** Nothing is committed of a file that the master may yet fail to make. ESTALE if it did. */
   async #created(): Promise<void> {
     try {
       await this.#context.attrs.creation(this.ino)
@@ -443,7 +449,11 @@ export class FileWriter {
   #forgetRanges(unit: CommitUnit): void {
     const gone = new Set(unit.ranges)
     if (!unit.append) this.#sealedBytes -= dirtyOfAll(unit.ranges)
-    for (const range of unit.ranges) range.chunk.release()
+    for (const range of unit.ranges) {
+      if (range.end > range.offset && range.block !== undefined)
+        this.#context.written.keep(range.block.id, range.data)
+      range.chunk.release()
+    }
     for (const batch of unit.batches) batch.ranges = batch.ranges.filter(range => !gone.has(range))
     const done = this.#batches.filter(batch => batch.ranges.length === 0 && unit.batches.includes(batch))
     this.#batches = this.#batches.filter(batch => !done.includes(batch))

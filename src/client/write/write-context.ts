@@ -1,6 +1,7 @@
 import type { Checksums } from '../../core/checksum.ts'
 import type { Env } from '../../core/env.ts'
 import type { FsError } from '../../core/errors.ts'
+import type { BlockId } from '../../core/ids.ts'
 import type { AttrPort, MasterPort } from '../ports.ts'
 import type { BlockStore } from './block-store.ts'
 import type { ChunkPool } from './chunk-pool.ts'
@@ -16,6 +17,13 @@ export interface WriteContext<Writer> {
   readonly space: SpaceGrant
   readonly blocks: BlockStore
   readonly schedule: WriteSchedule<Writer>
+  readonly written: WrittenData
+}
+
+/** Whoever wrote a small file, or a part of one, may read it soon. */
+export interface WrittenData {
+  /** Keeps a copy of a whole block that is stored and committed, if it is small. */
+  keep(id: BlockId, data: Uint8Array): void
 }
 
 /** How a writer reports to whoever decides when files are written back. */

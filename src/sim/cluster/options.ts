@@ -36,6 +36,7 @@ export const simRowsPerCommand = 16
 export const simDataPath = {
   writeBytes: 1 * MiB,
   cacheBytes: 512 * KiB,
+  writtenBytes: 64 * KiB,
   readAheadBytes: 256 * KiB,
   writeBackAgeMs: 5 * second,
   putStallMs: 3 * second,

@@ -24,6 +24,8 @@ export async function harness(options: HarnessOptions = {}) {
   const master = new FakeMaster(env, random, nodes, blockBytes, faults)
   const data = new ClientDataPath(env, nodes, master, master, checksums, {
     ...dataPathDefaults,
+    // What was written is read from nodes, unless a test says otherwise.
+    writtenBytes: 0,
     place: { host: localNode === undefined ? '' : `host${localNode}`, zone: '' },
     local: localNode === undefined ? undefined : new FakeFiles(env, nodes),
     ...rest,
