@@ -1,7 +1,6 @@
 import type { Attr } from '../../core/attr.ts'
 import { messageOf } from '../../core/errors.ts'
-import { writeBackAgeMs } from '../../core/limits.ts'
-import { nsPerSecond } from '../../core/units.ts'
+import { nsPerSecond, second } from '../../core/units.ts'
 import { attrFromWire, timeToWire } from '../../wire/attr.ts'
 import type { Inode } from '../cache/inode.ts'
 import type { FilesContext } from './context.ts'
@@ -14,8 +13,18 @@ function isDue(attr: Attr, now: bigint): boolean {
 }
 
 /**
- * Access times: shown at once, told to the master some seconds later, many in one message. A crash
- * of the mount loses those few seconds, as it does with lazytime on a disk.
+ * How long the master is not told: whoever reads many new files often removes them, or does more with them, soon. Others
+ * who ask hear of them at once (a recall).
+ */
+const untoldMs = 60 * second
+/** More are told of before. */
+const untoldMax = 4096
+/** Told of at once: they share the master with everything else. */
+const toldAtOnce = 256
+
+/**
+ * Access times: shown at once, told to the master some time later, many in one message. A crash of the mount loses
+ * those of the last minute, as one of a machine does with lazytime on a disk.
  */
 export class AccessTimes {
   readonly #context: FilesContext
@@ -38,9 +47,10 @@ export class AccessTimes {
     if (!this.due(attr)) return
     node.atime = this.#context.session.time()
     this.#pending.add(node)
+    if (this.#pending.size > untoldMax) void this.#tellSome()
     if (this.#armed) return
     this.#armed = true
-    this.#context.env.timers.after(writeBackAgeMs, () => {
+    this.#context.env.timers.after(untoldMs, () => {
       this.#armed = false
       void this.flush()
     })
@@ -52,7 +62,16 @@ export class AccessTimes {
 
   /** Tells the master of all. Never rejects: an access time is no promise. */
   async flush(): Promise<void> {
-    await Promise.all([...this.#pending].map(node => this.flushOne(node)))
+    while (this.pending) await this.#tellSome()
+  }
+
+  async #tellSome(): Promise<void> {
+    const some: Promise<void>[] = []
+    for (const node of this.#pending) {
+      some.push(this.flushOne(node))
+      if (some.length === toldAtOnce) break
+    }
+    await Promise.all(some)
   }
 
   async flushOne(node: Inode): Promise<void> {
