@@ -6,12 +6,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { formatVersion } from '#src/chunkserver/blocks/block-tables.ts'
-import {
-  chunkserverEnvironment,
-  daemonNodeOptions,
-  masterEnvironment,
-  masterNodeOptions,
-} from '#src/cli/local/daemon-node.ts'
+import { environmentOf, nodeOptionsOf } from '#src/cli/local/daemon-node.ts'
 import { schemaVersion } from '#src/master/store/format.ts'
 
 const file = (name: string): string => fileURLToPath(new URL(`../../../ops/${name}`, import.meta.url))
@@ -53,15 +48,18 @@ test('umount.fuse.cairn calls cairn umount', t => {
 
 test('daemons started by units have the same flags of Node as those started by cairn up', t => {
   for (const name of ['cairn', 'cairn-daemon'])
-    t.true(readFileSync(file(`bin/${name}`), 'utf8').includes(daemonNodeOptions.join(' ')), name)
-  const own = `if [ "\${1-}" = master ]; then own=${masterNodeOptions.join(' ')}; fi`
+    t.true(readFileSync(file(`bin/${name}`), 'utf8').includes(nodeOptionsOf('chunkserver').join(' ')), name)
+  const more = nodeOptionsOf('master').slice(nodeOptionsOf('chunkserver').length)
+  t.deepEqual(nodeOptionsOf('mount'), nodeOptionsOf('master'))
+  const own = `case \${1-} in master | mount) own=${more.join(' ')} ;; esac`
   t.true(readFileSync(file('bin/cairn-daemon'), 'utf8').includes(own))
 })
 
 test('they have the same environment, too', t => {
-  const environments = { 'cairn-master': masterEnvironment, 'cairn-chunkserver@': chunkserverEnvironment }
-  for (const [name, environment] of Object.entries(environments)) {
-    const pairs = Object.entries(environment).map(pair => pair.join('='))
+  const units = { master: 'cairn-master', chunkserver: 'cairn-chunkserver@', mount: 'cairn-mount@' } as const
+  for (const daemon of ['master', 'chunkserver', 'mount'] as const) {
+    const name = units[daemon]
+    const pairs = Object.entries(environmentOf[daemon]).map(pair => pair.join('='))
     const unit = readFileSync(file(`systemd/${name}.service`), 'utf8')
     t.true(unit.split('\n').includes(`Environment=${pairs.join(' ')}`), name)
   }

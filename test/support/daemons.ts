@@ -3,12 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import {
-  chunkserverEnvironment,
-  daemonNodeOptions,
-  masterEnvironment,
-  masterNodeOptions,
-} from '#src/cli/local/daemon-node.ts'
+import { environmentOf, nodeOptionsOf } from '#src/cli/local/daemon-node.ts'
 import { cairn, cairnFails, cairnProgram } from './cluster.js'
 
 export interface Daemon {
@@ -69,11 +64,9 @@ export class Daemons {
 
   async run(...args: string[]): Promise<{ readonly daemon: Daemon; readonly address: string }> {
     // As `cairn up` starts them.
-    const isMaster = args[0] === 'master'
-    const options = [...daemonNodeOptions, ...(isMaster ? masterNodeOptions : [])]
-    const own = isMaster ? masterEnvironment : chunkserverEnvironment
-    const env = { ...process.env, ...own, CAIRN_LOG_FORMAT: 'json' }
-    const child = spawn(process.execPath, [...options, cairnProgram, ...args], {
+    const kind = args[0] === 'master' ? 'master' : 'chunkserver'
+    const env = { ...process.env, ...environmentOf[kind], CAIRN_LOG_FORMAT: 'json' }
+    const child = spawn(process.execPath, [...nodeOptionsOf(kind), cairnProgram, ...args], {
       stdio: ['ignore', 'ignore', 'pipe'],
       env,
     })

@@ -11,7 +11,7 @@ import { makeFolder } from '../../service/make-folder.ts'
 import { type MountSettings, mountDaemon } from '../config/daemons.ts'
 import { argumentOf, flagsOf } from '../config/flags.ts'
 import { type DaemonFlags, settingsOf, withDaemonOptions } from '../daemon-options.ts'
-import { daemonNodeOptions } from '../local/daemon-node.ts'
+import { environmentOf, nodeOptionsOf } from '../local/daemon-node.ts'
 import { TakeOver } from '../handover/take-over.ts'
 import { askMount } from '../local/mount-control.ts'
 import { MountRegistry } from '../local/mount-registry.ts'
@@ -121,8 +121,8 @@ async function replace(mountpoint: string, flags: Flags): Promise<void> {
     do: 'replace',
     node: process.execPath,
     nodeOptions: [
-      ...process.execArgv.filter(option => !daemonNodeOptions.includes(option)),
-      ...daemonNodeOptions,
+      ...process.execArgv.filter(option => !nodeOptionsOf('mount').includes(option)),
+      ...nodeOptionsOf('mount'),
     ],
     file: programFile,
   })
@@ -137,12 +137,16 @@ async function background(mountpoint: string, settings: MountSettings, flags: Fl
   const logFile = settings.log ?? defaultLog(mountpoint)
   const log = openLog(logFile)
   const args = ['mount', master, mountpoint, '--foreground', '--no-config', ...flagsOf(mountDaemon, settings)]
-  const child = spawn(process.execPath, [...process.execArgv, ...daemonNodeOptions, programFile, ...args], {
-    // A process group of its own, safe from Ctrl-C, would wait there for the mount that it is to make.
-    detached: !isAutomountPoint(mountpoint),
-    stdio: ['ignore', log, log, 'pipe'],
-    env: { ...process.env, ...readyEnvironment },
-  })
+  const child = spawn(
+    process.execPath,
+    [...process.execArgv, ...nodeOptionsOf('mount'), programFile, ...args],
+    {
+      // A process group of its own, safe from Ctrl-C, would wait there for the mount that it is to make.
+      detached: !isAutomountPoint(mountpoint),
+      stdio: ['ignore', log, log, 'pipe'],
+      env: { ...environmentOf.mount, ...process.env, ...readyEnvironment },
+    },
+  )
   closeSync(log)
   const readiness = await awaitReadiness(child.stdio[3] as Readable, 'the mount process')
   if (!readiness.ready) throw new UsageError(readiness.error)

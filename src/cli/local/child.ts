@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { UsageError } from '../../core/errors.ts'
-import { daemonNodeOptions, masterNodeOptions } from './daemon-node.ts'
+import { type Daemon, environmentOf, nodeOptionsOf } from './daemon-node.ts'
 import { awaitReadiness, readyEnvironment } from './ready.ts'
 
 /**
@@ -23,24 +23,23 @@ export class Child {
     this.ended = ended
   }
 
-  /** Starts `cairn ARGS` and waits until it is ready. Rejects with the reason that it gave. */
+  /** Starts `cairn DAEMON ARGS` and waits until it is ready. Rejects with the reason that it gave. */
   static async start(
     name: string,
     program: string,
+    daemon: Daemon,
     args: readonly string[],
     logFile: string,
-    environment: Readonly<Record<string, string>> = {},
   ): Promise<Child> {
     const log = openSync(logFile, 'a')
-    const own = args[0] === 'master' ? masterNodeOptions : []
-    const node = [...process.execArgv, ...daemonNodeOptions, ...own]
+    const node = [...process.execArgv, ...nodeOptionsOf(daemon)]
     const child = spawn(
       process.execPath,
-      [...node, program, ...args, '--no-config', '--identity', 'off', '--lifeline'],
+      [...node, program, daemon, ...args, '--no-config', '--identity', 'off', '--lifeline'],
       {
         detached: true,
         stdio: ['pipe', log, log, 'pipe'],
-        env: { ...environment, ...process.env, ...readyEnvironment },
+        env: { ...environmentOf[daemon], ...process.env, ...readyEnvironment },
       },
     )
     closeSync(log)

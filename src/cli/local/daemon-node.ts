@@ -7,32 +7,31 @@
  * happens for each 20 MB that pass); a small young generation frees buffers that are done with soon; and helper
  * threads for so little marking cost more than they save.
  */
-export const daemonNodeOptions: readonly string[] = [
+const nodeOptions: readonly string[] = [
   '--single-threaded-gc',
   '--max-semi-space-size=4',
   '--heap-growing-percent=200',
 ]
 
 /**
- * On top of those: a master's heap is small beside the records and rows that pass through it, and 25 MB less are resident
- * where it may only double. The last word counts.
+ * What grows with what a master or a mount knows (inodes, names) lies in the heap, up to 100 MB of it: that may only
+ * double. The last word counts.
  */
-export const masterNodeOptions: readonly string[] = ['--heap-growing-percent=100']
+const knowingNodeOptions: readonly string[] = [...nodeOptions, '--heap-growing-percent=100']
+
+export type Daemon = 'master' | 'chunkserver' | 'mount'
+
+export const nodeOptionsOf = (daemon: Daemon): readonly string[] =>
+  daemon === 'chunkserver' ? nodeOptions : knowingNodeOptions
 
 /**
- * Received blocks are buffers of megabytes. glibc would keep those that are freed, a piece here and there, in a heap for
- * each thread: 30 MB of a chunkserver's memory.
+ * What glibc is told. It would keep what is freed, a piece here and there, in a heap for each thread, and raise the size
+ * from which on memory is given back with each piece that is: blocks that were received are buffers of megabytes (30 MB of
+ * a chunkserver's memory); records of the master's log and batches of commands are smaller, and lie as much in between (40
+ * MB after 100,000 files that were made).
  */
-export const chunkserverEnvironment: Readonly<Record<string, string>> = {
-  MALLOC_ARENA_MAX: '2',
-  MALLOC_MMAP_THRESHOLD_: '131072',
-}
-
-/**
- * Records of the master's log and batches of commands are smaller, and lie as much in between: 40 MB after 100,000 files
- * that were made.
- */
-export const masterEnvironment: Readonly<Record<string, string>> = {
-  MALLOC_ARENA_MAX: '2',
-  MALLOC_MMAP_THRESHOLD_: '32768',
+export const environmentOf: Readonly<Record<Daemon, Readonly<Record<string, string>>>> = {
+  master: { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '32768' },
+  chunkserver: { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' },
+  mount: { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' },
 }

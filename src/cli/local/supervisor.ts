@@ -5,7 +5,6 @@ import { UsageError } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
 import { makeFolder } from '../../service/make-folder.ts'
 import { Child } from './child.ts'
-import { chunkserverEnvironment, masterEnvironment } from './daemon-node.ts'
 import { type LocalLayout, type LocalState, processStart } from './layout.ts'
 
 /** How long a part may take to write back and stop before it is killed. */
@@ -116,12 +115,12 @@ async function startMaster(
     Child.start(
       'master',
       program,
+      'master',
       [
-        ...['master', '--data', layout.master, '--listen', listen],
+        ...['--data', layout.master, '--listen', listen],
         ...['--copies', String(Math.min(3, chunkservers)), ...extra],
       ],
       layout.log('master'),
-      masterEnvironment,
     )
   const last = before?.master
   if (last === undefined) return start('127.0.0.1:0')
@@ -142,16 +141,8 @@ function startChunkserver(
   number: number,
 ): Promise<Child> {
   const name = `chunkserver-${String(number)}`
-  const args = [
-    'chunkserver',
-    '--data',
-    layout.chunkserver(number),
-    '--master',
-    master,
-    '--listen',
-    '127.0.0.1:0',
-  ]
-  return Child.start(name, program, args, layout.log(name), chunkserverEnvironment)
+  const args = ['--data', layout.chunkserver(number), '--master', master, '--listen', '127.0.0.1:0']
+  return Child.start(name, program, 'chunkserver', args, layout.log(name))
 }
 
 function startMount(
@@ -167,7 +158,8 @@ function startMount(
   return Child.start(
     'mount',
     program,
-    ['mount', master, mount, '--foreground', ...extra],
+    'mount',
+    [master, mount, '--foreground', ...extra],
     layout.log('mount'),
   )
 }
