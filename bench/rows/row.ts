@@ -4,7 +4,7 @@ export interface Row {
   readonly key: string
   readonly name: string
   readonly unit: string
-  /** Nothing of it is in memory when it begins: mounted anew, and the kernel's caches dropped. */
+  /** The kernel's caches are dropped before it; done a second time, mounted anew. */
   readonly cold?: boolean
   /** Has no meaning on a local file system. */
   readonly notLocal?: boolean
