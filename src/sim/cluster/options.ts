@@ -36,7 +36,8 @@ export const simRowsPerCommand = 16
 export const simDataPath = {
   writeBytes: 1 * MiB,
   cacheBytes: 512 * KiB,
-  writtenBytes: 64 * KiB,
+  // Little, so that most of what is read comes from nodes.
+  writtenBytes: 8 * KiB,
   readAheadBytes: 256 * KiB,
   writeBackAgeMs: 5 * second,
   putStallMs: 3 * second,
