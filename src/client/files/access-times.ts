@@ -50,7 +50,7 @@ export class AccessTimes {
     if (this.#pending.size > untoldMax) void this.#tellSome()
     if (this.#armed) return
     this.#armed = true
-    this.#context.env.timers.after(untoldMs, () => {
+    this.#context.env.timers.after(this.#context.options.atimeDelayMs ?? untoldMs, () => {
       this.#armed = false
       void this.flush()
     })

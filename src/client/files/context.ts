@@ -10,6 +10,8 @@ export interface FilesOptions {
   readonly readOnly: boolean
   /** When reading changes atime: as Linux mounts do by default, never, or always. */
   readonly atime: 'relatime' | 'noatime' | 'strictatime'
+  /** How long the master is not told of access times, unless somebody asks. */
+  readonly atimeDelayMs?: number
 }
 
 /** What the kernel was told under leases, and how to have it forget. mount/ implements it. */

@@ -145,7 +145,7 @@ export class MountMachine {
           this.#bugs,
           new ClientDataPath(env, network, port, attrs, checksums, { ...simDataPath, place, local }),
         ),
-      { readOnly: false, atime: 'relatime', cache: { inodes: 12, names: 40 } },
+      { readOnly: false, atime: 'relatime', atimeDelayMs: 5 * second, cache: { inodes: 12, names: 80 } },
     )
     if (dead !== undefined) {
       const { session: id, epoch, secret } = dead
