@@ -33,6 +33,8 @@ export interface MasterPort {
   /** Cluster time, ns. */
   time(): bigint
   readonly facts: ClusterFacts
+  /** The master's disk has no room for more: what needs some must not be promised to anybody. */
+  readonly diskFull: boolean
   /** The session as named in grants and on block streams. */
   readonly identity: { readonly session: bigint; readonly epoch: bigint }
 }

@@ -1,4 +1,4 @@
-import { existsSync, rmSync, statSync } from 'node:fs'
+import { existsSync, rmSync, statfsSync, statSync } from 'node:fs'
 import { open, rename, statfs } from 'node:fs/promises'
 import path from 'node:path'
 import type { Env, Timer } from '../core/env.ts'
@@ -11,6 +11,8 @@ const pollMs = 250
 const fullBytes = 64 * MiB
 const fullPart = 16
 const reserveBytesMax = 16 * MiB
+/** Of the reserve, so much is not for what was promised, but for what makes room. */
+const spentPart = 2
 
 /**
  * Watches the room on a folder's disk. A file of zeros keeps some in reserve: when another process has filled the
@@ -21,6 +23,7 @@ export class DiskRoom {
   readonly #folder: string
   readonly #env: Env
   #full = false
+  #spent = false
   #timer: Timer | undefined
   #closed = false
 
@@ -39,10 +42,21 @@ export class DiskRoom {
     return this.#full
   }
 
+  /** There is nearly nothing left, the reserve included. */
+  get spent(): boolean {
+    return this.#spent
+  }
+
   /** Somebody could not write. */
   exhausted(): void {
     this.#full = true
     rmSync(this.#file, { force: true })
+    try {
+      const { bsize, blocks, bavail } = statfsSync(this.#folder)
+      this.#spent = isSpent(bsize * blocks, bsize * bavail)
+    } catch (error) {
+      this.#env.log.warn('The room on the disk is unknown', { folder: this.#folder, why: messageOf(error) })
+    }
   }
 
   close(): void {
@@ -66,14 +80,17 @@ export class DiskRoom {
 
   async #decide(totalBytes: number, freeBytes: number): Promise<void> {
     const least = Math.min(fullBytes, totalBytes / fullPart)
-    const reserve = Math.floor(Math.min(reserveBytesMax, totalBytes / fullPart))
+    const reserve = reserveOf(totalBytes)
     const missing = this.#reserved() >= reserve ? 0 : reserve
     if (freeBytes < least) {
       this.#full = true
+      // While it is there, there is more.
+      this.#spent = missing > 0 && isSpent(totalBytes, freeBytes)
       if (freeBytes < least / 4) rmSync(this.#file, { force: true })
     } else if (freeBytes - missing > least * 1.25) {
       if (missing > 0) await this.#reserve(reserve)
       this.#full = false
+      this.#spent = false
     }
   }
 
@@ -94,3 +111,8 @@ export class DiskRoom {
     await rename(`${this.#file}.new`, this.#file)
   }
 }
+
+const reserveOf = (totalBytes: number): number => Math.floor(Math.min(reserveBytesMax, totalBytes / fullPart))
+
+const isSpent = (totalBytes: number, freeBytes: number): boolean =>
+  freeBytes < reserveOf(totalBytes) / spentPart

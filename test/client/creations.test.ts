@@ -133,6 +133,44 @@ test('a directory that the master will not make is gone with what is in it, and 
   t.is(await codeOf(() => a.fs.fsyncdir(parent)), 'none')
 })
 
+test('when the disk of the master is full the call hears of it; what was promised before is made all the same', async t => {
+  await using mounts = await Mounts.start()
+  const [a, b] = [await mounts.mount(), await mounts.mount()]
+  const parent = await begin(a)
+  const { posted, letGo } = holdPosts(a)
+  await a.fs.mkdir(parent, name('d'), directory(), root)
+  await a.fs.mknod(parent, name('f'), file(), root)
+  await a.fs.rename(parent, name('f'), parent, name('g'), 'replace', root)
+  t.deepEqual(posted, ['create', 'create', 'rename'])
+  mounts.room.full = true
+  await a.session.call({ $case: 'getAttr', value: { ino: rootIno } }, 'attr')
+  t.true(a.session.diskFull)
+  letGo()
+  t.is(await codeOf(() => a.fs.fsyncdir(parent)), 'none')
+  for (const each of [
+    () => a.fs.mkdir(parent, name('e'), directory(), root),
+    () => a.fs.mknod(parent, name('h'), file(), root),
+    () => a.fs.symlink(parent, name('s'), name('f'), root),
+    () => a.fs.rename(parent, name('g'), parent, name('i'), 'replace', root),
+  ])
+    t.is(await codeOf(each), 'ENOSPC')
+  // What makes room goes on being promised.
+  a.calls.length = 0
+  await a.fs.unlink(parent, name('first'))
+  mounts.room.full = false
+  await a.session.call({ $case: 'getAttr', value: { ino: rootIno } }, 'attr')
+  await a.fs.mkdir(parent, name('e'), directory(), root)
+  t.is(await codeOf(() => a.fs.fsyncdir(parent)), 'none')
+  t.deepEqual(a.calls.filter(call => call !== 'getAttr' && call !== 'barrier').slice(0, 2), [
+    'unlink',
+    'create',
+  ])
+  const { handle } = b.fs.opendir(parent)
+  const found: string[] = []
+  await b.fs.readdir(parent, handle, 0n, false, entry => found.push(entry.name) > 0)
+  t.deepEqual(found.filter(each => !each.startsWith('.')).sort(), ['d', 'e', 'g'])
+})
+
 test('files are promised in order: the last word on the directory is never older than what was shown', async t => {
   await using mounts = await Mounts.start()
   const [a, b] = [await mounts.mount(), await mounts.mount()]

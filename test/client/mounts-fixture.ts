@@ -51,12 +51,15 @@ export interface Mount {
 /** A master in this process and mounts on it, without chunkservers. */
 export class Mounts {
   readonly network = new PairNetwork()
+  /** Of the master's disk. */
+  readonly room: { full: boolean; spent: boolean; exhausted: () => void }
   readonly #server: MasterServer
   readonly #contents: Contents = new Map()
   readonly #mounts: Mount[] = []
 
-  private constructor(server: MasterServer, network: PairNetwork) {
+  private constructor(server: MasterServer, network: PairNetwork, room: Mounts['room']) {
     this.#server = server
+    this.room = room
     this.network = network
   }
 
@@ -74,14 +77,16 @@ export class Mounts {
       run: async (batch: Parameters<typeof handler.run>[0]) => handler.run(batch),
       close: async () => handler.close(),
     }
+    const room = { full: false, spent: false, exhausted: () => undefined }
     const server = await MasterServer.start(realEnv(silentLog), network, lane, {
       listen: 'master:1',
       rssBytes: () => 0,
+      room,
       failed: error => {
         throw error
       },
     })
-    return new Mounts(server, network)
+    return new Mounts(server, network, room)
   }
 
   async mount(options: Partial<ClientOptions> = {}): Promise<Mount> {

@@ -103,6 +103,7 @@ const welcomeDefaults: Welcome = {
   judged: false,
   noSetuid: false,
   noDevices: false,
+  full: false,
 }
 
 /** Hands every dialled link to the test; refuses while `away`. */

@@ -65,7 +65,7 @@ class Attacker {
     if (this.#over) return `closed before ${op.$case}: ${this.#why}`
     const id = ++this.#last
     const answer = new Promise<Reply | undefined>(resolve => this.#waiting.set(id, resolve))
-    this.#link.send({ items: [{ item: { $case: 'call', value: { id, op } } }], acked: 0n })
+    this.#link.send({ items: [{ item: { $case: 'call', value: { id, op, promised: false } } }], acked: 0n })
     const reply = await answer
     if (reply === undefined) return `closed at ${op.$case}: ${this.#why}`
     const { result } = reply

@@ -134,7 +134,7 @@ function sessionSeeds(): Buffer[] {
     Buffer.from(
       services.sessionAttach.up.encode({
         items: [lookup('f', 1n), getAttr(1n), create('x')].map((op, at) => ({
-          item: { $case: 'call' as const, value: { id: BigInt(at + 1), op } },
+          item: { $case: 'call' as const, value: { id: BigInt(at + 1), op, promised: false } },
         })),
         acked: 0n,
       }),

@@ -53,7 +53,7 @@ test('a database that turns out to be damaged ends the engine with one clear lin
     { kind: 'frame', connection: 1, bytes: up },
   )
   const call = (id: bigint, op: Call['op']) => {
-    const items = [{ item: { $case: 'call' as const, value: { id, op } } }]
+    const items = [{ item: { $case: 'call' as const, value: { id, op, promised: false } } }]
     return step({ kind: 'frame', connection: 1, bytes: SessionUp.encode({ items, acked: 0n }).finish() })
   }
   for (let id = 1n; id < 50n; id++) call(id, create(`${'long'.repeat(50)}${id}`))

@@ -24,6 +24,7 @@ export const sha = (text: string | Uint8Array): Buffer => createHash('sha256').u
 export class EngineFixture {
   now = 1000
   diskFull = false
+  diskSpent = false
   /** Whose certificate they come with who connect now. */
   identity: string | undefined
   /** Added to the wall clock. */
@@ -81,6 +82,7 @@ export class EngineFixture {
       random: Buffer.alloc(32, this.now),
       rssBytes: 1,
       diskFull: this.diskFull,
+      diskSpent: this.diskSpent,
       waiting: this.waiting,
     }
   }
@@ -261,10 +263,10 @@ export class Mount implements Peer {
       this.up({ $case: 'heartbeat', value: { sentMs: 1n, dirtyBytes: 0n, ...this.traffic } })
   }
 
-  /** Sends a call without looking for its answer; returns its id. */
-  send(op: Op, id: bigint = this.#lastId + 1n): bigint {
+  /** Sends a call without looking for its answer; returns its id. `promised`: a program has its answer already. */
+  send(op: Op, id: bigint = this.#lastId + 1n, promised = false): bigint {
     if (id > this.#lastId) this.#lastId = id
-    this.up({ $case: 'call', value: { id, op } })
+    this.up({ $case: 'call', value: { id, op, promised } })
     return id
   }
 

@@ -101,6 +101,7 @@ test('a holder that does not answer is evicted after its time, one that makes pr
     $case: 'call',
     value: {
       id: 50n,
+      promised: false,
       op: {
         $case: 'commit',
         value: {

@@ -29,6 +29,38 @@ test('a full disk refuses what needs room, lets go of what is removed, and takes
   t.truthy(mount.call(lookup('g'), 'entry').attr)
 })
 
+const rooms = (mount: Mount): boolean[] =>
+  mount.items.flatMap(item => (item.$case === 'room' ? [item.value.full] : []))
+
+test('mounts hear that the disk is full; what they had promised by then finds its room, until only what removes does', async t => {
+  const fixture = await EngineFixture.make()
+  const mount = new Mount(fixture)
+  const removed = makeFile(mount, 'f')
+  const inos = mount.call({ $case: 'reserveInos', value: { count: 10 } }, 'reserveInos')
+  const promised = (text: string, ino: bigint) => {
+    const op = create(text)
+    const id = mount.send({ ...op, value: { ...op.value, ino } } as typeof op, undefined, true)
+    return mount.answer(id)?.result
+  }
+  t.deepEqual(rooms(mount), [])
+  fixture.diskFull = true
+  t.is(promised('first', inos.first)?.$case, 'entry')
+  t.deepEqual(rooms(mount), [true])
+  t.is(mount.errno(create('asked')), errno.ENOSPC)
+  const welcome = mount.reattach()
+  t.like(welcome, { $case: 'welcome', value: { full: true } })
+  t.is(promised('second', inos.first + 1n)?.$case, 'entry')
+  fixture.diskSpent = true
+  t.like(promised('third', inos.first + 2n), { $case: 'error', value: { errno: errno.ENOSPC } })
+  mount.call(unlink('f'), 'remove')
+  t.is(mount.errno(getAttr(removed)), errno.ESTALE)
+  fixture.diskFull = false
+  fixture.diskSpent = false
+  t.is(promised('third', inos.first + 2n)?.$case, 'entry')
+  t.is(rooms(mount).at(-1), false)
+  t.is(mount.call(lookup('asked'), 'entry').attr, undefined)
+})
+
 test('where the disk is full to the last byte the step is undone, and the next begins as after a restart', async t => {
   const folder = mkdtempSync(join(tmpdir(), 'cairn-full-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
@@ -67,7 +99,9 @@ test('where the disk is full to the last byte the step is undone, and the next b
   const made: string[] = []
   const make = (connection: number, id: number) => {
     const name = `${'long'.repeat(50)}${id}`
-    const items = [{ item: { $case: 'call' as const, value: { id: BigInt(id), op: create(name) } } }]
+    const items = [
+      { item: { $case: 'call' as const, value: { id: BigInt(id), op: create(name), promised: false } } },
+    ]
     step({ kind: 'frame', connection, bytes: SessionUp.encode({ items, acked: 0n }).finish() })
     made.push(name)
   }

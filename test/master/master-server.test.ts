@@ -98,7 +98,10 @@ test('heartbeats are answered while the disk holds up the engine; what arrives m
   })
   const batchesBefore = lane.batches.length
   for (let id = 1n; id <= 20n; id++) {
-    link.send({ items: [{ item: { $case: 'call', value: { id, op: create(`f${id}`) } } }], acked: 0n })
+    link.send({
+      items: [{ item: { $case: 'call', value: { id, op: create(`f${id}`), promised: false } } }],
+      acked: 0n,
+    })
     // Frames of their own, and time for the first to reach the engine.
     await new Promise(resolve => setImmediate(resolve))
   }
@@ -156,7 +159,14 @@ test('a mount that floods a master whose disk is slow holds up neither another o
     await welcomed
     const call = (id: bigint): void =>
       link.send({
-        items: [{ item: { $case: 'call', value: { id, op: { $case: 'getAttr', value: { ino: 1n } } } } }],
+        items: [
+          {
+            item: {
+              $case: 'call',
+              value: { id, op: { $case: 'getAttr', value: { ino: 1n } }, promised: false },
+            },
+          },
+        ],
         acked: 0n,
       })
     return { answers, call }

@@ -139,8 +139,7 @@ export async function startMaster(
       const serving = await MasterServer.start(env, network, lane, {
         listen: options.listen,
         rssBytes: sampled(env.clock, () => process.memoryUsage.rss()),
-        diskFull: () => room.full,
-        diskExhausted: () => room.exhausted(),
+        room,
         beside: {
           fsck: () => reading('fsck'),
           restoreStatus: () => reading('restoreStatus'),

@@ -48,7 +48,7 @@ export class Creations {
   promise(parent: Ino, name: Name, how: NewFile, target?: Name): Attr | undefined {
     const { cache, session } = this.#context
     const directory = cache.get(parent)
-    if (!this.#promises.covers(directory) || !directory.plain) return undefined
+    if (!this.#promises.hasRoom || !this.#promises.covers(directory) || !directory.plain) return undefined
     // A default ACL may be on its way.
     if (directory.changing > 0 || !this.#promises.allows(how.mode)) return undefined
     if (cache.name(parent, name) !== null) return undefined

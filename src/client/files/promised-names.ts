@@ -106,6 +106,7 @@ export class PromisedNames {
   rename(parent: Ino, name: Name, newParent: Ino, newName: Name): boolean {
     const { cache, session, data } = this.#context
     const [from, to] = [cache.get(parent), cache.get(newParent)]
+    if (!this.#promises.hasRoom) return false
     if (!this.#promises.covers(from) || !this.#promises.covers(to)) return false
     const node = this.#fileAt(from, name)
     // What was written to it is stored first, so that a name never leads to less.

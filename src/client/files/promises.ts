@@ -1,14 +1,11 @@
 import { type Attr, S_IFBLK, S_IFCHR, S_IFMT, S_ISGID, S_ISUID } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
-import { second } from '../../core/units.ts'
 import type { Ino } from '../../core/ids.ts'
 import type { Inode } from '../cache/inode.ts'
 import type { FilesContext } from './context.ts'
 
 /** More that the master has not done yet: the next waits. */
 const pendingMax = 1024
-/** After the master had no room for something: nothing is promised for so long. */
-const noRoomMs = 30 * second
 
 /**
  * Changes of names, and of attributes, that programs were told of before the master made them.
@@ -25,8 +22,6 @@ const noRoomMs = 30 * second
 export class Promises {
   readonly #context: FilesContext
   readonly #pending = new Set<Promise<void>>()
-  /** Before that, on the clock, nothing is promised. */
-  #from = 0
 
   constructor(context: FilesContext) {
     this.#context = context
@@ -35,9 +30,14 @@ export class Promises {
   /** Whether it, or a name in it, may be changed so. */
   covers(node: Inode | undefined): node is Inode & { attr: Attr } {
     if (node?.attr === undefined || this.#context.session.rules.judged) return false
-    if (this.#pending.size >= pendingMax || this.#context.env.clock.now() < this.#from) return false
+    if (this.#pending.size >= pendingMax) return false
     const { lease, recalling, removed } = node
     return lease === 'write' && !recalling && !removed && this.#context.cache.trusted(node)
+  }
+
+  /** Whether the master has room for more names: what is promised before it says that it has not is kept all the same. */
+  get hasRoom(): boolean {
+    return !this.#context.session.diskFull
   }
 
   /** Whether the export lets a mode be set, or given to something new. */
@@ -64,9 +64,7 @@ export class Promises {
 
   /** What to tell of a promise that the master did not keep. */
   lost(what: string, why: FsError): FsError {
-    const full = why.code === 'ENOSPC'
-    if (full) this.#from = this.#context.env.clock.now() + noRoomMs
-    return new FsError(full ? 'ENOSPC' : 'EIO', `${what}: ${why.message}`, { cause: why })
+    return new FsError(why.code === 'ENOSPC' ? 'ENOSPC' : 'EIO', `${what}: ${why.message}`, { cause: why })
   }
 
   /** Names in the directory, and its attributes, are not what programs were told: the master is asked again. */

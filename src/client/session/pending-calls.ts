@@ -23,7 +23,7 @@ export interface PendingCall {
   /** Until it is sent, more may join it (JoinedChanges). */
   op: Op
   readonly command: boolean
-  /** It means nothing in another session, also if it was not sent. */
+  /** Promised to a program, under leases: it means nothing in another session, also if it was not sent. */
   readonly bound: boolean
   /** When it was made, Env clock. */
   readonly since: number
@@ -133,7 +133,7 @@ export class PendingCalls {
   /** As a message, and from now on it may have been executed. */
   send(call: PendingCall): Call {
     call.sent = true
-    return { id: call.id, op: call.op }
+    return { id: call.id, op: call.op, promised: call.bound }
   }
 
   /** In the order of ids. Calls may be removed meanwhile. */

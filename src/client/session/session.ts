@@ -96,6 +96,8 @@ export class Session implements MasterPort {
   #opened: { resolve: () => void; reject: (error: FsError) => void } | undefined
   #gone: (() => void) | undefined
   #incarnation: number
+  /** What the master said of its disk last. */
+  #diskFull = false
 
   /** `state`: of the process that had the session before, and has it no more. */
   constructor(env: Env, network: Network, options: SessionOptions, state?: SessionState) {
@@ -152,6 +154,11 @@ export class Session implements MasterPort {
   /** What the export of this mount allows, as of the last connection. */
   get rules(): Rules {
     return must(this.#welcome, 'welcome of the master').rules
+  }
+
+  /** The master's disk has no room for more: what needs some is refused, and must not be promised. */
+  get diskFull(): boolean {
+    return this.#diskFull
   }
 
   /** The session to go on with, if any. */
@@ -367,6 +374,9 @@ export class Session implements MasterPort {
       case 'heartbeat':
         this.#onContact(item.value.time, Number(item.value.sentMs))
         break
+      case 'room':
+        this.#diskFull = item.value.full
+        break
     }
   }
 
@@ -383,6 +393,7 @@ export class Session implements MasterPort {
     const renewed = before !== undefined && before !== welcome.identity.session
     if (renewed) this.#sessionDied('the master began another')
     this.#welcome = welcome
+    this.#diskFull = wire.full
     if (before !== welcome.identity.session) {
       this.#incarnation += 1
       this.#options.began?.(this.key)

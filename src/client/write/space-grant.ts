@@ -4,7 +4,8 @@
  *
  * The promise is counted as used up when bytes are accepted, not when they are committed: by then they
  * occupy the space that was promised. So `left` only shrinks until the master is asked again, with the
- * bytes accepted and not yet committed plus a step ahead.
+ * bytes accepted and not yet committed plus a step ahead. Where the master has no room to note where blocks are, nothing
+ * more is accepted, whatever was promised; what is accepted finds its room.
  */
 import type { Clock, LogFields, Timers } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
@@ -54,7 +55,8 @@ export class SpaceGrant {
 
   /** Uses up `bytes` of the grant, if they are left. Asks ahead in the background. */
   take(bytes: number): boolean {
-    if (this.#left < bytes || this.#session !== this.#master.identity.session) return false
+    if (this.#master.diskFull || this.#left < bytes || this.#session !== this.#master.identity.session)
+      return false
     this.#left -= bytes
     this.#taking += bytes
     if (this.#left < this.#stepBytes / 2 && this.#asking === undefined) void this.#askAhead()
@@ -80,6 +82,7 @@ export class SpaceGrant {
   /** Waits until `bytes` can be taken. Rejects with ENOSPC, or what the master failed with. */
   async ask(bytes: number): Promise<void> {
     await this.#asking?.catch(() => undefined)
+    if (this.#master.diskFull) throw new FsError('ENOSPC', 'The disk of the master is full')
     if (this.#left >= bytes && this.#session === this.#master.identity.session) return
     let freeing = await this.#askMaster(Math.max(bytes, this.#stepBytes), bytes)
     const fromMs = this.#clock.now()

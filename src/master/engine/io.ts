@@ -50,8 +50,10 @@ export type EngineInput =
       readonly random: Uint8Array
       /** Resident memory of the process, bytes, for status. */
       readonly rssBytes: number
-      /** The database's disk is nearly full: what is left is for removals. */
+      /** The database's disk is nearly full: what is left is for removals, and for what programs were told is done. */
       readonly diskFull: boolean
+      /** Of that, too, nearly nothing is left: it is for removals alone. */
+      readonly diskSpent?: boolean
       /** What chunkservers have of the database; undefined where no log is kept. */
       readonly log?: LogState | undefined
       /** Connections that were heard and of which frames have to wait for a later step. */

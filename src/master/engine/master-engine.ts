@@ -128,6 +128,7 @@ export class MasterEngine {
       backups: undefined,
       log: clock.log,
       diskFull: clock.diskFull,
+      diskSpent: clock.diskSpent === true,
     }
     this.#turn = turn
     this.#lastWall = clock.wall
@@ -326,17 +327,13 @@ export class MasterEngine {
     }
   }
 
-  #setClock({ now, wall, random, rssBytes, diskFull, log, waiting = [] }: Clock): void {
+  #setClock({ now, wall, random, rssBytes, diskFull, diskSpent = false, log, waiting = [] }: Clock): void {
     const turn = this.#turn
     turn.log = log
     turn.entropy.mix(random)
     turn.rssBytes = rssBytes
-    if (turn.diskFull !== diskFull)
-      turn.out.log(
-        diskFull ? 'error' : 'info',
-        diskFull ? 'the disk is full: changes are refused' : 'the disk has room',
-      )
-    turn.diskFull = diskFull
+    turn.diskSpent = diskSpent
+    if (turn.diskFull !== diskFull) this.#noteRoom(diskFull)
     const elapsed = Math.max(0, now - turn.now)
     turn.now = Math.max(turn.now, now)
     if (wall - this.#lastWall > ns(elapsed + jumpMs)) {
@@ -348,6 +345,15 @@ export class MasterEngine {
     this.#lastWall = wall
     turn.time = maximum(wall, turn.time + maximum(ns(elapsed), 1n))
     this.#noteWaiting(waiting)
+  }
+
+  /** Mounts promise nothing more that needs room, before anything is refused that they have promised. */
+  #noteRoom(full: boolean): void {
+    const { out } = this.#turn
+    out.log(full ? 'error' : 'info', full ? 'the disk is full: changes are refused' : 'the disk has room')
+    this.#turn.diskFull = full
+    for (const { connection } of this.#sessions.all())
+      if (connection !== undefined) out.session(connection, { $case: 'room', value: { full } })
   }
 
   /** Whose frames wait for others' is not silent; and what it answered may be among them. */

@@ -20,6 +20,8 @@ export interface Turn {
   backups: BackupState | undefined
   /** Undefined where no log is kept on chunkservers. */
   log: LogState | undefined
-  /** Only what makes room is executed. */
+  /** Only what makes room, or was promised to programs, is executed. */
   diskFull: boolean
+  /** Only what makes room is executed. */
+  diskSpent: boolean
 }

@@ -18,14 +18,22 @@ import { rawAdminCalls, rawNodesAttach, rawSessionAttach } from './raw.ts'
 /** Where the engine runs: each item is a batch for one step, each result what that step put out. */
 export type EngineLane = Lane<readonly EngineInput[], readonly EngineOutput[]>
 
+/** What room the database's disk has. */
+export interface MasterRoom {
+  /** It is nearly full: what is left is for removals, and for what programs were told is done. */
+  readonly full: boolean
+  /** Of that, too, nearly nothing is left: it is for removals alone. */
+  readonly spent: boolean
+  /** It was full to the last byte: whoever keeps something in reserve gives it up now. */
+  exhausted(): void
+}
+
 export interface MasterServerOptions {
   readonly listen: string
   /** Resident memory of this process, bytes, for status. */
   readonly rssBytes: () => number
-  /** The database's disk is nearly full. */
-  readonly diskFull?: () => boolean
-  /** It was full to the last byte: whoever keeps something in reserve gives it up now. */
-  readonly diskExhausted?: () => void
+  /** The disk of the database. */
+  readonly room?: MasterRoom | undefined
   /** Calls that are answered beside the engine, which then is not asked: encoded request to encoded reply. */
   readonly beside?: Partial<Record<AdminMethod, (request: Uint8Array) => Promise<Uint8Array>>>
   /** Keeps what is committed elsewhere, too. */
@@ -318,7 +326,8 @@ export class MasterServer {
       wall: this.#clusterTime(now),
       random: this.#env.random.bytes(32),
       rssBytes: this.#options.rssBytes(),
-      diskFull: this.#options.diskFull?.() ?? false,
+      diskFull: this.#options.room?.full ?? false,
+      diskSpent: this.#options.room?.spent ?? false,
       log: this.#options.log?.state,
       waiting: this.#intake.waiting,
     }
@@ -336,7 +345,7 @@ export class MasterServer {
   /** The step is undone and the engine gone: the next step makes a new one, which knows nobody. */
   #beginAgain(why: FsError): void {
     this.#env.log.error('the disk is full: everybody has to attach again', { why: why.message })
-    this.#options.diskExhausted?.()
+    this.#options.room?.exhausted()
     this.#intake.replace(this.#facts.values())
     for (const { link } of this.#connections.values()) link.close(why)
     this.#connections.clear()

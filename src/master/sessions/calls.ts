@@ -108,6 +108,9 @@ const growing: ReadonlySet<Op['$case']> = new Set<Op['$case']>([
   'reserveInos',
 ])
 
+/** Of that, what stores data that was written before: mounts accept none while there is no room. */
+const storing: ReadonlySet<Op['$case']> = new Set<Op['$case']>(['plan', 'commit'])
+
 export class Calls {
   readonly #parts: CallParts
   readonly #waiting = new WaitingCalls()
@@ -263,7 +266,7 @@ export class Calls {
     }
     this.#waiting.remove(parked)
     if (admitted === undefined) this.#finish(session, call.id, op, done)
-    else this.#execute(session, call.id, admitted)
+    else this.#execute(session, call, admitted)
     this.#observe(parked, op)
   }
 
@@ -348,9 +351,15 @@ export class Calls {
     return true
   }
 
-  #execute(session: Session, id: bigint, op: Op): void {
-    const { store, diskFull } = this.#parts.turn
-    if (diskFull && growing.has(op.$case)) {
+  /** What was answered to a program before the mount heard that there is no room uses the reserve. */
+  #lacksRoom({ $case }: Op, promised: boolean): boolean {
+    const { diskFull, diskSpent } = this.#parts.turn
+    return diskFull && growing.has($case) && (diskSpent || !(promised || storing.has($case)))
+  }
+
+  #execute(session: Session, { id, promised }: Call, op: Op): void {
+    const { store } = this.#parts.turn
+    if (this.#lacksRoom(op, promised)) {
       // Not stored: that would need room as well. Sent again after a lost answer, it is a new question.
       this.#answer(session, id, failed(new FsError('ENOSPC', 'The disk of the master is full')))
       return

@@ -287,7 +287,7 @@ export class SessionRegistry {
   }
 
   #connect(session: Session, connection: number, version: number, known: boolean): void {
-    const { out, settings, store, time, now } = this.#turn
+    const { out, settings, store, time, now, diskFull } = this.#turn
     if (session.connection !== undefined) {
       this.#byConnection.delete(session.connection)
       out.close(session.connection, new FsError('ECANCELED', 'The mount attached anew'))
@@ -319,6 +319,7 @@ export class SessionRegistry {
         judged: rules !== undefined && rules.squash !== 'none',
         noSetuid: rules?.setuid === false,
         noDevices: rules?.devices === false,
+        full: diskFull,
       },
     })
     out.welcomed(connection)

@@ -430,6 +430,21 @@ test('an unmount tries for a while to store what is dirty, and says what it coul
   t.true(other.env.logged.some(({ level, message }) => level === 'error' && /data is lost/.test(message)))
 })
 
+test('without room at the master, ENOSPC comes at write though space was granted, and what was accepted is stored', async t => {
+  const { env, master, data } = await harness()
+  const file = data.file(file1)
+  await env.run(Promise.resolve(file.write(0, pattern(100 * KiB, 1))))
+  master.diskFull = true
+  const write = async (): Promise<void> => file.write(100 * KiB, pattern(4 * KiB, 2))
+  t.is((await t.throwsAsync<FsError>(env.run(write()))).code, 'ENOSPC')
+  await env.run(file.flush())
+  t.is(master.fileOf(file1).size, 100 * KiB)
+  master.diskFull = false
+  await env.run(write())
+  await env.run(file.flush())
+  t.is(master.fileOf(file1).size, 104 * KiB)
+})
+
 test('when promised space was not there, the next write hears of it, not its close', async t => {
   const { env, master, data } = await harness()
   const file = data.file(file1)

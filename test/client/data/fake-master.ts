@@ -115,6 +115,7 @@ export class FakeMaster implements MasterPort, AttrPort {
   tokenMs = 600_000
   spaceBytes = Number.MAX_SAFE_INTEGER
   usedBytes = 0
+  diskFull = false
   /** Answered to a plan when too few nodes are up. */
   tooFew: ErrnoName = 'EIO'
   /** Thrown by the next commits. */

@@ -100,6 +100,7 @@ export interface SessionDownItem {
     | { $case: "reply"; value: Reply }
     | { $case: "recall"; value: Recall }
     | { $case: "heartbeat"; value: HeartbeatReply }
+    | { $case: "room"; value: Room }
     | undefined;
 }
 
@@ -153,6 +154,14 @@ export interface Welcome {
   /** Setuid, setgid and capabilities, and device nodes, are to be of no effect. */
   noSetuid: boolean;
   noDevices: boolean;
+  /** As in Room. */
+  full: boolean;
+}
+
+/** Of the master's disk, whenever it changes. */
+export interface Room {
+  /** What needs room is refused from now on, unless programs were told before that it is done: nothing more is promised. */
+  full: boolean;
 }
 
 export interface Refused {
@@ -226,6 +235,8 @@ export interface LeaseGrant {
 
 export interface Call {
   id: bigint;
+  /** The program was told already that it is done: it uses what room is kept in reserve. */
+  promised: boolean;
   op:
     | //
     /** Queries. */
@@ -1164,6 +1175,9 @@ export const SessionDownItem: MessageFns<SessionDownItem> = {
       case "heartbeat":
         HeartbeatReply.encode(message.item.value, writer.uint32(42).fork()).join();
         break;
+      case "room":
+        Room.encode(message.item.value, writer.uint32(50).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1221,6 +1235,14 @@ export const SessionDownItem: MessageFns<SessionDownItem> = {
             message.item = { $case: "heartbeat", value: HeartbeatReply.decode(reader, reader.uint32()) };
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.item = { $case: "room", value: Room.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1266,6 +1288,12 @@ export const SessionDownItem: MessageFns<SessionDownItem> = {
       case "heartbeat": {
         if (object.item?.value !== undefined && object.item?.value !== null) {
           message.item = { $case: "heartbeat", value: HeartbeatReply.fromPartial(object.item.value) };
+        }
+        break;
+      }
+      case "room": {
+        if (object.item?.value !== undefined && object.item?.value !== null) {
+          message.item = { $case: "room", value: Room.fromPartial(object.item.value) };
         }
         break;
       }
@@ -1530,6 +1558,7 @@ function createBaseWelcome(): Welcome {
     judged: false,
     noSetuid: false,
     noDevices: false,
+    full: false,
   };
 }
 
@@ -1603,6 +1632,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.noDevices !== false) {
       writer.uint32(224).bool(message.noDevices);
+    }
+    if (message.full !== false) {
+      writer.uint32(232).bool(message.full);
     }
     return writer;
   },
@@ -1772,6 +1804,14 @@ export const Welcome: MessageFns<Welcome> = {
             message.noDevices = reader.bool();
             continue;
           }
+          case 29: {
+            if (tag !== 232) {
+              break;
+            }
+
+            message.full = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1808,6 +1848,62 @@ export const Welcome: MessageFns<Welcome> = {
     message.judged = object.judged ?? false;
     message.noSetuid = object.noSetuid ?? false;
     message.noDevices = object.noDevices ?? false;
+    message.full = object.full ?? false;
+    return message;
+  },
+};
+
+function createBaseRoom(): Room {
+  return { full: false };
+}
+
+export const Room: MessageFns<Room> = {
+  encode(message: Room, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.full !== false) {
+      writer.uint32(8).bool(message.full);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Room {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRoom();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.full = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Room>, I>>(base?: I): Room {
+    return Room.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Room>, I>>(object: I): Room {
+    const message = createBaseRoom();
+    message.full = object.full ?? false;
     return message;
   },
 };
@@ -2593,7 +2689,7 @@ export const LeaseGrant: MessageFns<LeaseGrant> = {
 };
 
 function createBaseCall(): Call {
-  return { id: 0n, op: undefined };
+  return { id: 0n, promised: false, op: undefined };
 }
 
 export const Call: MessageFns<Call> = {
@@ -2603,6 +2699,9 @@ export const Call: MessageFns<Call> = {
         throw new globalThis.Error("value provided for field message.id of type uint64 too large");
       }
       writer.uint32(8).uint64(message.id);
+    }
+    if (message.promised !== false) {
+      writer.uint32(16).bool(message.promised);
     }
     switch (message.op?.$case) {
       case "lookup":
@@ -2727,6 +2826,14 @@ export const Call: MessageFns<Call> = {
             }
 
             message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.promised = reader.bool();
             continue;
           }
           case 10: {
@@ -3011,6 +3118,7 @@ export const Call: MessageFns<Call> = {
   fromPartial<I extends Exact<DeepPartial<Call>, I>>(object: I): Call {
     const message = createBaseCall();
     message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    message.promised = object.promised ?? false;
     switch (object.op?.$case) {
       case "lookup": {
         if (object.op?.value !== undefined && object.op?.value !== null) {
