@@ -28,6 +28,8 @@ for (const [name, how, most] of [
   ['lostReferences', {}, 30],
   ['skippedDigests', { mounts: 2 }, 100],
   ['idleScrubber', {}, 30],
+  ['stingyMaster', {}, 30],
+  ['singleCopies', {}, 60],
   ['trustingReaders', {}, 60],
   ['keptReplies', {}, 30],
   ['keptFiles', {}, 30],

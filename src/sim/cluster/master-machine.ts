@@ -9,7 +9,7 @@ import type { BaseFile } from '../../master/log/base.ts'
 import { LogShipper } from '../../master/log/log-shipper.ts'
 import type { LogState } from '../../master/log/log-state.ts'
 import { rebuild, type Rebuilt } from '../../master/log/rebuild.ts'
-import { MasterServer } from '../../master/rpc/server.ts'
+import { type MasterRoom, MasterServer } from '../../master/rpc/server.ts'
 import { Store } from '../../master/store/store.ts'
 import type { HostEnv, WallClock } from '../world/host.ts'
 import type { Prng } from '../world/prng.ts'
@@ -62,6 +62,8 @@ export class MasterMachine {
   slowness = 1
   /** Something else fills its disk to the last byte, again and again: this part of its commits finds no room. */
   crowded = 0
+  /** Its disk is nearly full: what is left is kept in reserve. */
+  full = false
 
   constructor(world: World, options: MasterOptions) {
     this.#world = world
@@ -122,10 +124,27 @@ export class MasterMachine {
       MasterServer.start(env, network, lane, {
         listen: masterAddress,
         rssBytes: () => 0,
+        room: this.#room,
         log,
         failed,
       }),
     )
+  }
+
+  get #room(): MasterRoom {
+    const isFull = () => this.full
+    const { stingyMaster } = this.#options.bugs
+    return {
+      get full() {
+        return isFull()
+      },
+      get spent() {
+        return stingyMaster === true && isFull()
+      },
+      exhausted: () => {
+        this.full = true
+      },
+    }
   }
 
   /** What chunkservers have of its database. */

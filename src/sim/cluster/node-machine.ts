@@ -18,7 +18,7 @@ import {
 } from '../../chunkserver/blocks/layout.ts'
 import { logFolder } from '../../chunkserver/log/log-files.ts'
 import { ChunkserverNode } from '../../chunkserver/chunkserver-node.ts'
-import { must } from '../../core/assert.ts'
+import { assert, must } from '../../core/assert.ts'
 import { FsError, messageOf, UsageError } from '../../core/errors.ts'
 import type { BlockId } from '../../core/ids.ts'
 import { MiB, second } from '../../core/units.ts'
@@ -50,6 +50,8 @@ export class NodeMachine {
   /** What its clock is ahead by. */
   readonly wall: WallClock
   #running: Running | undefined
+  #lost = false
+  #gone = false
   /** An older state of its disk. */
   #image: { readonly disk: DiskImage; readonly database: Buffer } | undefined
   /** Asked after each commit of the index, before anybody hears of it: whether the machine loses power there. */
@@ -71,12 +73,23 @@ export class NodeMachine {
     return this.#running !== undefined
   }
 
+  /** Its disk was lost once: it is another node since. */
+  get lost(): boolean {
+    return this.#lost
+  }
+
+  /** It never comes back. */
+  get gone(): boolean {
+    return this.#gone
+  }
+
   /** Undefined while it is down. */
   get env(): HostEnv | undefined {
     return this.#running?.env
   }
 
   start(): void {
+    assert(!this.#gone, 'who is gone does not start')
     const env = this.#world.start(this.name, this.wall)
     const isNew = this.#database.isNew
     // Whoever starts it again has seen to its disk.
@@ -121,6 +134,16 @@ export class NodeMachine {
     running.writer.stop(this.#prng.chance(0.5))
     this.#database.crash()
     if (power) this.disk.cutPower()
+  }
+
+  /** Its disk is lost with all that is on it, in the middle of what it does. With `forGood` the machine is, too. */
+  loseDisk(silently: boolean, forGood: boolean): void {
+    this.crash(silently, true)
+    this.disk.wipe()
+    this.#database.wipe()
+    this.#image = undefined
+    this.#lost = true
+    this.#gone = forGood
   }
 
   /** Its machine is down: keeps a copy of its disk, or puts the one that was kept in place. True if it did that. */
@@ -223,7 +246,7 @@ export class NodeMachine {
     env.log.warn('ended', { error: messageOf(error) })
     this.crash(false, false)
     this.#world.timeline.after(1 * second, () => {
-      if (!this.up) this.start()
+      if (!this.up && !this.#gone) this.start()
     })
   }
 

@@ -73,6 +73,10 @@ export const plantedBugs = [
   'trustingReaders',
   /** What a session acknowledged is kept. */
   'keptReplies',
+  /** Where its disk is full, the master keeps nothing in reserve for what was promised to programs. */
+  'stingyMaster',
+  /** One copy of what is stored is enough. */
+  'singleCopies',
   /** Files of blocks are not removed. */
   'keptFiles',
   /** Of the pages that commits change, the master's log now and then leaves one out. */

@@ -13,11 +13,12 @@ export const nodeCapacityBytes = 64 * MiB
 /** The machines of a run. */
 export class Cluster {
   readonly master: MasterMachine
-  readonly nodes: readonly NodeMachine[]
+  readonly #nodes: readonly NodeMachine[]
   readonly mounts: readonly MountMachine[]
 
   constructor(world: World, plan: Plan) {
-    const { copies, minCopies, bugs } = plan
+    const { copies, bugs } = plan
+    const minCopies = bugs.singleCopies === true ? 1 : plan.minCopies
     this.master = new MasterMachine(world, {
       copies,
       minCopies,
@@ -25,17 +26,27 @@ export class Cluster {
       log: plan.disaster,
       settings: plan.shared ? sharedSettings : simSettings,
     })
-    this.nodes = Array.from(
+    this.#nodes = Array.from(
       { length: plan.nodes },
       (_, index) => new NodeMachine(world, `node${index + 1}`, nodeCapacityBytes, bugs),
     )
     this.mounts = Array.from(
       { length: plan.mounts },
-      (_, index) => new MountMachine(world, `mount${index + 1}`, bugs, this.nodes[index], this.master),
+      (_, index) => new MountMachine(world, `mount${index + 1}`, bugs, this.#nodes[index], this.master),
     )
     for (const node of this.nodes)
       node.onRemoved = (id, generation) => this.#checkRemoval(world, node.name, id, generation)
     if (!plan.shared) for (const { disk, name } of this.nodes) disk.harsh = world.aside(`disk of ${name}`)
+  }
+
+  /** All but those that are gone for good. */
+  get nodes(): readonly NodeMachine[] {
+    return this.#nodes.filter(({ gone }) => !gone)
+  }
+
+  /** Those whose disk was lost, whether they came back with an empty one or not. */
+  get lost(): readonly NodeMachine[] {
+    return this.#nodes.filter(({ lost }) => lost)
   }
 
   /** No node deletes a copy of a block that files refer to. */

@@ -18,6 +18,7 @@ export class Faults {
   /** For faults that came later: seeds keep the others. */
   readonly #aside: Prng
   #on = false
+  #nodeLost = false
 
   constructor(
     world: World,
@@ -54,6 +55,7 @@ export class Faults {
     const { master, nodes, mounts } = this.#cluster
     master.slowness = 1
     master.crowded = 0
+    master.full = false
     if (!master.up) master.start()
     for (const node of nodes) {
       node.disk.capacityBytes = nodeCapacityBytes
@@ -143,6 +145,10 @@ export class Faults {
   #node(index: number): void {
     const node = this.#cluster.nodes[index]
     if (node?.up !== true) return
+    if (this.#mayLose(node) && this.#aside.chance(0.15)) {
+      this.#loseDisk(node)
+      return
+    }
     const power = this.#prng.chance(0.5)
     this.#say(`crash ${node.name}${power ? ' (power)' : ''}`)
     node.crash(this.#prng.chance(0.3), power)
@@ -150,8 +156,28 @@ export class Faults {
     this.#later(20, most, () => this.#startNode(node))
   }
 
+  /** Once in a run, and not besides a disk that rots: the other copies are needed. */
+  #mayLose(node: NodeMachine): boolean {
+    const frail = this.#frail
+    return !this.#plan.shared && !this.#nodeLost && (frail === undefined || frail === node)
+  }
+
+  /** It comes back with an empty disk; or never, if the others are enough. */
+  #loseDisk(node: NodeMachine): void {
+    this.#nodeLost = true
+    const { nodes } = this.#cluster
+    const { copies, disaster } = this.#plan
+    const forGood = !disaster && nodes.length > copies && this.#aside.chance(0.5)
+    this.#say(`${node.name} is lost ${forGood ? 'for good' : 'with its disk'}`)
+    node.loseDisk(this.#aside.chance(0.3), forGood)
+    const most = this.#aside.chance(0.5) ? 25 * second : 3 * second
+    this.#world.timeline.after(this.#aside.between(20, most), () => {
+      if (this.#on && !forGood) this.#startNode(node)
+    })
+  }
+
   #startNode(node: NodeMachine): void {
-    if (node.up) return
+    if (node.up || node.gone) return
     this.#say(`start ${node.name}`)
     node.start()
   }
@@ -260,15 +286,18 @@ export class Faults {
     })
   }
 
-  /** Some commits find no room: the step is undone, and the engine begins anew. */
+  /** It keeps what is left in reserve; or some commits find no room: the step is undone, and the engine begins anew. */
   #crowdMaster(): void {
     const { master } = this.#cluster
-    this.#say(`the disk of ${master.name} is full now and then`)
-    master.crowded = this.#aside.pick([0.01, 0.1, 0.5])
+    const how = this.#aside.pick(['crowded', 'full', 'both'] as const)
+    if (how !== 'crowded') master.full = true
+    if (how !== 'full') master.crowded = this.#aside.pick([0.01, 0.1, 0.5])
+    this.#say(`the disk of ${master.name} is ${how === 'full' ? 'nearly full' : 'full now and then'}`)
     this.#world.timeline.after(this.#aside.between(500, 10 * second), () => {
       if (!this.#on) return
       this.#say(`the disk of ${master.name} has room`)
       master.crowded = 0
+      master.full = false
     })
   }
 
@@ -291,7 +320,9 @@ export class Faults {
 
   get #frail(): NodeMachine | undefined {
     const { frail } = this.#plan
-    return frail === undefined ? undefined : this.#cluster.nodes[frail]
+    return frail === undefined
+      ? undefined
+      : this.#cluster.nodes.find(({ name }) => name === `node${frail + 1}`)
   }
 
   /** Only one disk rots: with two good copies of everything nothing is lost by it. */
@@ -346,6 +377,7 @@ export class Faults {
   }
 
   #slowMaster(): void {
+    if (this.#plan.shared && this.#aside.chance(0.4)) this.#crowdMaster()
     this.#say('slow master')
     this.#cluster.master.slowness = this.#prng.between(10, 200)
     this.#later(100, 4 * second, () => {

@@ -22,6 +22,7 @@ import {
   unfinished,
 } from './final-checks.ts'
 import { loseMaster, wrongLogs } from './lose-master.ts'
+import { lostNodes, removeLostNodes } from './lost-nodes.ts'
 import type { Plan } from './plan.ts'
 
 export interface Outcome {
@@ -131,6 +132,7 @@ export class Run {
       if (!(await this.#course.for(faultMs))) return
       this.#faults.end()
       this.#world.say('*', 'all is repaired')
+      removeLostNodes(this.#world, this.#cluster)
       if (!(await this.#course.for(this.#prng.between(0, 10) * second))) return
     }
     if (!(await this.#stopPrograms())) return
@@ -242,7 +244,7 @@ export class Run {
   /** What is not yet as it should be at last. */
   async #left(rots: boolean): Promise<string | undefined> {
     const { master } = this.#cluster
-    const left = master.inspect(unfinished) ?? master.inspect(keptForNobody)
+    const left = master.inspect(unfinished) ?? master.inspect(keptForNobody) ?? this.#lostNode()
     if (left !== undefined) return left
     let found: string | undefined
     await this.#course.whole('the disks can be looked at', async () => {
@@ -252,6 +254,11 @@ export class Run {
       return undefined
     })
     return found
+  }
+
+  #lostNode(): string | undefined {
+    const [row] = lostNodes(this.#cluster)
+    return row === undefined ? undefined : `node ${row.id}, which is lost, cannot be removed`
   }
 
   async #check(): Promise<void> {

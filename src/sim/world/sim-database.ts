@@ -58,6 +58,12 @@ export class SimDatabase {
     return this.#bytes
   }
 
+  /** The disk of a machine that is down is lost: it is new again. */
+  wipe(): void {
+    this.#bytes = undefined
+    this.#states = []
+  }
+
   putBack(image: Buffer): void {
     this.#bytes = image
   }

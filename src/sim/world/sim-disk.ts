@@ -120,6 +120,12 @@ export class DiskPlatter {
     for (const [path, folder] of image) this.#folders.set(path, folder)
   }
 
+  /** A new disk is in its place. */
+  wipe(): void {
+    this.#folders.clear()
+    this.#folders.set('.', emptyFolder())
+  }
+
   /** Flips a bit of some file in the folders below `under`; tells which file, if there was one. */
   rot(under: string): string | undefined {
     const files = [...this.#folders]
