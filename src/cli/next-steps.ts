@@ -81,6 +81,14 @@ export function nextSteps({ code, node, session }: Finding, status: StatusReply)
         'take a copy now: cairn backup FILE',
         'see why none was taken: journalctl -u cairn-master -n 50',
       ]
+    case 'metadata-differs':
+      return [
+        'see all that is different: journalctl -u cairn-master | grep "earlier copy"',
+        'keep a copy of both before anything else: cairn backup FILE, and the backups folder of the master',
+        'put right what is wrong (mode, time, name), or go back to the copy: cairn restore FILE',
+      ]
+    case 'metadata-unchecked':
+      return ['see why: journalctl -u cairn-master -n 50']
     case 'metadata-problems':
       return [
         'see what it is: cairn fsck',

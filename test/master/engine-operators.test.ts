@@ -193,6 +193,40 @@ test('what is to be removed is counted by state and age, with what holds it up',
   )
 })
 
+test('nothing is removed before the database was read as a whole, nor when that found that it contradicts itself', async t => {
+  const fixture = await EngineFixture.make({ grantMs: 1000 })
+  const nodes = ['n1', 'n2', 'n3'].map(host => new ChunkNode(fixture, host))
+  const mount = new Mount(fixture)
+  const found = { checked: true, problems: [], differences: [], endangered: false, failing: '' }
+  const note = (state: Partial<typeof found> | Record<string, unknown>): void =>
+    fixture.step({ kind: 'integrity', state: { ...found, ...state } })
+  const paused = (): string => ask(fixture, 'removalStatus', removal, {}).paused
+  const kept = (): number => nodes.reduce((sum, { blocks }) => sum + blocks.size, 0)
+  note({ checked: false })
+  writeFile(mount, nodes, makeFile(mount, 'f'), 'content')
+  for (const node of nodes) node.tell()
+  mount.call(unlink('f'), 'remove')
+  fixture.pass(3 * 3_600_000, mount, ...nodes)
+  t.is(paused(), 'the metadata is being checked')
+  t.true(kept() > 0)
+  note({ checked: false, failing: 'no process' })
+  t.is(paused(), 'the metadata cannot be checked: no process')
+  t.deepEqual(codes(fixture), ['metadata-unchecked'])
+  note({ problems: ['Inode 2 has 3 links'], endangered: true })
+  fixture.pass(60_000, mount, ...nodes)
+  t.is(paused(), 'the metadata has problems: cairn health')
+  t.deepEqual(codes(fixture), ['metadata-problems'])
+  t.true(kept() > 0)
+  // A time or a name that is not what it was says nothing of blocks.
+  note({ differences: ['inode 2: mode, owner, size or a time is not what it was'] })
+  t.deepEqual(codes(fixture), ['metadata-differs'])
+  fixture.pass(60_000, mount, ...nodes)
+  t.is(paused(), '')
+  t.is(kept(), 0)
+  note({})
+  t.deepEqual(codes(fixture), [])
+})
+
 test('traffic is told by heartbeats, and shown by node and mount', async t => {
   const fixture = await EngineFixture.make()
   const nodes = ['n1', 'n2'].map(host => new ChunkNode(fixture, host))

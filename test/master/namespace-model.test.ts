@@ -1,6 +1,11 @@
 import test from 'ava'
 import fc from 'fast-check'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { isDirectory, S_IFDIR, S_IFREG } from '#src/core/attr.ts'
+import { stampDatabase } from '#src/master/backup/take-backup.ts'
+import { compareWithCopy, copySchema } from '#src/master/fsck/compare-copy.ts'
 import { fsck } from '#src/master/fsck/fsck.ts'
 import type { CommandOp } from '#src/wire/commands.ts'
 import { RenameMode } from '#src/wire/gen/cairn/v1/session.ts'
@@ -161,6 +166,42 @@ function describeStore(f: Fixture, ino: bigint, parent: bigint, seen: Map<unknow
     ...names.map(name => [name, describeStore(f, f.lookup(ino, name)?.ino ?? 0n, ino, seen)]),
   ]
 }
+
+test('beside a copy of some moment, names that were made, moved and removed since are no differences', t => {
+  const folder = mkdtempSync(join(tmpdir(), 'cairn-model-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  let copies = 0
+  fc.assert(
+    fc.property(fc.array(action, { maxLength: 30, size: 'max' }), fc.nat(30), (actions, moment) => {
+      using f = new Fixture()
+      const model = new Model()
+      const ino = (names: readonly string[]): bigint =>
+        names.reduce<bigint>((at, name) => f.lookup(at, name)?.ino ?? 0n, f.root)
+      const file = join(folder, `${copies++}.db`)
+      for (const [at, a] of actions.entries()) {
+        if (at === Math.min(moment, actions.length - 1)) {
+          f.store.db.prepare('VACUUM INTO ?').run(file)
+          f.time += 120_000_000_000n
+          stampDatabase(file, { taken: f.time, program: 'test' })
+        }
+        const place = model.place(a.path)
+        const to = 'to' in a ? model.place(a.to) : undefined
+        if (
+          place === undefined ||
+          (a.kind === 'link' && !(place.found && to)) ||
+          (a.kind === 'rename' && !to)
+        )
+          continue
+        f.fails(toOp(f, a, ino))
+        model.apply(a, place, to)
+      }
+      if (actions.length === 0) return
+      f.store.db.prepare(`ATTACH ? AS ${copySchema}`).run(file)
+      t.deepEqual(compareWithCopy(f.store), { lines: [], ofBlocks: 0 })
+    }),
+    { numRuns: 100 },
+  )
+})
 
 test('any names made, moved and removed give the tree, and the errnos, of a plain model', t => {
   fc.assert(

@@ -11,7 +11,8 @@ import { WorkerLane } from '../../env/worker-lane.ts'
 import { Backups, type BackupJob, type TakenBackup } from '../../master/backup/backups.ts'
 import type { EngineInput, EngineOutput } from '../../master/engine/io.ts'
 import { type EngineSettings, leaseSettings } from '../../master/engine/settings.ts'
-import type { Reading, ReadingJob } from '../../master/rpc/check-database.ts'
+import { type Checked, DatabaseChecks } from '../../master/fsck/database-checks.ts'
+import type { CheckingJob, Reading, ReadingJob } from '../../master/rpc/check-database.ts'
 import type { EngineData } from '../../master/rpc/open-engine.ts'
 import type { BaseJob, TakenBase } from '../../master/log/base-worker.ts'
 import { LogShipper } from '../../master/log/log-shipper.ts'
@@ -19,6 +20,7 @@ import { serveIdentities } from '../../master/identity/identity-service.ts'
 import { MasterServer } from '../../master/rpc/server.ts'
 import { damaged, quickCheckBytesMax } from '../../master/store/store.ts'
 import { version } from '../../service/version.ts'
+import type { BackupFolder } from '../../service/backup-folder.ts'
 import { DiskRoom } from '../../service/disk-room.ts'
 import { MasterFolder } from '../master-folder.ts'
 import { measureMaster } from '../metrics/master-metrics.ts'
@@ -132,9 +134,9 @@ export async function startMaster(
       served === undefined || identity === undefined
         ? undefined
         : await makeConsoleTls(env, options.console, identity.tls, served.authority)
-    const reading = oneAfterTheOther((kind: Reading) =>
-      readDatabase({ database: data.database, reading: kind }),
-    )
+    const inTurn = oneAfterTheOther()
+    const reading = (kind: Reading) => inTurn(() => readDatabase({ database: data.database, reading: kind }))
+    let checks: DatabaseChecks | undefined
     try {
       const serving = await MasterServer.start(env, network, lane, {
         listen: options.listen,
@@ -157,6 +159,11 @@ export async function startMaster(
       })
       server = serving
       serving.noteBackups(backups.state)
+      checks = new DatabaseChecks(env, {
+        check: () => inTurn(() => checkDatabase(data.database, master.backups)),
+        changed: state => serving.noteIntegrity(state),
+      })
+      serving.noteIntegrity(checks.integrity)
       served?.authority.watch(() => serving.noteIdentities(served.authority.good, served.authority.exports))
       env.log.info('Serving', { address: serving.address, data: folder })
       if (options.console !== 'off') {
@@ -168,13 +175,15 @@ export async function startMaster(
         reading('pages').then(
           found => {
             if (found.length > 0) fail(damaged(Buffer.from(found).toString(), data))
-            else env.log.info('The database was checked')
+            else env.log.info('The pages of the database were checked')
           },
-          (error: unknown) => env.log.warn('The database could not be checked', { why: messageOf(error) }),
+          (error: unknown) =>
+            env.log.warn('The pages of the database could not be checked', { why: messageOf(error) }),
         )
       // A copy or check that is under way ends with the process: it changes nothing but an unfinished file.
       const stop = async () => {
         backups.close()
+        checks?.close()
         await page?.close()
         await serving.close()
         await log?.close()
@@ -194,6 +203,7 @@ export async function startMaster(
       }
     } catch (error) {
       backups.close()
+      checks?.close()
       await log?.close()
       room.close()
       if (server === undefined) await lane.close()
@@ -233,8 +243,10 @@ function sampled(clock: Clock, measure: () => number): () => number {
   }
 }
 
+const readingWorker = new URL('../../master/rpc/reading-worker.js', import.meta.url)
+
 function readDatabase(job: ReadingJob): Promise<Uint8Array> {
-  return runProcess(new URL('../../master/rpc/reading-worker.js', import.meta.url), job)
+  return runProcess(readingWorker, job)
 }
 
 function takeBackup(job: BackupJob): Promise<TakenBackup> {
@@ -253,10 +265,19 @@ function bytesOf(database: string): number {
   )
 }
 
-function oneAfterTheOther<T, Argument>(work: (item: Argument) => Promise<T>): (item: Argument) => Promise<T> {
+/** With the newest copy, since which least has changed, and with the oldest, which may be from before a bit flipped. */
+function checkDatabase(database: string, backups: BackupFolder): Promise<Checked> {
+  const names = backups.list().map(({ name }) => name)
+  const [oldest, newest] = [names.at(0), names.at(-1)]
+  const some = [...new Set([newest, oldest])].filter(name => name !== undefined)
+  const job: CheckingJob = { database, copies: some.map(name => backups.file(name)) }
+  return runProcess(readingWorker, job)
+}
+
+function oneAfterTheOther(): <T>(work: () => Promise<T>) => Promise<T> {
   let last: Promise<unknown> = Promise.resolve()
-  return item => {
-    const result = last.then(() => work(item))
+  return work => {
+    const result = last.then(work)
     last = result.catch(() => undefined)
     return result
   }

@@ -94,7 +94,19 @@ function ofMetadata(turn: Turn, parts: StatusParts): Finding[] {
       'restore-unverified',
       `${count(unverified.size, 'chunkserver')} not compared with the restored metadata yet`,
     )
-  const { backups } = turn
+  const { backups, integrity } = turn
+  const problems = integrity?.problems ?? []
+  const first = problems[0] === undefined ? '' : `, such as: ${problems[0]}`
+  if (problems.length > 0 || (backups?.problems ?? 0) > 0)
+    add('metadata-problems', `the metadata has problems: see cairn fsck${first}; no block is removed`)
+  const [different] = integrity?.differences ?? []
+  if (different !== undefined)
+    add(
+      'metadata-differs',
+      `the metadata is not what it was in an earlier copy, though nobody changed it: ${different}${integrity?.endangered === true ? '; no block is removed' : ''}`,
+    )
+  if (integrity !== undefined && integrity.failing !== '')
+    add('metadata-unchecked', `the metadata cannot be checked: ${integrity.failing}`)
   if (backups === undefined || backups.everyMs === 0) return found
   if (backups.failing !== '') add('backup-failing', `the metadata cannot be backed up: ${backups.failing}`)
   const limitMs = backups.everyMs * patience
@@ -106,7 +118,6 @@ function ofMetadata(turn: Turn, parts: StatusParts): Finding[] {
         ? 'there is no copy of the metadata'
         : `the newest copy of the metadata is of ${isoTime(backups.taken)}`,
     )
-  if (backups.problems > 0) add('metadata-problems', 'the metadata has problems: see cairn fsck')
   return found
 }
 

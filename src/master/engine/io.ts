@@ -5,6 +5,7 @@
  */
 import type { ErrnoName } from '../../core/errors.ts'
 import type { BackupState } from '../backup/backup-state.ts'
+import type { Integrity } from '../fsck/integrity.ts'
 import type { Logged, LogState } from '../log/log-state.ts'
 import type { OperationTime } from '../../core/operation-times.ts'
 
@@ -83,6 +84,8 @@ export type EngineInput =
     }
   /** Copies of the database came or went, or could not be taken. */
   | { readonly kind: 'backups'; readonly state: BackupState }
+  /** The database was read as a whole, or is going to be. */
+  | { readonly kind: 'integrity'; readonly state: Integrity }
   /** What the engine did since it started is asked for. */
   | { readonly kind: 'measure'; readonly call: number }
   /** Time for expiry and background work. */

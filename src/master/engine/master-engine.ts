@@ -22,6 +22,7 @@ import { Drains } from '../admin/drain.ts'
 import { RemoveNode } from '../admin/remove-node.ts'
 import { SetCopies } from '../admin/set-copies.ts'
 import { stepDoomed, stepGoals } from '../extents/steps.ts'
+import type { Integrity } from '../fsck/integrity.ts'
 import { LeaseTable } from '../leases/lease-table.ts'
 import { Recalls } from '../leases/recalls.ts'
 import { Admission } from '../exports/admission.ts'
@@ -126,6 +127,7 @@ export class MasterEngine {
       time: maximum(clock.wall, newestTime(store)),
       rssBytes: clock.rssBytes,
       backups: undefined,
+      integrity: undefined,
       log: clock.log,
       diskFull: clock.diskFull,
       diskSpent: clock.diskSpent === true,
@@ -151,7 +153,11 @@ export class MasterEngine {
       this.#pins,
       suspects,
       doomed,
-      () => this.#graceUntilMs !== undefined || store.restores.pending !== undefined || this.#safeMode.isOn,
+      () =>
+        this.#graceUntilMs !== undefined ||
+        store.restores.pending !== undefined ||
+        this.#safeMode.isOn ||
+        mistrust(turn.integrity) !== '',
       () => space.isShort,
     )
     this.#repair = new Repair({
@@ -288,6 +294,9 @@ export class MasterEngine {
         return busyTickMs
       case 'backups':
         this.#turn.backups = input.state
+        return tickMs
+      case 'integrity':
+        this.#turn.integrity = input.state
         return tickMs
       case 'identities': {
         const good = new Set(input.good)
@@ -598,6 +607,8 @@ export class MasterEngine {
     if (store.restores.pending !== undefined) return 'a restore is not confirmed: cairn restore status'
     if (this.#safeMode.isOn) return `safe mode: ${this.#safeMode.reason}`
     if (this.#graceUntilMs !== undefined) return 'mounts have yet to say what they held before the restart'
+    const mistrusted = mistrust(this.#turn.integrity)
+    if (mistrusted !== '') return mistrusted
     const leftMs = this.#removalFromMs - now
     return leftMs <= 0 ? '' : `the clock jumped ahead: it goes on in ${Math.ceil(leftMs / minute)} min`
   }
@@ -699,3 +710,12 @@ export class MasterEngine {
 }
 
 const maximum = (a: bigint, b: bigint): bigint => (a > b ? a : b)
+
+/** Why what the tables say is no reason to delete anything; empty if it is one. */
+function mistrust(integrity: Integrity | undefined): string {
+  if (integrity === undefined) return ''
+  const { checked, endangered, failing } = integrity
+  if (endangered) return 'the metadata has problems: cairn health'
+  if (checked) return ''
+  return failing === '' ? 'the metadata is being checked' : `the metadata cannot be checked: ${failing}`
+}

@@ -1,4 +1,5 @@
 import type { BackupState } from '../backup/backup-state.ts'
+import type { Integrity } from '../fsck/integrity.ts'
 import type { LogState } from '../log/log-state.ts'
 import type { Store } from '../store/store.ts'
 import type { Entropy } from './entropy.ts'
@@ -18,6 +19,8 @@ export interface Turn {
   rssBytes: number
   /** Undefined where nobody takes copies. */
   backups: BackupState | undefined
+  /** Undefined where nobody reads the whole database. */
+  integrity: Integrity | undefined
   /** Undefined where no log is kept on chunkservers. */
   log: LogState | undefined
   /** Only what makes room, or was promised to programs, is executed. */

@@ -1,5 +1,7 @@
 import { FsckReply, RestoreStatusReply } from '../../wire/gen/cairn/v1/admin.ts'
 import { restoreReport } from '../backup/restore-report.ts'
+import { compareWithCopy, copySchema } from '../fsck/compare-copy.ts'
+import type { Checked } from '../fsck/database-checks.ts'
 import { fsck } from '../fsck/fsck.ts'
 import { openDatabaseReader } from '../store/open-database.ts'
 import { damageOf, Store } from '../store/store.ts'
@@ -10,6 +12,12 @@ export type Reading = 'fsck' | 'restoreStatus' | 'pages'
 export interface ReadingJob {
   readonly database: string
   readonly reading: Reading
+}
+
+/** As one that has everything checked that can be. `copies`: files of earlier backups of it. */
+export interface CheckingJob {
+  readonly database: string
+  readonly copies: readonly string[]
 }
 
 /**
@@ -29,4 +37,22 @@ export function readDatabase(database: string, reading: Reading): Uint8Array {
   return reading === 'fsck'
     ? FsckReply.encode(fsck(store)).finish()
     : RestoreStatusReply.encode(restoreReport(store)).finish()
+}
+
+/** Every invariant, and what has not changed since the copies were made. */
+export function checkDatabase({ database, copies }: CheckingJob): Checked {
+  using store = Store.snapshot(openDatabaseReader(database))
+  const { problems } = fsck(store)
+  const found = copies.map(file => {
+    const db = openDatabaseReader(database)
+    // Not within the transaction of a snapshot.
+    db.prepare(`ATTACH ? AS ${copySchema}`).run(file)
+    using beside = Store.snapshot(db)
+    return compareWithCopy(beside)
+  })
+  return {
+    problems,
+    differences: [...new Set(found.flatMap(({ lines }) => lines))],
+    endangered: problems.length > 0 || found.some(({ ofBlocks }) => ofBlocks > 0),
+  }
 }

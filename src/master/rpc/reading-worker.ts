@@ -3,9 +3,9 @@
  * it takes, and its memory goes with it.
  */
 import { serveProcess } from '../../env/serve-process.ts'
-import { readDatabase, type ReadingJob } from './check-database.ts'
+import { checkDatabase, type CheckingJob, readDatabase, type ReadingJob } from './check-database.ts'
 
 serveProcess(job => {
-  const { database, reading } = job as ReadingJob
-  return readDatabase(database, reading)
+  const asked = job as ReadingJob | CheckingJob
+  return 'copies' in asked ? checkDatabase(asked) : readDatabase(asked.database, asked.reading)
 })

@@ -9,6 +9,7 @@ import { StatusReply } from '../../wire/gen/cairn/v1/admin.ts'
 import { NodeDown } from '../../wire/gen/cairn/v1/nodes.ts'
 import { SessionDown } from '../../wire/gen/cairn/v1/session.ts'
 import type { BackupState } from '../backup/backup-state.ts'
+import type { Integrity } from '../fsck/integrity.ts'
 import type { Logged, LogState } from '../log/log-state.ts'
 import type { AdminMethod, ConnectionKind, EngineInput, EngineMeasures, EngineOutput } from '../engine/io.ts'
 import { type Flow, Intake } from './intake.ts'
@@ -159,6 +160,11 @@ export class MasterServer {
   /** Tells the engine of the copies of its database. */
   noteBackups(state: BackupState): void {
     this.#tell({ kind: 'backups', state })
+  }
+
+  /** Tells the engine what reading the whole database found. */
+  noteIntegrity(state: Integrity): void {
+    this.#tell({ kind: 'integrity', state })
   }
 
   /** Tells the engine whose certificates are good, and for which exports their tokens were, whenever that changes. */

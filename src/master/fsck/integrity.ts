@@ -1,0 +1,20 @@
+/** What reading the whole database of a master at work has found. */
+export interface Integrity {
+  /** It was read at least once since the process started. */
+  readonly checked: boolean
+  /** What contradicts itself, and what is not as in an earlier copy; some lines of each. */
+  readonly problems: readonly string[]
+  readonly differences: readonly string[]
+  /** What is needed may look as if nobody needed it. */
+  readonly endangered: boolean
+  /** Why it could not be read the last time; empty if it could. */
+  readonly failing: string
+}
+
+export const uncheckedIntegrity: Integrity = {
+  checked: false,
+  problems: [],
+  differences: [],
+  endangered: false,
+  failing: '',
+}

@@ -1,0 +1,131 @@
+import BetterSqlite3 from 'better-sqlite3'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import { S_IFDIR, S_IFLNK, S_IFREG } from '#src/core/attr.ts'
+import { stampDatabase } from '#src/master/backup/take-backup.ts'
+import { checkDatabase } from '#src/master/rpc/check-database.ts'
+import { bytes, Fixture } from './store-fixture.ts'
+
+const day = 86_400_000_000_000n
+
+interface Case {
+  readonly f: Fixture
+  readonly dir: bigint
+  readonly file: bigint
+  readonly link: bigint
+  readonly folder: string
+  /** File of the copy. */
+  readonly copy: string
+  /** What a reading of the database finds beside the copy. `sql`: what happens to the database first. */
+  find(sql: string): { problems: readonly string[]; differences: readonly string[]; endangered: boolean }
+}
+
+/** A tree that is a day older than its copy. */
+async function make(t: ExecutionContext): Promise<Case> {
+  const folder = mkdtempSync(join(tmpdir(), 'cairn-compare-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const f = new Fixture()
+  const dir = f.create(1n, 'dir', S_IFDIR | 0o755).attr.ino
+  const file = f.create(dir, 'file', S_IFREG | 0o644).attr.ino
+  f.commit(file, [
+    { offset: 0, length: 5, content: 'hello' },
+    { offset: 5, length: 5, content: 'world' },
+  ])
+  f.run(f.setXattrOp(file, 'user.a', Buffer.from('b')))
+  const link = f.create(1n, 'link', S_IFLNK | 0o777, { target: bytes('the target') }).attr.ino
+  const [copy, database] = [join(folder, 'copy.db'), join(folder, 'master.db')]
+  await f.store.db.backup(copy)
+  stampDatabase(copy, { taken: f.time + day, program: 'test' })
+  f.time += 2n * day
+  await f.store.db.backup(database)
+  return {
+    f,
+    dir,
+    file,
+    link,
+    folder,
+    copy,
+    find: sql => {
+      const db = new BetterSqlite3(database)
+      db.exec(sql)
+      db.close()
+      return checkDatabase({ database, copies: [copy] })
+    },
+  }
+}
+
+const flips: Readonly<Record<string, readonly [(c: Case) => string, RegExp, boolean]>> = {
+  'the id of a block': [
+    () => `UPDATE blocks SET id = zeroblob(32) WHERE key = 1`,
+    /^block 1 was [0-9a-f]{64} of 5/,
+    true,
+  ],
+  'the place of an extent in its block': [
+    ({ file }) => `UPDATE extents SET block = 3 - block WHERE ino = ${file} AND offset IN (0, 5)`,
+    /^inode \d+ had block 1 at 0/,
+    true,
+  ],
+  'a modification time': [
+    ({ file }) => `UPDATE inodes SET mtime = mtime + 256 WHERE ino = ${file}`,
+    /^inode \d+: mode/,
+    false,
+  ],
+  'an owner': [({ file }) => `UPDATE inodes SET uid = 64 WHERE ino = ${file}`, /^inode \d+: mode/, false],
+  'a time of birth, whatever was changed since': [
+    ({ file }) => `UPDATE inodes SET btime = btime + 1, ctime = ctime + 1 WHERE ino = ${file}`,
+    /^inode \d+: mode/,
+    false,
+  ],
+  'a letter of a name': [
+    ({ dir }) => `UPDATE dirents SET name = CAST('fine' AS BLOB) WHERE parent = ${dir}`,
+    /^directory \d+ had the name 66696C65/,
+    false,
+  ],
+  'the target of a symlink': [
+    ({ link }) => `UPDATE symlinks SET target = CAST('the tarhet' AS BLOB) WHERE ino = ${link}`,
+    /^the target of symlink/,
+    false,
+  ],
+  'an extended attribute': [
+    ({ file }) => `UPDATE xattrs SET value = CAST('c' AS BLOB) WHERE ino = ${file}`,
+    /^extended attribute/,
+    false,
+  ],
+}
+
+for (const [what, [sql, says, ofBlocks]] of Object.entries(flips))
+  test(`a flipped bit in ${what} contradicts nothing, and is found beside an earlier copy`, async t => {
+    const each = await make(t)
+    const { problems, differences, endangered } = each.find(sql(each))
+    t.deepEqual(problems, [])
+    t.true(
+      differences.some(line => says.test(line)),
+      differences.join('\n'),
+    )
+    t.is(endangered, ofBlocks)
+  })
+
+test('what commands change is no difference', async t => {
+  const { f, dir, file, folder, copy } = await make(t)
+  f.commit(file, [{ offset: 2, length: 5, content: 'other' }])
+  f.run(f.setXattrOp(file, 'user.a', Buffer.from('c')))
+  f.run(f.renameOp([dir, 'file'], [1n, 'moved']))
+  f.create(dir, 'new', S_IFREG | 0o600)
+  f.unlink(1n, 'link')
+  const database = join(folder, 'changed.db')
+  await f.store.db.backup(database)
+  t.deepEqual(checkDatabase({ database, copies: [copy] }), {
+    problems: [],
+    differences: [],
+    endangered: false,
+  })
+})
+
+test('what contradicts itself is a problem, copies or none', async t => {
+  const each = await make(t)
+  const { problems, endangered } = each.find(`UPDATE blocks SET refs = 7 WHERE key = 1`)
+  t.is(problems.length, 1)
+  t.true(endangered)
+})
