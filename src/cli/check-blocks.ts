@@ -1,7 +1,7 @@
 import { blockIdOf, createChecksums, type Checksums } from '../core/checksum.ts'
 import { silentLog } from '../core/env.ts'
 import { FsError } from '../core/errors.ts'
-import { type BlockId, blockIdFromBytes } from '../core/ids.ts'
+import { blockIdFromBytes } from '../core/ids.ts'
 import type { Network } from '../core/network.ts'
 import { second } from '../core/units.ts'
 import { BlockLink } from '../client/blocks/block-link.ts'
@@ -9,6 +9,7 @@ import { realEnv } from '../env/real-env.ts'
 import type { ListedBlock } from '../wire/gen/cairn/v1/admin.ts'
 import type { Location } from '../wire/gen/cairn/v1/common.ts'
 import { adminListBlocks, adminStatus, blocksOpen } from '../wire/services.ts'
+import { toDedupDomain } from '../wire/validate.ts'
 import { ask } from './admin-client.ts'
 
 export interface DataReport {
@@ -88,7 +89,6 @@ async function checkCopy(
   block: ListedBlock,
   checksums: Checksums,
 ): Promise<string | undefined> {
-  const id = blockIdFromBytes(block.id)
   const parts: Uint8Array[] = []
   const sums: Uint8Array[] = []
   let at = 0
@@ -107,20 +107,21 @@ async function checkCopy(
   } catch (error) {
     return FsError.from(error).message
   }
-  return verify(id, Buffer.concat(parts), Buffer.concat(sums), block.length, checksums)
+  return verify(block, Buffer.concat(parts), Buffer.concat(sums), checksums)
 }
 
 function verify(
-  id: BlockId,
+  { id: bytes, length, dedupDomain }: ListedBlock,
   data: Buffer,
   sums: Buffer,
-  length: number,
   checksums: Checksums,
 ): string | undefined {
+  const id = blockIdFromBytes(bytes)
   if (data.length !== length) return `has ${String(data.length)} bytes, should have ${String(length)}`
   const piece = checksums.mismatch(id, data, sums)
   if (piece >= 0) return `piece ${String(piece)} does not match its checksum`
-  if (blockIdOf(data) !== id) return 'its content is not that of its id'
+  if (blockIdOf(data, toDedupDomain(dedupDomain, 'block.dedup_domain')) !== id)
+    return 'its content is not that of its id'
   return undefined
 }
 

@@ -19,6 +19,8 @@ export interface ClusterFacts {
   readonly blockBytes: number
   readonly copies: number
   readonly minCopies: number
+  /** What the session's ids of blocks are made with; empty: nothing. */
+  readonly dedupDomain: Uint8Array
 }
 
 /** The master, by way of this mount's session. */

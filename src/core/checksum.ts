@@ -1,12 +1,14 @@
 /**
  * Checksums and ids of blocks.
  *
- * A block's id is the SHA-256 of its bytes. Its checksums are one xxh64 per piece of `pieceBytes` (the
+ * A block's id is the SHA-256 of its bytes, or, in a dedup domain, the SHA-512/256 over "cairn dedup", the domain's 16 bytes and
+ * that SHA-256: equal content in two domains is two blocks, and nobody without the domain can tell of an id what its content is. The
+ * second hash is another function than the first one, so that no content has for its SHA-256 what is an id in a domain. Its checksums are one xxh64 per piece of `pieceBytes` (the
  * last piece may be short), 8 bytes each, big endian, in the order of the pieces. Piece i is hashed with
  * the seed (first 8 bytes of the id, big endian) xor i, so that right checksums of a wrong block, or of
  * another piece of the same block, do not pass. This is a format on disk and on the wire.
  */
-import { createHash } from 'node:crypto'
+import { createHash, type Hash } from 'node:crypto'
 import xxhash from 'xxhash-wasm'
 import { assert } from './assert.ts'
 import type { BlockId } from './ids.ts'
@@ -20,13 +22,23 @@ export const pieceCount = (length: number): number => Math.ceil(length / pieceBy
 /** Bytes of the checksums of a block of `length` bytes. */
 export const checksumsLength = (length: number): number => pieceCount(length) * checksumBytes
 
-export function blockIdOf(data: Uint8Array): BlockId {
-  return createHash('sha256').update(data).digest('hex') as BlockId
+/** Bytes of a dedup domain, where there is one. */
+export const dedupDomainBytes = 16
+/** That of the cluster: ids are plain. */
+export const noDedupDomain = new Uint8Array(0)
+
+export function blockIdOf(data: Uint8Array, domain: Uint8Array = noDedupDomain): BlockId {
+  return idIn(domain, createHash('sha256').update(data))
 }
 
-/** Incremental SHA-256, for a block that arrives in parts. */
+/** For a block that arrives in parts. */
 export class BlockIdHasher {
   readonly #hash = createHash('sha256')
+  readonly #domain: Uint8Array
+
+  constructor(domain: Uint8Array = noDedupDomain) {
+    this.#domain = domain
+  }
 
   update(data: Uint8Array): this {
     this.#hash.update(data)
@@ -35,8 +47,15 @@ export class BlockIdHasher {
 
   /** Ends it. */
   digest(): BlockId {
-    return this.#hash.digest('hex') as BlockId
+    return idIn(this.#domain, this.#hash)
   }
+}
+
+function idIn(domain: Uint8Array, content: Hash): BlockId {
+  if (domain.length === 0) return content.digest('hex') as BlockId
+  assert(domain.length === dedupDomainBytes, 'a dedup domain has its length')
+  const inner = content.digest()
+  return createHash('sha512-256').update('cairn dedup').update(domain).update(inner).digest('hex') as BlockId
 }
 
 /** Made by createChecksums: the hash is WebAssembly, which is compiled asynchronously. */

@@ -65,9 +65,10 @@ export const smallAtOnce = 64
 
 /**
  * Version of the wire protocol, and the oldest one still spoken. 2: many small files are read with one question
- * (GetExtentsOf, GetSmall). 3: and many directories (ReadTree).
+ * (GetExtentsOf, GetSmall). 3: and many directories (ReadTree). 4: ids of blocks may be of a dedup domain.
  */
-export const wireVersion = 3
+export const wireVersion = 4
 export const wireVersionSmall = 2
 export const wireVersionTree = 3
+export const wireVersionDomains = 4
 export const wireVersionMin = 1

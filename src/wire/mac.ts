@@ -1,5 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { assert } from '../core/assert.ts'
+import { noDedupDomain } from '../core/checksum.ts'
 import { blockIdBytes } from '../core/ids.ts'
 
 /**
@@ -19,6 +20,8 @@ export interface GrantClaim {
   readonly epoch: bigint
   /** Nanoseconds, master's clock. */
   readonly expiry: bigint
+  /** What the block's id was made with; absent or empty: nothing. */
+  readonly dedupDomain?: Uint8Array
 }
 
 /** What a receipt states: the block is on the node's stable storage. */
@@ -33,7 +36,8 @@ const u64 = (value: bigint): bigint => BigInt.asUintN(64, value)
 
 function mac(key: Uint8Array, tag: string, claim: GrantClaim, incarnation: bigint | undefined): Buffer {
   assert(claim.block.length === blockIdBytes, 'a block id has 32 bytes')
-  const text = Buffer.alloc(tag.length + 8 + blockIdBytes + 4 + 5 * 8)
+  const domain = incarnation === undefined ? (claim.dedupDomain ?? noDedupDomain) : noDedupDomain
+  const text = Buffer.alloc(tag.length + 8 + blockIdBytes + 4 + 5 * 8 + domain.length)
   let at = text.write(tag, 'latin1')
   at = text.writeBigUInt64BE(u64(claim.node), at)
   text.set(claim.block, at)
@@ -43,6 +47,8 @@ function mac(key: Uint8Array, tag: string, claim: GrantClaim, incarnation: bigin
   at = text.writeBigUInt64BE(u64(claim.session), at)
   at = text.writeBigUInt64BE(u64(claim.epoch), at)
   at = text.writeBigUInt64BE(u64(claim.expiry), at)
+  text.set(domain, at)
+  at += domain.length
   return createHmac('sha256', key).update(text.subarray(0, at)).digest()
 }
 

@@ -4,6 +4,7 @@
  * file range out of bounds has the errno that a program knows). The message names the field and what
  * it held.
  */
+import { dedupDomainBytes, noDedupDomain } from '../core/checksum.ts'
 import { type ErrnoName, FsError } from '../core/errors.ts'
 import {
   type BlockId,
@@ -102,6 +103,11 @@ export function bytesOf(value: Uint8Array, length: number, field: string): Uint8
   return value.length === length
     ? value
     : refuse('EPROTO', field, `${value.length} bytes, ${length} expected`)
+}
+
+/** What ids of blocks were made with (core/checksum.ts): nothing, or a dedup domain. */
+export function toDedupDomain(value: Uint8Array, field: string): Uint8Array {
+  return value.length === 0 ? noDedupDomain : bytesOf(value, dedupDomainBytes, field)
 }
 
 export function bytesUpTo(value: Uint8Array, max: number, field: string): Uint8Array {

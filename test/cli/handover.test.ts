@@ -13,11 +13,18 @@ const state: MountState = {
   terms: { master: '10.0.0.1:9420', path: '/mnt/files', options: ['ro'], export: '' },
   session: {
     welcomed: {
-      facts: { version: 1, cluster: Uint8Array.of(1, 2), blockBytes: 4096, copies: 3, minCopies: 2 },
+      facts: {
+        version: 1,
+        cluster: Uint8Array.of(1, 2),
+        blockBytes: 4096,
+        copies: 3,
+        minCopies: 2,
+        dedupDomain: new Uint8Array(16).fill(3),
+      },
       identity: { session: 5n, epoch: 1n },
       secret: Uint8Array.of(255),
       root: ino(1n),
-      rules: { readOnly: false, judged: true, noSetuid: false, noDevices: true },
+      rules: { readOnly: false, judged: true, noSetuid: false, noDevices: true, noShortCircuit: true },
       leaseMs: 30_000,
       heartbeatMs: 5000,
     },
@@ -114,7 +121,7 @@ function changedAt(message: unknown, path: readonly (string | number)[], to: unk
 }
 
 /** Where there may be nothing: these fields are optional, or one of a list's. */
-const maybe = new Set(['attr', 'ownXattrs', 'last'])
+const maybe = new Set(['attr', 'ownXattrs', 'last', 'dedupDomain', 'noShortCircuit'])
 
 test('a message with anything missing or of another kind is refused', t => {
   const message = JSON.parse(lineOf({ say: 'state', state })) as unknown

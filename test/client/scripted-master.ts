@@ -104,6 +104,8 @@ const welcomeDefaults: Welcome = {
   noSetuid: false,
   noDevices: false,
   full: false,
+  dedupDomain: new Uint8Array(0),
+  noShortCircuit: false,
 }
 
 /** Hands every dialled link to the test; refuses while `away`. */

@@ -7,6 +7,7 @@ import { readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { silentLog } from '#src/core/env.ts'
 import { errno } from '#src/core/errors.ts'
+import { wireVersion } from '#src/core/limits.ts'
 import type { Op } from '#src/wire/commands.ts'
 import type { Hello, Reply, SessionDownItem } from '#src/wire/gen/cairn/v1/session.ts'
 import { GrpcNetwork } from '#src/wire/grpc/grpc-network.ts'
@@ -49,7 +50,7 @@ class Attacker {
     })
     const none = new Uint8Array(0)
     const value = {
-      ...{ versionMin: 1, versionMax: 1, session: 0n, epoch: 0n, secret: none, cluster: none },
+      ...{ versionMin: 1, versionMax: wireVersion, session: 0n, epoch: 0n, secret: none, cluster: none },
       ...{ host: 'h', mountpoint: '/mnt', pid: 1, program: 'evil', zone: '', readOnly: false, clock: 0n },
       ...{ export: '', ...hello },
     }

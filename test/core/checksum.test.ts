@@ -100,6 +100,24 @@ test('the id is the SHA-256, at once or in parts', t => {
   )
 })
 
+test('in a dedup domain the id is another one, at once or in parts, and of no content the SHA-256', t => {
+  const domain = fc.uint8Array({ minLength: 16, maxLength: 16 })
+  fc.assert(
+    fc.property(domain, domain, fc.uint8Array({ maxLength: 500 }), fc.nat(500), (one, two, whole, at) => {
+      const id = blockIdOf(whole, one)
+      const parts = new BlockIdHasher(one).update(whole.subarray(0, at)).update(whole.subarray(at))
+      t.is(parts.digest(), id)
+      const plain = createHash('sha256').update(whole).digest()
+      const outer = Buffer.concat([Buffer.from('cairn dedup'), one, plain])
+      t.is(id, createHash('sha512-256').update(outer).digest('hex') as BlockId, 'as docs/formats.md has it')
+      t.not(id, blockIdOf(whole))
+      t.not(blockIdOf(outer), id, 'content that is what it is made of has another id')
+      t.is(blockIdOf(whole, two) === id, Buffer.compare(one, two) === 0)
+    }),
+  )
+  t.throws(() => blockIdOf(new Uint8Array(1), new Uint8Array(15)), { message: /dedup domain/ })
+})
+
 test('checksums of data in parts of any size are those of the whole', t => {
   const sizes = fc.array(
     fc.oneof(

@@ -2,9 +2,10 @@
 import test from 'ava'
 import { namedInodes } from '#src/master/exports/named-inodes.ts'
 import type { ErrnoName } from '#src/core/errors.ts'
+import { wireVersionDomains } from '#src/core/limits.ts'
 import { CreateExportRequest, ReleaseIdentityRequest } from '#src/wire/gen/cairn/v1/admin.ts'
 import { type Hello, LeaseKind, LockKind } from '#src/wire/gen/cairn/v1/session.ts'
-import { type Op, sha } from './engine-fixture.ts'
+import { type Mount, type Op, sha } from './engine-fixture.ts'
 import { acquire, chmod, commit, create, getAttr, lookup, plan, unlink, writeFile } from './engine-ops.ts'
 import {
   callsNaming,
@@ -168,13 +169,13 @@ test('hashes and keys of blocks tell nothing of what is stored elsewhere', async
   )
   t.deepEqual(fixture.store.badCopies.all(), [])
 
-  writeFile(mount, nodes, file, 'own')
+  const ownId = writeFile(mount, nodes, file, 'own')
   const own = mount.call(getExtents(file), 'extents').blocks
   t.deepEqual(
     own.map(block => block.key),
     [0n],
   )
-  t.is(mount.call({ $case: 'locate', value: { ids: [sha('own')] } }, 'locate').blocks.length, 1)
+  t.is(mount.call({ $case: 'locate', value: { ids: [ownId] } }, 'locate').blocks.length, 1)
   const ahead = mount.call(
     { $case: 'getExtentsOf', value: { inos: [file, cluster.secret] } },
     'extentsOf',
@@ -193,14 +194,138 @@ test('hashes and keys of blocks tell nothing of what is stored elsewhere', async
   t.is(directories[0]?.ino, cluster.sub)
   t.is(directories[0]?.parent, cluster.sub, 'nothing is above')
   t.false(directories.some(({ ino }) => ino === cluster.outside))
-  const pinned = mount.call(plan(file, sha('own'), 1000), 'plan').blocks[0]
+  const pinned = mount.call(plan(file, ownId, 1000), 'plan').blocks[0]
   t.is(pinned?.targets.length, 0, 'what it stored itself it need not send again')
-  t.not(pinned?.key, fixture.store.blocks.owner(sha('own'))?.key)
-  const again = { key: pinned?.key ?? 0n, id: sha('own'), length: 1000, receipts: [] }
+  t.not(pinned?.key, fixture.store.blocks.owner(ownId)?.key)
+  const again = { key: pinned?.key ?? 0n, id: ownId, length: 1000, receipts: [] }
   t.deepEqual(mount.call(commit(file, again), 'commit').again, [])
 
-  writeFile(mount, nodes, file, 'the secret')
-  t.is(all.call(plan(file, secretId, 1000), 'plan').blocks[0]?.key, key, 'once it was sent it is stored once')
+  t.is(all.call(plan(file, secretId, 1000), 'plan').blocks[0]?.key, key, 'who sees everything has it')
+})
+
+/** The nodes that hold the block of a file, its copies as the database counts them, and what the commit said of it. */
+function storedBy(cluster: Cluster, mount: Mount, file: bigint, text: string, sentTo: number) {
+  const { nodes, fixture } = cluster
+  const id = mount.idOf(text)
+  const [planned] = mount.call(plan(file, id, 1000), 'plan').blocks
+  const receipts = (planned?.targets ?? []).slice(0, sentTo).map(target => {
+    const node = nodes.find(each => each.node === target.node)
+    if (node === undefined) throw new Error('no such node')
+    return { node, receipt: node.put(target, id, 1000), grant: target.grant }
+  })
+  const sent = receipts.map(({ receipt }) => receipt)
+  const { again } = mount.call(commit(file, { key: 0n, id, length: 1000, receipts: sent }), 'commit')
+  const held = mount.call(getExtents(file), 'extents').blocks[0]?.locations ?? []
+  return {
+    id: id.toString('hex'),
+    key: fixture.store.blocks.owner(id)?.key,
+    again,
+    planned: planned?.targets.length,
+    // A receipt for an instance that was there before names that one.
+    fresh: receipts.every(({ receipt, grant }) => receipt.generation === grant?.generation),
+    held: held.map(({ node }) => node).sort(),
+    sent: sent.map(({ node }) => node).sort(),
+  }
+}
+
+test('content that another export or a mount of everything has is new to an export: nothing that it is told differs', async t => {
+  const cluster = await Cluster.make()
+  cluster.export()
+  cluster.export({ name: 'other', path: Buffer.from('/outside'), identities: [stranger] })
+  const { sub, outside, fixture } = cluster
+  const [one, two] = [cluster.mount(laptop), cluster.mount(stranger)]
+  const file = (mount: Mount, parent: bigint, text: string): bigint => {
+    const id = mount.send(create(text, { parent }))
+    for (let round = 0; round < 4; round++) for (const other of [cluster.all, one, two]) other.yieldAll()
+    const { result } = mount.answer(id) ?? {}
+    return result?.$case === 'entry' ? (result.value.attr?.ino ?? 0n) : 0n
+  }
+  const [mine, theirs, never] = [
+    file(one, sub, 'mine'),
+    file(two, outside, 'theirs'),
+    file(one, sub, 'never'),
+  ]
+  t.not(storedBy(cluster, two, theirs, 'shared text', 3).key, undefined)
+  const live = () => fixture.store.blocks.live
+  const before = live()
+  const there = storedBy(cluster, one, mine, 'the secret', 3)
+  const between = live()
+  const unknown = storedBy(cluster, one, never, 'content of nobody', 3)
+  const after = live()
+  for (const { again, planned, fresh, held, sent } of [there, unknown]) {
+    t.deepEqual(again, [])
+    t.is(planned, 3)
+    t.true(fresh)
+    t.deepEqual(held, sent, 'copies where it sent them, and nowhere else')
+  }
+  t.deepEqual(
+    [between.count - before.count, between.bytes - before.bytes],
+    [after.count - between.count, after.bytes - between.bytes],
+    'it takes as much room',
+  )
+  t.not(there.key, fixture.store.blocks.owner(cluster.secretId)?.key)
+  const again = file(one, sub, 'again')
+  const few = storedBy(cluster, one, again, 'shared text', 1)
+  t.deepEqual(few.again, [0], "another's copies do not count for what it has not sent often enough")
+})
+
+test('exports that are shared have one block for the same content, which each still must send', async t => {
+  const cluster = await Cluster.make()
+  const shared = { rules: { dedup: 'shared' } }
+  cluster.export(shared)
+  cluster.export({ name: 'other', path: Buffer.from('/outside'), identities: [stranger], ...shared })
+  const { sub, outside, fixture } = cluster
+  const [one, two] = [cluster.mount(laptop), cluster.mount(stranger)]
+  t.deepEqual(one.domain, two.domain)
+  t.is(one.domain.length, 16, 'and is not what mounts of everything store in')
+  const mine = one.call(create('mine', { parent: sub }), 'entry').attr?.ino ?? 0n
+  const theirs = two.call(create('theirs', { parent: outside }), 'entry').attr?.ino ?? 0n
+  const first = storedBy(cluster, one, mine, 'text', 3)
+  const [planned] = two.call(plan(theirs, two.idOf('text'), 1000), 'plan').blocks
+  t.is(planned?.key, 0n, 'to have it, it must be sent')
+  t.is(storedBy(cluster, two, theirs, 'text', 3).key, first.key)
+  t.is(fixture.store.blocks.byKey(first.key ?? 0n)?.refs, 2)
+
+  t.is(cluster.set({ rules: { dedup: 'own' } }), undefined)
+  fixture.identity = laptop
+  one.reattach()
+  t.deepEqual(one.domain, two.domain, 'a session keeps the one it began with: blocks may be on their way')
+  const later = cluster.mount(laptop)
+  t.notDeepEqual(later.domain, two.domain)
+  fixture.restart()
+  fixture.identity = laptop
+  later.reattach()
+  const own = later.domain
+  t.is(own.length, 16)
+  cluster.remove()
+  cluster.export()
+  t.notDeepEqual(cluster.mount(laptop).domain, own, 'an export of the same name has another one')
+  t.is(cluster.set({ rules: { dedup: 'all' } }), 'EINVAL')
+})
+
+test('a mount of an older version is in no export, and one of before goes on; older nodes get no blocks of a domain', async t => {
+  const cluster = await Cluster.make()
+  cluster.export()
+  const old = { versionMax: wireVersionDomains - 1 }
+  const [refused] = cluster.mount(laptop, old).items
+  t.true(refused?.$case === 'refused' && /update it/.test(refused.value.error?.message ?? ''))
+  t.is(cluster.mount(tower, old).items[0]?.$case, 'welcome', 'who sees everything has no domain')
+  const mount = cluster.mount(laptop)
+  cluster.fixture.store.db.exec(`UPDATE sessions SET domain = x'' WHERE id = ${mount.session}`)
+  cluster.fixture.restart()
+  cluster.fixture.identity = laptop
+  t.like(mount.reattach(), { $case: 'welcome', value: { session: mount.session } })
+  t.is(mount.domain.length, 0)
+
+  const other = await Cluster.make()
+  other.export()
+  const [oldest] = other.nodes
+  oldest?.speak(wireVersionDomains - 1)
+  const file = other.mount(laptop).call(create('file', { parent: other.sub }), 'entry').attr?.ino ?? 0n
+  const targets = (from: Mount): bigint[] =>
+    (from.call(plan(file, from.idOf('x'), 1000), 'plan').blocks[0]?.targets ?? []).map(({ node }) => node)
+  t.is(targets(other.mount(laptop)).includes(oldest?.node ?? 0n), false)
+  t.is(targets(other.all).includes(oldest?.node ?? 0n), true)
 })
 
 test('rules count at once for mounts that are there, and they are told', async t => {

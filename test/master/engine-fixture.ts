@@ -1,6 +1,6 @@
 import Database from 'better-sqlite3'
 import { createHash } from 'node:crypto'
-import { createChecksums, type Checksums } from '#src/core/checksum.ts'
+import { blockIdOf, createChecksums, type Checksums } from '#src/core/checksum.ts'
 import type { AdminMethod, EngineInput, EngineOutput } from '#src/master/engine/io.ts'
 import { MasterEngine } from '#src/master/engine/master-engine.ts'
 import type { EngineSettings } from '#src/master/engine/settings.ts'
@@ -8,6 +8,7 @@ import { Store } from '#src/master/store/store.ts'
 import { type Delete, NodeDown, NodeUp, type ReadKey } from '#src/wire/gen/cairn/v1/nodes.ts'
 import type { Receipt, Target } from '#src/wire/gen/cairn/v1/common.ts'
 import { type Call, type Hello, type Reply, SessionDown, SessionUp } from '#src/wire/gen/cairn/v1/session.ts'
+import { wireVersion } from '#src/core/limits.ts'
 import { isGrantMac, receiptMac } from '#src/wire/mac.ts'
 
 export type Op = NonNullable<Call['op']>
@@ -194,6 +195,8 @@ export class Mount implements Peer {
   session = 0n
   epoch = 0n
   secret: Uint8Array = noBytes
+  /** What its ids of blocks are made with. */
+  domain: Uint8Array = noBytes
   acked = 0n
   traffic = { fetchedBytes: 0n, storedBytes: 0n }
   #lastId = 0n
@@ -209,7 +212,7 @@ export class Mount implements Peer {
       $case: 'hello',
       value: {
         versionMin: 1,
-        versionMax: 1,
+        versionMax: wireVersion,
         session: this.session,
         epoch: this.epoch,
         secret: this.secret,
@@ -230,6 +233,12 @@ export class Mount implements Peer {
     this.session = welcome.value.session
     this.epoch = welcome.value.epoch
     this.secret = welcome.value.secret
+    this.domain = welcome.value.dedupDomain
+  }
+
+  /** The id of a block of this content, as this mount makes it. */
+  idOf(text: string): Buffer {
+    return Buffer.from(blockIdOf(Buffer.from(text), this.domain), 'hex')
   }
 
   /** Comes back on another connection. */
@@ -314,6 +323,7 @@ export class Mount implements Peer {
 /** A chunkserver that keeps what it is told to. */
 export class ChunkNode implements Peer {
   readonly #fixture: EngineFixture
+  #version = wireVersion
   readonly store: Buffer
   readonly host: string
   connection: number
@@ -349,12 +359,19 @@ export class ChunkNode implements Peer {
     this.register()
   }
 
+  /** Comes back as a program that speaks the protocol up to this version. */
+  speak(version: number): void {
+    this.#version = version
+    this.reattach()
+    this.beat()
+  }
+
   register(cluster: Uint8Array = noBytes): void {
     this.up({
       $case: 'register',
       value: {
         versionMin: 1,
-        versionMax: 1,
+        versionMax: this.#version,
         cluster,
         node: this.node,
         store: this.store,
@@ -419,6 +436,7 @@ export class ChunkNode implements Peer {
         usedBytes: this.usedBytes,
         blocks: BigInt(this.blocks.size),
         refusing: this.failing,
+        readDemands: [],
         reason: '',
         load: 0,
         sentMs: 1n,

@@ -1,5 +1,5 @@
 import { LeaseKind } from '#src/wire/gen/cairn/v1/session.ts'
-import { type ChunkNode, type Mount, type Op, sha } from './engine-fixture.ts'
+import { type ChunkNode, type Mount, type Op } from './engine-fixture.ts'
 
 export const name = (text: string): Uint8Array => Buffer.from(text)
 
@@ -92,7 +92,7 @@ export function writeFile(
   content: string,
   onlyOn: readonly ChunkNode[] = nodes,
 ): Buffer {
-  const id = sha(content)
+  const id = mount.idOf(content)
   const length = 1000
   const targets = mount.call(plan(ino, id, length), 'plan').blocks[0]?.targets ?? []
   const receipts = targets.flatMap(target => {

@@ -60,6 +60,7 @@ export class Fixture implements Disposable {
     return {
       session: this.session,
       time: this.time,
+      dedupDomain: new Uint8Array(0),
       verify: stored => {
         if (this.lost.has(Buffer.from(stored.id).toString('hex'))) return 'again'
         if (stored.key !== 0n) return []
@@ -251,6 +252,7 @@ export class Fixture implements Disposable {
       acked: 0n,
       identity: '',
       export: '',
+      domain: new Uint8Array(0),
     })
   }
 

@@ -300,7 +300,7 @@ test('a database of version 1 is brought up to date, once', t => {
       store.db.exec(
         'DROP TABLE ino_ranges; DROP INDEX blocks_surplus; DROP TABLE restores; DROP TABLE unverified;\
          DROP TABLE bad_copies; DROP TABLE switches; DROP TABLE node_labels; DROP TABLE exports; DROP TABLE export_identities;\
-         ALTER TABLE sessions DROP COLUMN export;\
+         ALTER TABLE sessions DROP COLUMN export; ALTER TABLE sessions DROP COLUMN domain; ALTER TABLE blocks DROP COLUMN domain;\
          ALTER TABLE nodes DROP COLUMN identity; ALTER TABLE sessions DROP COLUMN identity; UPDATE format SET version = 1',
       )
     }

@@ -24,6 +24,7 @@ const grant = fc.record({
   epoch: u64,
   expiry: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
   mac: fc.uint8Array({ maxLength: 32 }),
+  dedupDomain: fc.uint8Array({ maxLength: 16 }),
 })
 const smallBlock: fc.Arbitrary<SmallBlock> = fc.record({
   block: fc.option(

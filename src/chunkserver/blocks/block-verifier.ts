@@ -17,11 +17,18 @@ export class BlockVerifier {
   readonly #checksums: Checksums
   readonly #claim: BlockClaim
   readonly #verifyId: boolean
+  readonly #domain: Uint8Array
   #pieces: PieceHasher | undefined
   #hash: BlockIdHasher | undefined
   #received = 0
 
-  constructor(checksums: Checksums, claim: BlockClaim, options: { readonly verifyId: boolean }) {
+  /** `domain`: what the id was made with. */
+  constructor(
+    checksums: Checksums,
+    claim: BlockClaim,
+    options: { readonly verifyId: boolean; readonly domain: Uint8Array },
+  ) {
+    this.#domain = options.domain
     this.#checksums = checksums
     this.#claim = claim
     this.#verifyId = options.verifyId
@@ -39,7 +46,7 @@ export class BlockVerifier {
       throw new FsError('EINVAL', `Cannot put block ${id}: more than its ${length} bytes arrived`)
     // A block in one part, as all small ones are, needs nothing that is kept between parts.
     if (data.length === length)
-      this.#finish(this.#checksums.make(id, data), this.#verifyId ? blockIdOf(data) : id)
+      this.#finish(this.#checksums.make(id, data), this.#verifyId ? blockIdOf(data, this.#domain) : id)
     else this.#add(data)
   }
 
@@ -47,7 +54,7 @@ export class BlockVerifier {
     const { id } = this.#claim
     this.#pieces ??= this.#checksums.hasher(id)
     this.#pieces.update(data)
-    if (this.#verifyId) this.#hash ??= new BlockIdHasher()
+    if (this.#verifyId) this.#hash ??= new BlockIdHasher(this.#domain)
     this.#hash?.update(data)
     if (this.complete) this.#finish(this.#pieces.digest(), this.#hash?.digest() ?? id)
   }
@@ -56,6 +63,6 @@ export class BlockVerifier {
     const { id, checksums } = this.#claim
     if (Buffer.compare(made, checksums) !== 0)
       throw new FsError('EIO', `Cannot put block ${id}: its bytes do not match the checksums sent with it`)
-    if (found !== id) throw new FsError('EIO', `Cannot put block ${id}: the SHA-256 of its bytes is ${found}`)
+    if (found !== id) throw new FsError('EIO', `Cannot put block ${id}: the id of its bytes is ${found}`)
   }
 }

@@ -133,7 +133,7 @@ export class Copier {
       try {
         // Written while the rest arrives; what proves wrong at the end gets no name.
         const append = (part: Uint8Array): void => void file.append(part).catch(() => undefined)
-        const checksums = await this.#pull(claim, source, append)
+        const checksums = await this.#pull(claim, grant.dedupDomain, source, append)
         return await store.putFile({ ...claim, checksums }, grant.generation, file)
       } finally {
         await file.discard()
@@ -145,16 +145,17 @@ export class Copier {
 
   async #fromRow(claim: BlockClaim, grant: Grant, source: Location): Promise<bigint> {
     const { store } = this.#parts
-    const got = await this.#pullSmall(claim, source)
+    const got = await this.#pullSmall(claim, grant.dedupDomain, source)
     if (got !== undefined) return store.putRow(got.claim, grant.generation, got.data)
     const parts: Uint8Array[] = []
-    const checksums = await this.#pull(claim, source, part => parts.push(part))
+    const checksums = await this.#pull(claim, grant.dedupDomain, source, part => parts.push(part))
     return store.putRow({ ...claim, checksums }, grant.generation, Buffer.concat(parts))
   }
 
   /** A small block, asked for together with others. Undefined if the source left it out, or does not know how. */
   async #pullSmall(
     { id, length }: BlockClaim,
+    domain: Uint8Array,
     source: Location,
   ): Promise<{ claim: BlockClaim; data: Uint8Array } | undefined> {
     const peer = this.#peer(source)
@@ -162,19 +163,20 @@ export class Copier {
     const got = await this.#smallPulls.pull(peer, id)
     if (got?.data.length !== length || got.checksums.length !== checksumsLength(length)) return undefined
     const claim = { id, length, checksums: got.checksums }
-    prove(id, () => this.#verifier(claim).update(got.data))
+    prove(id, () => this.#verifier(claim, domain).update(got.data))
     return { claim, data: got.data }
   }
 
-  /** The whole block, part by part, verified by its SHA-256 when this resolves: with its checksums. */
+  /** The whole block, part by part, verified by its id when this resolves: with its checksums. */
   async #pull(
     { id, length }: BlockClaim,
+    domain: Uint8Array,
     source: Location,
     append: (part: Uint8Array) => void,
   ): Promise<Uint8Array> {
     const checksums = new Uint8Array(checksumsLength(length))
     // They are compared when the last part is there, with the block's own.
-    const verifier = this.#verifier({ id, length, checksums })
+    const verifier = this.#verifier({ id, length, checksums }, domain)
     let received = 0
     let sums = 0
     const take = (data: GetData): void => {
@@ -210,8 +212,8 @@ export class Copier {
     return peers.to(source.address, authority.membership?.cluster ?? new Uint8Array(0))
   }
 
-  #verifier(claim: BlockClaim): BlockVerifier {
-    return new BlockVerifier(this.#parts.checksums, claim, { verifyId: true })
+  #verifier(claim: BlockClaim, domain: Uint8Array): BlockVerifier {
+    return new BlockVerifier(this.#parts.checksums, claim, { verifyId: true, domain })
   }
 }
 

@@ -275,6 +275,7 @@ export class Attachment {
         receivedBytes: BigInt(traffic.receivedBytes),
         sentBytes: BigInt(traffic.sentBytes),
         sentMs: BigInt(Math.floor(env.clock.now())),
+        readDemands: [],
       },
     })
   }

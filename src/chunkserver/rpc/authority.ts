@@ -17,7 +17,7 @@ import {
   readKeyBytes,
   readTokenClaim,
 } from '../../wire/read-token.ts'
-import { bytesOf, listOf, required, toGeneration, u63 } from '../../wire/validate.ts'
+import { bytesOf, listOf, required, toDedupDomain, toGeneration, u63 } from '../../wire/validate.ts'
 import type { BlockClaim } from '../blocks/block-verifier.ts'
 
 /** What the master said when it accepted this node. */
@@ -115,6 +115,7 @@ export class Authority {
     toGeneration(grant.generation, 'put.grant.generation')
     u63(grant.session, 'put.grant.session')
     u63(grant.epoch, 'put.grant.epoch')
+    toDedupDomain(grant.dedupDomain, 'put.grant.dedup_domain')
     if (this.#membership === undefined)
       throw new FsError('EAGAIN', 'this node has not reached its master yet')
     const { node, key } = this.#membership
@@ -124,8 +125,8 @@ export class Authority {
     if (this.#hasEnded(grant.session))
       throw new FsError('ESTALE', `grant for block ${id}: session ${grant.session} has ended`)
     if (grant.expiry < this.#now()) throw new FsError('ESTALE', `grant for block ${id} has expired`)
-    // Its buffer is that of a whole message.
-    return { ...grant, mac: new Uint8Array(0) }
+    // Their buffers are those of a whole message.
+    return { ...grant, mac: new Uint8Array(0), dedupDomain: new Uint8Array(grant.dedupDomain) }
   }
 
   /**

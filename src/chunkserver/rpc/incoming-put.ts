@@ -29,7 +29,8 @@ export class IncomingPut {
   readonly #parts: PutParts
   readonly #claim: BlockClaim
   readonly #chain: readonly Target[]
-  readonly #verifier: BlockVerifier
+  /** Of a put with a good grant. */
+  readonly #verifier: BlockVerifier | undefined
   readonly #node: bigint
   #grant: Grant | undefined
   #own: OwnCopy | undefined
@@ -42,7 +43,6 @@ export class IncomingPut {
     this.#claim = claim
     this.#chain = begin.chain
     this.#node = begin.grant?.node ?? 0n
-    this.#verifier = new BlockVerifier(parts.checksums, claim, { verifyId })
     try {
       this.#grant = parts.authority.checkGrant(begin.grant, claim)
     } catch (error) {
@@ -50,6 +50,7 @@ export class IncomingPut {
       this.#ownError = FsError.from(error)
       return
     }
+    this.#verifier = new BlockVerifier(parts.checksums, claim, { verifyId, domain: this.#grant.dedupDomain })
     try {
       this.#own = new OwnCopy(parts.store, claim)
     } catch (error) {
@@ -60,7 +61,7 @@ export class IncomingPut {
 
   /** All bytes have arrived and are right. */
   get complete(): boolean {
-    return this.#verifier.complete
+    return this.#verifier?.complete === true
   }
 
   /** Neither this node nor one behind it can still store the block: no need to wait for the rest of it. */
@@ -70,7 +71,7 @@ export class IncomingPut {
 
   /** Resolves when the buffer is free. Throws what makes the whole put fail, which is then to be aborted. */
   accept(data: Uint8Array): Promise<void> {
-    this.#verifier.update(data)
+    this.#verifier?.update(data)
     this.#forward?.send(data)
     return Promise.all([this.#write(data), this.#forward?.drained()]).then(() => undefined)
   }

@@ -28,7 +28,7 @@ async function putOne(parts: PutParts, block: SmallBlock, index: number): Promis
         `block ${claim.id} has ${claim.length} bytes, a small one at most ${rowBytesMax}`,
       )
     const grant = authority.checkGrant(block.grant, claim)
-    const verifier = new BlockVerifier(checksums, claim, { verifyId: true })
+    const verifier = new BlockVerifier(checksums, claim, { verifyId: true, domain: grant.dedupDomain })
     verifier.update(block.data)
     if (!verifier.complete)
       throw new FsError('EINVAL', `block ${claim.id} has ${claim.length} bytes, ${block.data.length} came`)

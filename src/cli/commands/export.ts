@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { UsageError } from '../../core/errors.ts'
 import { everybody, userIdMax } from '../../core/export-names.ts'
 import { identityForm } from '../../core/ids.ts'
@@ -34,10 +34,17 @@ interface RuleOptions extends Options {
   readonly devices?: boolean
   readonly opsPerSecond?: number
   readonly writePerSecond?: number
+  readonly readPerSecond?: number
+  readonly dedup?: string
+  readonly shortCircuit?: boolean
   readonly allow?: readonly string[]
 }
 
 type WholeNumber = (name: string, min: number, max: number) => (text: string) => number
+
+const shortCircuit = '--short-circuit'
+const shortCircuitText =
+  'mounts of root on a chunkserver may read its block files by themselves, if there is no --read-per-second'
 
 /** Making the first one indexes all names. */
 const createMs = 10 * 60_000
@@ -54,6 +61,7 @@ export function registerExport(
 
   withRules(withCluster(exports.command('create')), wholeNumber)
     .description('export a folder')
+    .option(shortCircuit, shortCircuitText)
     .argument('<name>', 'what to call it')
     .requiredOption('--path <path>', "the folder, from the cluster's root")
     .action(async (name: string, options: RuleOptions & { path: string }) => {
@@ -101,11 +109,13 @@ export function registerExport(
   withRules(
     withCluster(exports.command('set'))
       .option('--setuid', 'setuid, setgid and capabilities can be set')
-      .option('--devices', 'device nodes can be made'),
+      .option('--devices', 'device nodes can be made')
+      .option(shortCircuit, shortCircuitText),
     wholeNumber,
   )
     .description('change what an export allows, at once, also for mounts that are there')
     .argument('<name>', 'as cairn export ls shows it')
+    .option('--no-short-circuit', 'all is read by way of chunkservers')
     .option('--read-write', 'it can be changed')
     .option('--no-squash', 'callers are who their mount says')
     .option('--disallow <identities>', 'who may not mount it any more, nor anything else instead', several)
@@ -160,6 +170,18 @@ function withRules(command: Command, wholeNumber: WholeNumber): Command {
       '--write-per-second <bytes>',
       'at most so much written by them, such as 100MiB; 0: no limit',
       byteRate,
+    )
+    .option(
+      '--read-per-second <bytes>',
+      'at most so much read by them, such as 100MiB; 0: no limit',
+      byteRate,
+    )
+    .addOption(
+      new Option(
+        '--dedup <own|shared>',
+        'equal content is stored once within the export, or with all that are shared, which then can tell of each other; ' +
+          'for mounts that come after (default: own)',
+      ).choices(['own', 'shared']),
     )
     .option(
       '--allow <identities>',
@@ -219,6 +241,9 @@ function rulesOf(options: RuleOptions): ExportRules {
     setuid: options.setuid,
     devices: options.devices,
     callsPerSecond: options.opsPerSecond,
+    dedup: options.dedup,
+    shortCircuit: options.shortCircuit,
+    readBytesPerSecond: options.readPerSecond === undefined ? undefined : BigInt(options.readPerSecond),
     writtenBytesPerSecond: options.writePerSecond === undefined ? undefined : BigInt(options.writePerSecond),
   }
 }
@@ -239,6 +264,9 @@ function rulesText(rules: ExportRules | undefined): string {
   if (rules?.devices === false) words.push('no devices')
   if (rules?.callsPerSecond) words.push(`${String(rules.callsPerSecond)} calls/s`)
   if (rules?.writtenBytesPerSecond) words.push(`${bytes(rules.writtenBytesPerSecond)}/s written`)
+  if (rules?.readBytesPerSecond) words.push(`${bytes(rules.readBytesPerSecond)}/s read`)
+  if (rules?.dedup === 'shared') words.push('shared dedup')
+  if (rules?.shortCircuit === true) words.push('short-circuit')
   return words.join(', ')
 }
 

@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import type { FilesState } from '../../client/files/inheritance.ts'
 import type { SessionState } from '../../client/session/session.ts'
+import { noDedupDomain } from '../../core/checksum.ts'
 import { type ErrnoName, errno, UsageError } from '../../core/errors.ts'
 import { ino } from '../../core/ids.ts'
 import type { Name } from '../../core/name.ts'
@@ -69,12 +70,18 @@ const session = z.strictObject({
       blockBytes: count,
       copies: count,
       minCopies: count,
+      // Of a program of before there were any.
+      dedupDomain: bytes.optional().transform(domain => domain ?? noDedupDomain),
     }),
     identity: z.strictObject({ session: u64, epoch: u64 }),
     secret: bytes,
     root: inode,
     rules: z.strictObject({
       ...{ readOnly: z.boolean(), judged: z.boolean(), noSetuid: z.boolean(), noDevices: z.boolean() },
+      noShortCircuit: z
+        .boolean()
+        .optional()
+        .transform(no => no ?? false),
     }),
     leaseMs: count,
     heartbeatMs: count,

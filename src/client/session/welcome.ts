@@ -3,7 +3,7 @@ import type { Ino } from '../../core/ids.ts'
 import { blockBytesMax, blockBytesMin, copiesMax, wireVersion, wireVersionMin } from '../../core/limits.ts'
 import { hour, second } from '../../core/units.ts'
 import type { Welcome } from '../../wire/gen/cairn/v1/session.ts'
-import { bytesUpTo, toIno, u32, u63 } from '../../wire/validate.ts'
+import { bytesUpTo, toDedupDomain, toIno, u32, u63 } from '../../wire/validate.ts'
 import type { ClusterFacts } from '../ports.ts'
 
 /** What the export that the session is of allows, which the master sees to: knowing it, the mount need not ask in vain. */
@@ -13,6 +13,7 @@ export interface Rules {
   readonly judged: boolean
   readonly noSetuid: boolean
   readonly noDevices: boolean
+  readonly noShortCircuit: boolean
 }
 
 /** What the master said of the session and the cluster, checked. */
@@ -42,6 +43,7 @@ export function welcomeFromWire(wire: Welcome, before: ClusterFacts | undefined)
       blockBytes,
       copies: u32(wire.copies, 'welcome.copies', copiesMax, 1),
       minCopies: u32(wire.minCopies, 'welcome.min_copies', copiesMax, 1),
+      dedupDomain: Uint8Array.from(toDedupDomain(wire.dedupDomain, 'welcome.dedup_domain')),
     },
     identity: { session: u63(wire.session, 'welcome.session'), epoch: u63(wire.epoch, 'welcome.epoch') },
     secret: Uint8Array.from(bytesUpTo(wire.secret, 64, 'welcome.secret')),
@@ -51,6 +53,7 @@ export function welcomeFromWire(wire: Welcome, before: ClusterFacts | undefined)
       judged: wire.judged,
       noSetuid: wire.noSetuid,
       noDevices: wire.noDevices,
+      noShortCircuit: wire.noShortCircuit,
     },
     leaseMs: u32(wire.leaseMs, 'welcome.lease_ms', hour, second),
     heartbeatMs: u32(wire.heartbeatMs, 'welcome.heartbeat_ms', hour, 100),

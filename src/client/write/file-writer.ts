@@ -340,7 +340,7 @@ export class FileWriter {
 
   /** Never rejects: the batch has the error. */
   async #storeRange(batch: Batch, range: SealedRange): Promise<void> {
-    const { blocks, checksums, env } = this.#context
+    const { blocks, checksums, env, master } = this.#context
     range.chunk.retain()
     let unmade: FsError | undefined
     // It was asked to make the file before anything that is asked for here, so that need not wait for the answer.
@@ -348,10 +348,13 @@ export class FileWriter {
       unmade = FsError.from(thrown)
     })
     try {
-      range.block ??=
-        range.data.length <= hashGroupBytes
-          ? sealSmall(range.data, checksums)
-          : await sealBlock(range.data, checksums, env.timers)
+      const { dedupDomain } = master.facts
+      // A session of before may have had another one.
+      if (range.block === undefined || Buffer.compare(range.block.domain, dedupDomain) !== 0)
+        range.block =
+          range.data.length <= hashGroupBytes
+            ? sealSmall(range.data, dedupDomain, checksums)
+            : await sealBlock(range.data, dedupDomain, checksums, env.timers)
       const unwanted = (): boolean => batch.cancelled || range.end === range.offset || unmade !== undefined
       if (unwanted()) return
       const { data, chunk } = range

@@ -16,10 +16,15 @@ import type { SealedBlock } from './sealed.ts'
 const sliceBytes = 512 * KiB
 assert(sliceBytes % pieceBytes === 0, 'a slice is whole pieces')
 
-/** Names a block and makes its checksums, in slices between which other work runs. */
-export async function sealBlock(data: Buffer, checksums: Checksums, timers: Timers): Promise<SealedBlock> {
-  if (data.length <= sliceBytes) return sealSmall(data, checksums)
-  const hasher = new BlockIdHasher()
+/** Names a block of a dedup domain and makes its checksums, in slices between which other work runs. */
+export async function sealBlock(
+  data: Buffer,
+  domain: Uint8Array,
+  checksums: Checksums,
+  timers: Timers,
+): Promise<SealedBlock> {
+  if (data.length <= sliceBytes) return sealSmall(data, domain, checksums)
+  const hasher = new BlockIdHasher(domain)
   for (let at = 0; at < data.length; at += sliceBytes) {
     if (at > 0) await nextTurn(timers)
     hasher.update(data.subarray(at, at + sliceBytes))
@@ -35,10 +40,10 @@ export async function sealBlock(data: Buffer, checksums: Checksums, timers: Time
     await nextTurn(timers)
     made.set(checksums.make(id, data.subarray(at, at + 4 * sliceBytes), piece), piece * checksumBytes)
   }
-  return { id, checksums: made }
+  return { id, domain, checksums: made }
 }
 
-export function sealSmall(data: Buffer, checksums: Checksums): SealedBlock {
-  const id = blockIdOf(data)
-  return { id, checksums: checksums.make(id, data) }
+export function sealSmall(data: Buffer, domain: Uint8Array, checksums: Checksums): SealedBlock {
+  const id = blockIdOf(data, domain)
+  return { id, domain, checksums: checksums.make(id, data) }
 }

@@ -6,6 +6,8 @@ import type { Chunk } from './chunk-pool.ts'
 /** The name and checksums of a block that is to be stored. */
 export interface SealedBlock {
   readonly id: BlockId
+  /** What the id was made with. */
+  readonly domain: Uint8Array
   readonly checksums: Buffer
 }
 

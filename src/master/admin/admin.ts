@@ -238,11 +238,12 @@ export class Admin {
     const blocks = store.blocks.liveAfter(u63(request.afterKey, 'after_key'), limit)
     const tokens = this.#parts.readKeys.maker()
     return {
-      blocks: blocks.map(({ key, id, length, wanted }) => ({
+      blocks: blocks.map(({ key, id, length, wanted, domain }) => ({
         key,
         id,
         length,
         wanted,
+        dedupDomain: domain,
         locations: this.#parts.planner.locations(key, undefined),
         token: tokens.make(id),
       })),

@@ -1,5 +1,6 @@
 /** Exports as an operator makes, changes and removes them. Sessions hear of it by `exportChanged`. */
 import { isDirectory } from '../../core/attr.ts'
+import { dedupDomainBytes } from '../../core/checksum.ts'
 import { FsError } from '../../core/errors.ts'
 import { everybody, exportNameForm, userIdMax } from '../../core/export-names.ts'
 import { identityForm } from '../../core/ids.ts'
@@ -15,7 +16,14 @@ import type {
 import { bytesUpTo, listOf, text, u32, u64 } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
 import type { SessionRegistry } from '../sessions/session-registry.ts'
-import { type ExportRow, type ExportRules, type Squash, squashes } from '../store/exports.ts'
+import {
+  type Dedup,
+  dedups,
+  type ExportRow,
+  type ExportRules,
+  type Squash,
+  squashes,
+} from '../store/exports.ts'
 import { inodeAt, pathBytesMax } from './browse.ts'
 import { pathOf } from './paths.ts'
 
@@ -33,6 +41,9 @@ const byDefault: ExportRules = {
   devices: true,
   callsPerSecond: 0,
   bytesPerSecond: 0,
+  readBytesPerSecond: 0,
+  dedup: 'own',
+  shortCircuit: false,
 }
 
 export interface ExportParts {
@@ -55,7 +66,7 @@ export function createExport(turn: Turn, parts: ExportParts, request: CreateExpo
   if (!isDirectory(inode.mode)) throw new FsError('ENOTDIR', 'Only a folder is exported')
   const identities = identitiesOf(request.identities)
   const rules = changed(byDefault, request.rules)
-  exports.put({ ...rules, name, ino: inode.ino })
+  exports.put({ ...rules, name, ino: inode.ino, domain: turn.entropy.bytes(dedupDomainBytes) })
   for (const identity of identities) exports.bind(identity, name)
   return done(turn, parts, name, 'an export was made')
 }
@@ -113,6 +124,8 @@ function identitiesOf(given: readonly string[]): readonly string[] {
 function changed(rules: ExportRules, wire: WireRules | undefined): ExportRules {
   const squash = wire?.squash ?? rules.squash
   if (!isSquash(squash)) throw new FsError('EINVAL', `squash: one of ${squashes.join(', ')}`)
+  const dedup = wire?.dedup ?? rules.dedup
+  if (!isDedup(dedup)) throw new FsError('EINVAL', `dedup: one of ${dedups.join(', ')}`)
   // To be squashed to root would be none.
   return {
     readOnly: wire?.readOnly ?? rules.readOnly,
@@ -126,9 +139,16 @@ function changed(rules: ExportRules, wire: WireRules | undefined): ExportRules {
       wire?.writtenBytesPerSecond === undefined
         ? rules.bytesPerSecond
         : u64(wire.writtenBytesPerSecond, 'written_bytes_per_second'),
+    readBytesPerSecond:
+      wire?.readBytesPerSecond === undefined
+        ? rules.readBytesPerSecond
+        : u64(wire.readBytesPerSecond, 'read_bytes_per_second'),
+    dedup,
+    shortCircuit: wire?.shortCircuit ?? rules.shortCircuit,
   }
 }
 
+const isDedup = (dedup: string): dedup is Dedup => (dedups as readonly string[]).includes(dedup)
 const isSquash = (squash: string): squash is Squash => (squashes as readonly string[]).includes(squash)
 
 function done(turn: Turn, parts: ExportParts, name: string, what: string): ExportReply {
@@ -138,15 +158,15 @@ function done(turn: Turn, parts: ExportParts, name: string, what: string): Expor
 }
 
 function recordOf(turn: Turn, { sessions }: ExportParts, row: ExportRow): ExportRecord {
-  const { name, ino, readOnly, squash, anonUid, anonGid, setuid, devices, callsPerSecond, bytesPerSecond } =
-    row
+  const { name, ino, domain: _, bytesPerSecond, readBytesPerSecond, ...rules } = row
   return {
     name,
     ino,
     path: pathOf(turn.store, ino),
     rules: {
-      ...{ readOnly, squash, anonUid, anonGid, setuid, devices, callsPerSecond },
+      ...rules,
       writtenBytesPerSecond: BigInt(bytesPerSecond),
+      readBytesPerSecond: BigInt(readBytesPerSecond),
     },
     identities: turn.store.exports.identitiesOf(name),
     mounts: BigInt([...sessions.all()].filter(session => session.row.export === name).length),

@@ -2,6 +2,7 @@
  * Sets the wanted number of copies of a file or directory, and with `recursive` of all below it, in
  * steps. In memory only: after a restart of the master the caller asks again.
  */
+import { noDedupDomain } from '../../core/checksum.ts'
 import { isDirectory } from '../../core/attr.ts'
 import { FsError } from '../../core/errors.ts'
 import { type Ino, type SessionId, sessionId } from '../../core/ids.ts'
@@ -88,6 +89,7 @@ export class SetCopies {
         {
           session: nobody,
           time,
+          dedupDomain: noDedupDomain,
           verify: () => 'again',
           openIn: () => [],
           hasSpace: () => true,

@@ -43,7 +43,7 @@ export function commit(store: Store, op: Commit, ctx: CommandContext): ResultOf<
 
   const now = changeTime(inode, ctx.time)
   const edit = new ExtentsEdit(store, inode)
-  recordBlocks(store, blocks, edit.references)
+  recordBlocks(store, blocks, ctx.dedupDomain, edit.references)
   for (const row of rows) edit.clearFully(row.offset, rowEnd(row))
   for (const row of rows) edit.place(row)
   edit.finish(now)
@@ -142,9 +142,14 @@ function sizeAfter(op: Commit, last: ExtentRow | undefined): number {
   return size
 }
 
-function recordBlocks(store: Store, blocks: readonly Resolved[], references: References): void {
+function recordBlocks(
+  store: Store,
+  blocks: readonly Resolved[],
+  domain: Uint8Array,
+  references: References,
+): void {
   for (const { key, length, replicas, newId } of blocks) {
-    if (newId !== undefined) references.introduce(key, { id: newId, length, replicas })
+    if (newId !== undefined) references.introduce(key, { id: newId, length, domain, replicas })
     else for (const { node, generation } of replicas) store.replicas.record(key, node, generation)
   }
 }

@@ -6,6 +6,8 @@ import type { Store } from '../store/store.ts'
 export interface NewBlock {
   readonly id: Uint8Array
   readonly length: number
+  /** What the id was made with. */
+  readonly domain: Uint8Array
   /** On distinct nodes. */
   readonly replicas: readonly Replica[]
 }
@@ -46,11 +48,11 @@ export class References {
 function addBlock(
   store: Store,
   key: BlockKey,
-  { id, length, replicas }: NewBlock,
+  { id, length, domain, replicas }: NewBlock,
   refs: number,
   wanted: number,
   time: bigint,
 ): void {
-  store.blocks.add({ key, id, length, refs, wanted, have: replicas.length, since: time })
+  store.blocks.add({ key, id, length, domain, refs, wanted, have: replicas.length, since: time })
   store.replicas.recordNew(key, replicas)
 }

@@ -42,6 +42,8 @@ export interface CommandContext {
    * claims, since a time far ahead would stay with the inode.
    */
   readonly time: bigint
+  /** What the session's ids of blocks are made with; empty: nothing. */
+  readonly dedupDomain: Uint8Array
   /**
    * Judges a block of a commit: the replicas that its receipts prove (none for a block named by
    * key whose pin holds), or 'again' if it must be put again (pin gone, receipt of another

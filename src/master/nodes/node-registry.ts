@@ -67,6 +67,8 @@ export class Node implements NodeView {
   /** A failed delete order, and when: no more of them for a while, or until the node attaches again. */
   removalStopped = ''
   removalStoppedMs = 0
+  /** Of the protocol, as it attached last; 0: it has not. */
+  version = 0
 
   constructor(row: NodeRow, nowMs: number) {
     this.row = row
@@ -159,7 +161,7 @@ export class NodeRegistry {
     for (const connection of this.#byConnection.keys())
       this.#turn.out.node(connection, {
         $case: 'heartbeat',
-        value: { sentMs: 0n, time: this.#turn.time, endedSessions, readKeys },
+        value: { sentMs: 0n, time: this.#turn.time, endedSessions, readKeys, readShares: [] },
       })
   }
 
@@ -357,6 +359,7 @@ export class NodeRegistry {
     const node = this.#byId.get(row.id) ?? new Node(row, now)
     this.#replaceConnection(node, connection)
     node.row = row
+    node.version = version
     node.heardMs = now
     node.blocks = u64(wire.blocks, 'blocks')
     node.refusing = false

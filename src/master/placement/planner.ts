@@ -12,7 +12,7 @@ import {
   type NodeId,
   type SessionId,
 } from '../../core/ids.ts'
-import { copiesMax } from '../../core/limits.ts'
+import { copiesMax, wireVersionDomains } from '../../core/limits.ts'
 import type { Grant, Location, Receipt, Target } from '../../wire/gen/cairn/v1/common.ts'
 import type { Plan, PlannedBlock, PlanReply, StoredBlock } from '../../wire/gen/cairn/v1/session.ts'
 import { grantMac, isReceiptMac } from '../../wire/mac.ts'
@@ -39,6 +39,8 @@ export interface Planning {
   readonly zone: string
   /** The only blocks of which it may be told that they are there; undefined: all. */
   readonly knows?: { has(key: BlockKey): boolean } | undefined
+  /** What its ids of blocks are made with; empty: nothing. */
+  readonly dedupDomain: Uint8Array
 }
 
 /** What the receipts of a stored block proved. */
@@ -47,6 +49,9 @@ export interface Proof {
   readonly length: number
   readonly replicas: readonly VerifiedReplica[]
 }
+
+/** The master itself, which orders copies. */
+const ownOrder = { session: 0n, epoch: 0n }
 
 export class Planner {
   readonly #turn: Turn
@@ -75,6 +80,9 @@ export class Planner {
   plan(who: Planning, wire: Plan): PlanReply {
     const { store } = this.#turn
     const exclude = new Set(listOf(wire.exclude, nodesMax, 'plan.exclude').map(id => toNodeId(id, 'exclude')))
+    // They would take such ids for wrong ones.
+    if (who.dedupDomain.length > 0)
+      for (const { id, version } of this.#nodes.all()) if (version < wireVersionDomains) exclude.add(id)
     const have = new Set(listOf(wire.have, copiesMax, 'plan.have').map(id => toNodeId(id, 'have')))
     const present = [...have].map(id => this.#nodes.find(id)).filter(node => node !== undefined)
     const goals = new Map<bigint, number>()
@@ -132,18 +140,18 @@ export class Planner {
       .map(locationOf)
   }
 
-  /** A grant of one put. Session 0 is the master itself (copy orders). */
+  /** A grant of one put. */
   grant(
     node: Node,
-    block: Uint8Array,
-    length: number,
+    block: { readonly id: Uint8Array; readonly length: number; readonly domain: Uint8Array },
     generation: Generation,
-    session: bigint,
-    epoch: bigint,
+    who: Pick<Planning, 'epoch'> & { readonly session: bigint } = ownOrder,
   ): Grant {
     const expiry = this.#turn.time + ns(this.#turn.settings.grantMs)
-    const claim = { node: node.id, block, length, generation, session, epoch, expiry }
-    return { node: node.id, generation, session, epoch, expiry, mac: grantMac(node.row.key, claim) }
+    const { session, epoch } = who
+    const { id, length, domain: dedupDomain } = block
+    const named = { node: node.id, generation, session, epoch, expiry, dedupDomain }
+    return { ...named, mac: grantMac(node.row.key, { ...named, block: id, length }) }
   }
 
   /**
@@ -251,7 +259,7 @@ export class Planner {
       (node): Target => ({
         node: node.id,
         address: node.row.address,
-        grant: this.grant(node, id, length, generation, who.session, who.epoch),
+        grant: this.grant(node, { id, length, domain: who.dedupDomain }, generation, who),
       }),
     )
     return { key: 0n, targets, copies, minCopies }

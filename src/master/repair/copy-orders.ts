@@ -89,7 +89,7 @@ export class CopyOrders {
         order: id,
         id: block.id,
         length: block.length,
-        grant: this.#planner.grant(copy.target, block.id, block.length, generation, 0n, 0n),
+        grant: this.#planner.grant(copy.target, block, generation),
         sources: copy.sources.map(locationOf),
       })
     }

@@ -277,6 +277,7 @@ export class MasterServer {
         time: this.#clusterTime(this.#env.clock.now()),
         endedSessions: [],
         readKeys: [],
+        readShares: [],
       }
       connection.link.send(NodeDown.encode({ item: { $case: 'heartbeat', value } }).finish())
       return

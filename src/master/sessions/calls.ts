@@ -395,6 +395,7 @@ export class Calls {
       executeCommand(store, op, {
         session: session.id,
         time: this.#timeOf(op),
+        dedupDomain: session.row.domain,
         verify: planner.judge(planningOf(session), copies, proofs),
         openIn: (ino, directory) =>
           leases
@@ -614,4 +615,5 @@ const planningOf = (session: Session): Planning => ({
   host: session.row.host,
   zone: session.row.zone,
   knows: session.scope?.blocks,
+  dedupDomain: session.row.domain,
 })

@@ -14,11 +14,14 @@
 import { timingSafeEqual } from 'node:crypto'
 import { FsError } from '../../core/errors.ts'
 import { rootIno, type SessionId } from '../../core/ids.ts'
+import { wireVersionDomains } from '../../core/limits.ts'
 import { errorToWire } from '../../wire/attr.ts'
 import type { Call, EndSession, Hello } from '../../wire/gen/cairn/v1/session.ts'
 import { bytesUpTo, text, toSessionIdOrNone, u32, u63 } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
 import { Scope } from '../exports/admission.ts'
+import { dedupDomainOf } from '../exports/dedup-domain.ts'
+import { mayShortCircuit } from '../store/exports.ts'
 import { chooseExport, exportsFor, type TokenExports } from '../exports/choose-export.ts'
 import { Flow } from '../nodes/flow.ts'
 import { agreedVersion, hex } from '../nodes/node-registry.ts'
@@ -162,7 +165,7 @@ export class SessionRegistry {
         throw new FsError('EACCES', `Session ${wire.session}: wrong secret`)
       if (known !== undefined && !isOf(known, identity))
         throw new FsError('EACCES', `Session ${wire.session} is of another identity`)
-      const session = known ?? this.#begin(wire, identity)
+      const session = known ?? this.#begin(wire, version, identity)
       this.#noteProcess(session, wire)
       session.identity = identity ?? ''
       this.#connect(session, connection, version, known !== undefined)
@@ -242,11 +245,17 @@ export class SessionRegistry {
     }
   }
 
-  #begin(wire: Hello, identity = ''): Session {
+  #begin(wire: Hello, version: number, identity = ''): Session {
     const { store, entropy, time } = this.#turn
     const chosen = chooseExport(store.exports, this.#tokens, identity, text(wire.export, 'hello.export', 64))
     if (chosen !== undefined && (store.inodes.find(chosen.ino)?.nlink ?? 0) === 0)
       throw new FsError('ENOENT', `The folder of the export ${chosen.name} was removed`)
+    // Its blocks would be those of everybody. Sessions of before an upgrade go on in the cluster's domain until they end.
+    if (chosen !== undefined && version < wireVersionDomains)
+      throw new FsError(
+        'EPROTO',
+        `An export is mounted with version ${wireVersionDomains} of the protocol, this mount speaks ${version}: update it`,
+      )
     const { sessionsPerIdentity } = this.#turn.settings
     let others = 0
     for (const session of this.#byId.values()) if (session.identity === identity) others++
@@ -269,6 +278,7 @@ export class SessionRegistry {
       acked: 0n,
       identity,
       export: chosen?.name ?? '',
+      domain: dedupDomainOf(chosen, store.format.facts.cluster),
     }
     store.sessions.began(row)
     const session = new Session(row, this.#turn, false, 0n)
@@ -320,6 +330,8 @@ export class SessionRegistry {
         noSetuid: rules?.setuid === false,
         noDevices: rules?.devices === false,
         full: diskFull,
+        dedupDomain: session.row.domain,
+        noShortCircuit: rules !== undefined && !mayShortCircuit(rules),
       },
     })
     out.welcomed(connection)

@@ -1,5 +1,6 @@
 import type { Database } from 'better-sqlite3'
 import { assert, must } from '../../core/assert.ts'
+import { noDedupDomain } from '../../core/checksum.ts'
 import type { BlockKey } from '../../core/ids.ts'
 import type { Counters } from './counters.ts'
 import { fitsInt64 } from './int64.ts'
@@ -17,7 +18,7 @@ export type BlockState = (typeof blockState)[keyof typeof blockState]
 
 export interface Block {
   readonly key: BlockKey
-  /** SHA-256, 32 bytes. */
+  /** 32 bytes: core/checksum.ts. */
   readonly id: Buffer
   readonly length: number
   /** Number of extents rows that name it. */
@@ -29,6 +30,8 @@ export interface Block {
   readonly state: BlockState
   /** When it came into this state, ns. */
   readonly since: bigint
+  /** What the id was made with; empty: nothing. */
+  readonly domain: Uint8Array
 }
 
 type Row = readonly [
@@ -40,11 +43,12 @@ type Row = readonly [
   have: bigint,
   state: bigint,
   since: bigint,
+  domain: Buffer,
 ]
 
-const columns = 'key, id, length, refs, wanted, have, state, since'
+const columns = 'key, id, length, refs, wanted, have, state, since, domain'
 
-const fromRow = ([key, id, length, refs, wanted, have, state, since]: Row): Block => ({
+const fromRow = ([key, id, length, refs, wanted, have, state, since, domain]: Row): Block => ({
   key: key as BlockKey,
   id,
   length: Number(length),
@@ -53,6 +57,7 @@ const fromRow = ([key, id, length, refs, wanted, have, state, since]: Row): Bloc
   have: Number(have),
   state: Number(state) as BlockState,
   since,
+  domain,
 })
 
 /** Blocks by short key. At most one row of an id is not in state deleting: that one owns the id. */
@@ -62,7 +67,8 @@ export class Blocks {
   static readonly schema = `
     CREATE TABLE blocks (
       key INTEGER PRIMARY KEY,
-      id BLOB NOT NULL, -- SHA-256
+      id BLOB NOT NULL, -- SHA-256, or in a dedup domain what is made of both
+      domain BLOB NOT NULL DEFAULT x'', -- dedup domain
       length INTEGER NOT NULL,
       refs INTEGER NOT NULL, -- extents rows that name it
       wanted INTEGER NOT NULL, -- copies
@@ -74,6 +80,9 @@ export class Blocks {
     CREATE INDEX blocks_leaving ON blocks (state, since) WHERE state > 0;
     ${Blocks.surplusIndex}
     CREATE INDEX blocks_short ON blocks (have) WHERE state = 0 AND have < wanted;`
+
+  /** What databases of before it lack. */
+  static readonly domainColumn = "ALTER TABLE blocks ADD COLUMN domain BLOB NOT NULL DEFAULT x'';"
 
   readonly #counters: Counters
   readonly #byKey
@@ -142,7 +151,7 @@ export class Blocks {
          FROM (SELECT length FROM blocks WHERE state > 0 AND state = 2 LIMIT ?)`,
       )
       .safeIntegers()
-    this.#insert = db.prepare(`INSERT INTO blocks (${columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`)
+    this.#insert = db.prepare(`INSERT INTO blocks (${columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
     this.#refer = db.prepare<[number, number, number, bigint, bigint]>(
       'UPDATE blocks SET refs = ?, wanted = ?, state = ?, since = ? WHERE key = ?',
     )
@@ -173,10 +182,12 @@ export class Blocks {
    * A new block with its first references (none: it begins condemned). `have` replicas rows are
    * added by Replicas.
    */
-  add(block: Omit<Block, 'state' | 'id'> & { readonly id: Uint8Array }): void {
+  add(
+    block: Omit<Block, 'state' | 'id' | 'domain'> & { readonly id: Uint8Array; readonly domain?: Uint8Array },
+  ): void {
     const state = block.refs > 0 ? blockState.live : blockState.condemned
-    const { key, id, length, refs, wanted, have, since } = block
-    this.#insert.run(key, id, length, refs, wanted, have, state, since)
+    const { key, id, length, refs, wanted, have, since, domain = noDedupDomain } = block
+    this.#insert.run(key, id, length, refs, wanted, have, state, since, domain)
     this.#tally(state, length, 1n)
   }
 

@@ -7,6 +7,10 @@ import { S_IFDIR } from '../../core/attr.ts'
 export const squashes = ['none', 'root', 'all'] as const
 export type Squash = (typeof squashes)[number]
 
+/** own: equal content is one block within the export. shared: with all exports that are shared. */
+export const dedups = ['own', 'shared'] as const
+export type Dedup = (typeof dedups)[number]
+
 /** What who mounts an export may do. */
 export interface ExportRules {
   readonly readOnly: boolean
@@ -20,13 +24,23 @@ export interface ExportRules {
   /** Calls, and bytes written, of all its mounts together; 0: as many as they can. */
   readonly callsPerSecond: number
   readonly bytesPerSecond: number
+  readonly readBytesPerSecond: number
+  readonly dedup: Dedup
+  /** Whether mounts on the machine of a chunkserver may read the files of blocks by themselves. */
+  readonly shortCircuit: boolean
 }
 
 export interface ExportRow extends ExportRules {
   readonly name: string
   /** The directory that is exported, wherever it is and whatever it is called. */
   readonly ino: Ino
+  /** Its own dedup domain: random, and no other export's of before it either. */
+  readonly domain: Buffer
 }
+
+/** What is read from files is counted by nobody: where there is a rate, all goes by the chunkserver. */
+export const mayShortCircuit = ({ shortCircuit, readBytesPerSecond }: ExportRules): boolean =>
+  shortCircuit && readBytesPerSecond === 0
 
 interface Row {
   readonly name: string
@@ -39,6 +53,10 @@ interface Row {
   readonly devices: bigint
   readonly calls_per_second: bigint
   readonly bytes_per_second: bigint
+  readonly read_bytes_per_second: bigint
+  readonly dedup: bigint
+  readonly short_circuit: bigint
+  readonly domain: Buffer
 }
 
 const fromRow = (row: Row): ExportRow => ({
@@ -52,6 +70,10 @@ const fromRow = (row: Row): ExportRow => ({
   devices: row.devices !== 0n,
   callsPerSecond: Number(row.calls_per_second),
   bytesPerSecond: Number(row.bytes_per_second),
+  readBytesPerSecond: Number(row.read_bytes_per_second),
+  dedup: must(dedups[Number(row.dedup)], 'dedup of an export'),
+  shortCircuit: row.short_circuit !== 0n,
+  domain: row.domain,
 })
 
 /**
@@ -82,6 +104,14 @@ export class Exports {
       PRIMARY KEY (identity, export)
     ) STRICT, WITHOUT ROWID;`
 
+  /** What the schema of version 7 lacks. What exports allowed they go on to allow. */
+  static readonly domainColumns = `
+    ALTER TABLE exports ADD COLUMN read_bytes_per_second INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE exports ADD COLUMN dedup INTEGER NOT NULL DEFAULT 0; -- 0 own, 1 shared
+    ALTER TABLE exports ADD COLUMN short_circuit INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE exports ADD COLUMN domain BLOB NOT NULL DEFAULT x''; -- its own dedup domain
+    UPDATE exports SET domain = randomblob(16);`
+
   readonly #db: Database
   readonly #byName: Map<string, ExportRow>
   readonly #ofIdentity = new Map<string, Set<string>>()
@@ -101,8 +131,8 @@ export class Exports {
     for (const { identity, export: name } of bound.all()) this.#boundTo(identity).add(name)
     this.#put = db.prepare(
       `INSERT OR REPLACE INTO exports (name, ino, read_only, squash, anon_uid, anon_gid, setuid, devices, calls_per_second,
-         bytes_per_second)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+         bytes_per_second, read_bytes_per_second, dedup, short_circuit, domain)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     )
     this.#delete = db.prepare<[string]>('DELETE FROM exports WHERE name = ?')
     this.#bind = db.prepare<[string, string]>(
@@ -144,8 +174,10 @@ export class Exports {
     this.#byName.set(row.name, row)
     const { name, ino, readOnly, squash, anonUid, anonGid, setuid, devices } = row
     const flags = [setuid, devices].map(Number)
-    const rates = [row.callsPerSecond, row.bytesPerSecond]
-    this.#put.run(name, ino, Number(readOnly), squashes.indexOf(squash), anonUid, anonGid, ...flags, ...rates)
+    const rates = [row.callsPerSecond, row.bytesPerSecond, row.readBytesPerSecond]
+    const rest = [dedups.indexOf(row.dedup), Number(row.shortCircuit), row.domain]
+    const who = [squashes.indexOf(squash), anonUid, anonGid]
+    this.#put.run(name, ino, Number(readOnly), ...who, ...flags, ...rates, ...rest)
   }
 
   /** The identities that it names are bound to none, unless another export names them. */

@@ -2,7 +2,7 @@ import type { Database } from 'better-sqlite3'
 import { UsageError } from '../../core/errors.ts'
 
 /** Version of the schema. A database with a higher one was written by a newer Cairn. */
-export const schemaVersion = 7
+export const schemaVersion = 8
 
 /** Marks the file as a master's database ("Crnm" in ASCII, PRAGMA application_id). */
 export const applicationId = 0x43_72_6e_6d

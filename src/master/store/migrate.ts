@@ -19,6 +19,7 @@ const steps: ReadonlyMap<bigint, string> = new Map([
   [4n, NodeLabels.schema],
   [5n, `${Nodes.identityColumn} ${Sessions.identityColumn}`],
   [6n, `${Exports.schema} ${Sessions.exportColumn}`],
+  [7n, `${Exports.domainColumns} ${Sessions.domainColumn} ${Blocks.domainColumn}`],
 ])
 
 /**

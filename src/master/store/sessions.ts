@@ -22,6 +22,8 @@ export interface SessionRow {
   readonly identity: string
   /** The export that it is of; empty: it sees everything. */
   readonly export: string
+  /** What its ids of blocks are made with; empty: nothing. It stays, as blocks may be on their way. */
+  readonly domain: Uint8Array
 }
 
 interface Row {
@@ -38,6 +40,7 @@ interface Row {
   readonly acked: bigint
   readonly identity: string
   readonly export: string
+  readonly domain: Buffer
 }
 
 const fromRow = ({ id, pid, read_only, ...rest }: Row): SessionRow => ({
@@ -63,12 +66,14 @@ export class Sessions {
       started INTEGER NOT NULL, -- ns
       acked INTEGER NOT NULL, -- call id
       identity TEXT NOT NULL DEFAULT '',
-      export TEXT NOT NULL DEFAULT ''
+      export TEXT NOT NULL DEFAULT '',
+      domain BLOB NOT NULL DEFAULT x'' -- dedup domain
     ) STRICT;`
 
   /** What databases of before it lack. */
   static readonly identityColumn = "ALTER TABLE sessions ADD COLUMN identity TEXT NOT NULL DEFAULT '';"
   static readonly exportColumn = "ALTER TABLE sessions ADD COLUMN export TEXT NOT NULL DEFAULT '';"
+  static readonly domainColumn = "ALTER TABLE sessions ADD COLUMN domain BLOB NOT NULL DEFAULT x'';"
 
   readonly #counters: Counters
   readonly #byId
@@ -84,8 +89,8 @@ export class Sessions {
     this.#byId = db.prepare<[bigint], Row>('SELECT * FROM sessions WHERE id = ?').safeIntegers()
     this.#all = db.prepare<[], Row>('SELECT * FROM sessions ORDER BY id').safeIntegers()
     this.#insert = db.prepare(
-      `INSERT INTO sessions (id, epoch, secret, host, mountpoint, pid, program, zone, read_only, started, acked, identity, export)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO sessions (id, epoch, secret, host, mountpoint, pid, program, zone, read_only, started, acked, identity, export, domain)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     )
     this.#setEpoch = db.prepare<[bigint, bigint]>('UPDATE sessions SET epoch = ? WHERE id = ?')
     this.#setAcked = db.prepare<[bigint, bigint]>('UPDATE sessions SET acked = ? WHERE id = ?')
@@ -128,6 +133,7 @@ export class Sessions {
       s.acked,
       s.identity,
       s.export,
+      s.domain,
     )
   }
 

@@ -61,6 +61,7 @@ const schema = [
   Exports,
 ]
   .map(table => table.schema)
+  .concat(Exports.domainColumns)
   .join('\n')
 
 /**

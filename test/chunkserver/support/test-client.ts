@@ -45,8 +45,9 @@ export function grantFor(
   { id, length }: { id: BlockId; length: number },
   generation = 5n,
   expiry = now + 600n * BigInt(second) * 1_000_000n,
+  dedupDomain: Uint8Array = new Uint8Array(0),
 ): Grant {
-  const claim = { node, generation, session: 3n, epoch: 1n, expiry }
+  const claim = { node, generation, session: 3n, epoch: 1n, expiry, dedupDomain }
   return { ...claim, mac: grantMac(key, { ...claim, block: blockIdToBytes(id), length }) }
 }
 
@@ -104,13 +105,13 @@ export class TestClient {
     block: TestBlock,
     chain: readonly { readonly node: bigint; readonly address: string }[],
     generation?: bigint,
-    change: { data?: Buffer; messageBytes?: number } = {},
+    change: { data?: Buffer; messageBytes?: number; domain?: Uint8Array } = {},
   ): Promise<PutOutcome[]> {
-    const { data = block.data, messageBytes = 2 ** 20 } = change
+    const { data = block.data, messageBytes = 2 ** 20, domain } = change
     const targets = chain.map(({ node, address }) => ({
       node,
       address,
-      grant: grantFor(node, block, generation),
+      grant: grantFor(node, block, generation, undefined, domain),
     }))
     const [first, ...rest] = targets
     return this.#new('put', call => {

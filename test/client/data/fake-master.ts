@@ -140,7 +140,10 @@ export class FakeMaster implements MasterPort, AttrPort {
     this.#random = random
     this.#nodes = nodes
     this.faults = faults
-    this.facts = { version: 2, cluster: new Uint8Array(16), blockBytes, copies: 3, minCopies: 2 }
+    this.facts = {
+      ...{ version: 2, cluster: new Uint8Array(16), blockBytes, copies: 3, minCopies: 2 },
+      dedupDomain: new Uint8Array(0),
+    }
   }
 
   /** Keys of tokens: the nodes know the latest alone. */
@@ -282,6 +285,7 @@ export class FakeMaster implements MasterPort, AttrPort {
             epoch: 1n,
             expiry: 0n,
             mac: new Uint8Array(32),
+            dedupDomain: new Uint8Array(0),
           },
         }))
         const blocks = op.value.blocks.map(({ id }) => {

@@ -262,6 +262,8 @@ export interface ListedBlock {
   token: Uint8Array;
   /** Copies that there should be; 0 from a master that does not say. */
   wanted: number;
+  /** What its id was made with (Welcome.dedup_domain). */
+  dedupDomain: Uint8Array;
 }
 
 export interface BackupRequest {
@@ -664,7 +666,19 @@ export interface ExportRules {
     | undefined;
   /** Of all its mounts together; 0: no limit. */
   callsPerSecond?: number | undefined;
-  writtenBytesPerSecond?: bigint | undefined;
+  writtenBytesPerSecond?:
+    | bigint
+    | undefined;
+  /** own: equal content is stored once within it. shared: with all exports that say so. For mounts that come after. */
+  dedup?:
+    | string
+    | undefined;
+  /** Mounts on a chunkserver's machine may read block files by themselves, if there is no rate of what is read. */
+  shortCircuit?:
+    | boolean
+    | undefined;
+  /** Of all its mounts from all nodes together; 0: no limit. */
+  readBytesPerSecond?: bigint | undefined;
 }
 
 export interface ExportRecord {
@@ -3439,7 +3453,15 @@ export const ListBlocksReply: MessageFns<ListBlocksReply> = {
 };
 
 function createBaseListedBlock(): ListedBlock {
-  return { key: 0n, id: new Uint8Array(0), length: 0, locations: [], token: new Uint8Array(0), wanted: 0 };
+  return {
+    key: 0n,
+    id: new Uint8Array(0),
+    length: 0,
+    locations: [],
+    token: new Uint8Array(0),
+    wanted: 0,
+    dedupDomain: new Uint8Array(0),
+  };
 }
 
 export const ListedBlock: MessageFns<ListedBlock> = {
@@ -3464,6 +3486,9 @@ export const ListedBlock: MessageFns<ListedBlock> = {
     }
     if (message.wanted !== 0) {
       writer.uint32(48).uint32(message.wanted);
+    }
+    if (message.dedupDomain.length !== 0) {
+      writer.uint32(58).bytes(message.dedupDomain);
     }
     return writer;
   },
@@ -3529,6 +3554,14 @@ export const ListedBlock: MessageFns<ListedBlock> = {
             message.wanted = reader.uint32();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.dedupDomain = reader.bytes();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3552,6 +3585,7 @@ export const ListedBlock: MessageFns<ListedBlock> = {
     message.locations = object.locations?.map((e) => Location.fromPartial(e)) || [];
     message.token = object.token ?? new Uint8Array(0);
     message.wanted = object.wanted ?? 0;
+    message.dedupDomain = object.dedupDomain ?? new Uint8Array(0);
     return message;
   },
 };
@@ -7864,6 +7898,9 @@ function createBaseExportRules(): ExportRules {
     devices: undefined,
     callsPerSecond: undefined,
     writtenBytesPerSecond: undefined,
+    dedup: undefined,
+    shortCircuit: undefined,
+    readBytesPerSecond: undefined,
   };
 }
 
@@ -7895,6 +7932,18 @@ export const ExportRules: MessageFns<ExportRules> = {
         throw new globalThis.Error("value provided for field message.writtenBytesPerSecond of type uint64 too large");
       }
       writer.uint32(64).uint64(message.writtenBytesPerSecond);
+    }
+    if (message.dedup !== undefined) {
+      writer.uint32(74).string(message.dedup);
+    }
+    if (message.shortCircuit !== undefined) {
+      writer.uint32(80).bool(message.shortCircuit);
+    }
+    if (message.readBytesPerSecond !== undefined) {
+      if (BigInt.asUintN(64, message.readBytesPerSecond) !== message.readBytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.readBytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(88).uint64(message.readBytesPerSecond);
     }
     return writer;
   },
@@ -7976,6 +8025,30 @@ export const ExportRules: MessageFns<ExportRules> = {
             message.writtenBytesPerSecond = reader.uint64() as bigint;
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.dedup = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.shortCircuit = reader.bool();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.readBytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -8004,6 +8077,11 @@ export const ExportRules: MessageFns<ExportRules> = {
       (object.writtenBytesPerSecond !== undefined && object.writtenBytesPerSecond !== null)
         ? BigInt(object.writtenBytesPerSecond)
         : undefined;
+    message.dedup = object.dedup ?? undefined;
+    message.shortCircuit = object.shortCircuit ?? undefined;
+    message.readBytesPerSecond = (object.readBytesPerSecond !== undefined && object.readBytesPerSecond !== null)
+      ? BigInt(object.readBytesPerSecond)
+      : undefined;
     return message;
   },
 };

@@ -32,7 +32,7 @@ export interface Attr {
 /**
  * The right to put one instance of a block on one node: made by the master, checked by the node
  * without asking anyone. mac = HMAC-SHA-256(node key, "grant" | node | block | length | generation |
- * session | epoch | expiry), fields in fixed-width big endian.
+ * session | epoch | expiry | dedup domain, if there is one), fields in fixed-width big endian.
  */
 export interface Grant {
   node: bigint;
@@ -42,6 +42,8 @@ export interface Grant {
   /** Master's clock, ns. */
   expiry: bigint;
   mac: Uint8Array;
+  /** What the id was made with (Welcome.dedup_domain): nothing, or 16 bytes. Since version 4. */
+  dedupDomain: Uint8Array;
 }
 
 /** Where a put goes. */
@@ -377,7 +379,15 @@ export const Attr: MessageFns<Attr> = {
 };
 
 function createBaseGrant(): Grant {
-  return { node: 0n, generation: 0n, session: 0n, epoch: 0n, expiry: 0n, mac: new Uint8Array(0) };
+  return {
+    node: 0n,
+    generation: 0n,
+    session: 0n,
+    epoch: 0n,
+    expiry: 0n,
+    mac: new Uint8Array(0),
+    dedupDomain: new Uint8Array(0),
+  };
 }
 
 export const Grant: MessageFns<Grant> = {
@@ -414,6 +424,9 @@ export const Grant: MessageFns<Grant> = {
     }
     if (message.mac.length !== 0) {
       writer.uint32(50).bytes(message.mac);
+    }
+    if (message.dedupDomain.length !== 0) {
+      writer.uint32(58).bytes(message.dedupDomain);
     }
     return writer;
   },
@@ -479,6 +492,14 @@ export const Grant: MessageFns<Grant> = {
             message.mac = reader.bytes();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.dedupDomain = reader.bytes();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -504,6 +525,7 @@ export const Grant: MessageFns<Grant> = {
     message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
     message.expiry = (object.expiry !== undefined && object.expiry !== null) ? BigInt(object.expiry) : 0n;
     message.mac = object.mac ?? new Uint8Array(0);
+    message.dedupDomain = object.dedupDomain ?? new Uint8Array(0);
     return message;
   },
 };

@@ -116,6 +116,21 @@ export interface NodeHeartbeat {
   /** Bytes of blocks that came and that others read, since it started. */
   receivedBytes: bigint;
   sentBytes: bigint;
+  /** What was asked for since the last one, where there is a rate. Since version 4. */
+  readDemands: ReadDemand[];
+}
+
+/** Of one export, by the number in its tokens (wire/read-token.ts). */
+export interface ReadDemand {
+  export: bigint;
+  /** That went, or waits to. */
+  bytes: bigint;
+}
+
+/** How much of an export's rate is this node's. */
+export interface ReadShare {
+  export: bigint;
+  bytesPerSecond: bigint;
 }
 
 export interface NodeHeartbeatReply {
@@ -125,6 +140,8 @@ export interface NodeHeartbeatReply {
   endedSessions: bigint[];
   /** Those that are in use from now on, besides the ones that were told before. */
   readKeys: ReadKey[];
+  /** For what it told of in the heartbeat. Of others, and from a master that says nothing, what is in tokens counts. */
+  readShares: ReadShare[];
 }
 
 export interface BlockChange {
@@ -1265,6 +1282,7 @@ function createBaseNodeHeartbeat(): NodeHeartbeat {
     scrub: undefined,
     receivedBytes: 0n,
     sentBytes: 0n,
+    readDemands: [],
   };
 }
 
@@ -1320,6 +1338,9 @@ export const NodeHeartbeat: MessageFns<NodeHeartbeat> = {
         throw new globalThis.Error("value provided for field message.sentBytes of type uint64 too large");
       }
       writer.uint32(88).uint64(message.sentBytes);
+    }
+    for (const v of message.readDemands) {
+      ReadDemand.encode(v!, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -1425,6 +1446,14 @@ export const NodeHeartbeat: MessageFns<NodeHeartbeat> = {
             message.sentBytes = reader.uint64() as bigint;
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.readDemands.push(ReadDemand.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1459,12 +1488,161 @@ export const NodeHeartbeat: MessageFns<NodeHeartbeat> = {
       ? BigInt(object.receivedBytes)
       : 0n;
     message.sentBytes = (object.sentBytes !== undefined && object.sentBytes !== null) ? BigInt(object.sentBytes) : 0n;
+    message.readDemands = object.readDemands?.map((e) => ReadDemand.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReadDemand(): ReadDemand {
+  return { export: 0n, bytes: 0n };
+}
+
+export const ReadDemand: MessageFns<ReadDemand> = {
+  encode(message: ReadDemand, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.export !== 0n) {
+      if (BigInt.asUintN(64, message.export) !== message.export) {
+        throw new globalThis.Error("value provided for field message.export of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.export);
+    }
+    if (message.bytes !== 0n) {
+      if (BigInt.asUintN(64, message.bytes) !== message.bytes) {
+        throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.bytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadDemand {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadDemand();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.export = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.bytes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReadDemand>, I>>(base?: I): ReadDemand {
+    return ReadDemand.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadDemand>, I>>(object: I): ReadDemand {
+    const message = createBaseReadDemand();
+    message.export = (object.export !== undefined && object.export !== null) ? BigInt(object.export) : 0n;
+    message.bytes = (object.bytes !== undefined && object.bytes !== null) ? BigInt(object.bytes) : 0n;
+    return message;
+  },
+};
+
+function createBaseReadShare(): ReadShare {
+  return { export: 0n, bytesPerSecond: 0n };
+}
+
+export const ReadShare: MessageFns<ReadShare> = {
+  encode(message: ReadShare, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.export !== 0n) {
+      if (BigInt.asUintN(64, message.export) !== message.export) {
+        throw new globalThis.Error("value provided for field message.export of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.export);
+    }
+    if (message.bytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.bytesPerSecond) !== message.bytesPerSecond) {
+        throw new globalThis.Error("value provided for field message.bytesPerSecond of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.bytesPerSecond);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadShare {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadShare();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.export = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.bytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReadShare>, I>>(base?: I): ReadShare {
+    return ReadShare.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadShare>, I>>(object: I): ReadShare {
+    const message = createBaseReadShare();
+    message.export = (object.export !== undefined && object.export !== null) ? BigInt(object.export) : 0n;
+    message.bytesPerSecond = (object.bytesPerSecond !== undefined && object.bytesPerSecond !== null)
+      ? BigInt(object.bytesPerSecond)
+      : 0n;
     return message;
   },
 };
 
 function createBaseNodeHeartbeatReply(): NodeHeartbeatReply {
-  return { sentMs: 0n, time: 0n, endedSessions: [], readKeys: [] };
+  return { sentMs: 0n, time: 0n, endedSessions: [], readKeys: [], readShares: [] };
 }
 
 export const NodeHeartbeatReply: MessageFns<NodeHeartbeatReply> = {
@@ -1493,6 +1671,9 @@ export const NodeHeartbeatReply: MessageFns<NodeHeartbeatReply> = {
     }
     for (const v of message.readKeys) {
       ReadKey.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.readShares) {
+      ReadShare.encode(v!, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1552,6 +1733,14 @@ export const NodeHeartbeatReply: MessageFns<NodeHeartbeatReply> = {
             message.readKeys.push(ReadKey.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.readShares.push(ReadShare.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1573,6 +1762,7 @@ export const NodeHeartbeatReply: MessageFns<NodeHeartbeatReply> = {
     message.time = (object.time !== undefined && object.time !== null) ? BigInt(object.time) : 0n;
     message.endedSessions = object.endedSessions?.map((e) => BigInt(e)) || [];
     message.readKeys = object.readKeys?.map((e) => ReadKey.fromPartial(e)) || [];
+    message.readShares = object.readShares?.map((e) => ReadShare.fromPartial(e)) || [];
     return message;
   },
 };

@@ -154,6 +154,13 @@ export interface Welcome {
   /** Setuid, setgid and capabilities, and device nodes, are to be of no effect. */
   noSetuid: boolean;
   noDevices: boolean;
+  /**
+   * Since version 4. Empty: a block's id is the SHA-256 of its bytes. Else 16 bytes, and the id is SHA-512/256 over "cairn dedup",
+   * these and that SHA-256: equal content in different domains is different blocks. It stays for the life of the session.
+   */
+  dedupDomain: Uint8Array;
+  /** Block files are not to be read past the chunkserver, which sees to it. */
+  noShortCircuit: boolean;
   /** As in Room. */
   full: boolean;
 }
@@ -1558,6 +1565,8 @@ function createBaseWelcome(): Welcome {
     judged: false,
     noSetuid: false,
     noDevices: false,
+    dedupDomain: new Uint8Array(0),
+    noShortCircuit: false,
     full: false,
   };
 }
@@ -1633,8 +1642,14 @@ export const Welcome: MessageFns<Welcome> = {
     if (message.noDevices !== false) {
       writer.uint32(224).bool(message.noDevices);
     }
+    if (message.dedupDomain.length !== 0) {
+      writer.uint32(234).bytes(message.dedupDomain);
+    }
+    if (message.noShortCircuit !== false) {
+      writer.uint32(240).bool(message.noShortCircuit);
+    }
     if (message.full !== false) {
-      writer.uint32(232).bool(message.full);
+      writer.uint32(248).bool(message.full);
     }
     return writer;
   },
@@ -1805,7 +1820,23 @@ export const Welcome: MessageFns<Welcome> = {
             continue;
           }
           case 29: {
-            if (tag !== 232) {
+            if (tag !== 234) {
+              break;
+            }
+
+            message.dedupDomain = reader.bytes();
+            continue;
+          }
+          case 30: {
+            if (tag !== 240) {
+              break;
+            }
+
+            message.noShortCircuit = reader.bool();
+            continue;
+          }
+          case 31: {
+            if (tag !== 248) {
               break;
             }
 
@@ -1848,6 +1879,8 @@ export const Welcome: MessageFns<Welcome> = {
     message.judged = object.judged ?? false;
     message.noSetuid = object.noSetuid ?? false;
     message.noDevices = object.noDevices ?? false;
+    message.dedupDomain = object.dedupDomain ?? new Uint8Array(0);
+    message.noShortCircuit = object.noShortCircuit ?? false;
     message.full = object.full ?? false;
     return message;
   },
