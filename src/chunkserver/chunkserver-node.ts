@@ -13,6 +13,7 @@ import { BlocksService } from './rpc/blocks-service.ts'
 import { LogService } from './rpc/log-service.ts'
 import { Peers } from './rpc/peers.ts'
 import { UserActivity } from './rpc/user-activity.ts'
+import { ReadRates } from './rpc/read-rates.ts'
 import type { Traffic } from './rpc/traffic.ts'
 import { Scrubber } from './scrub/scrubber.ts'
 
@@ -46,6 +47,7 @@ export class ChunkserverNode {
   readonly #config: ChunkserverConfig
   readonly #log: Log
   readonly #authority: Authority
+  readonly #readRates: ReadRates
   readonly #peers: Peers
   readonly #service: BlocksService
   readonly #logService: LogService
@@ -69,9 +71,15 @@ export class ChunkserverNode {
     this.#authority = new Authority(env.clock)
     this.#peers = new Peers(env, network)
     const users = new UserActivity(env.clock)
+    this.#readRates = new ReadRates(env)
     const shared = { env, store, authority: this.#authority, peers: this.#peers, checksums, users }
     const parts = { ...shared, host: config.host }
-    this.#service = new BlocksService({ ...parts, onMoved: config.onMoved, slowMs: config.slowMs })
+    this.#service = new BlocksService({
+      ...parts,
+      readRates: this.#readRates,
+      onMoved: config.onMoved,
+      slowMs: config.slowMs,
+    })
     this.#logService = new LogService({
       onMoved: config.onMoved,
       open: () =>
@@ -143,6 +151,7 @@ export class ChunkserverNode {
       store: this.#store,
       authority: this.#authority,
       copier: this.#copier,
+      readRates: this.#readRates,
       describe,
       load: () => this.#service.streams,
       scrub: bytesPerSecond => this.#scrub(bytesPerSecond),

@@ -39,6 +39,8 @@ export interface MasterPort {
   readonly diskFull: boolean
   /** The session as named in grants and on block streams. */
   readonly identity: { readonly session: bigint; readonly epoch: bigint }
+  /** What of the export that the session is of concerns the data path. */
+  readonly rules: { readonly noShortCircuit: boolean }
 }
 
 /** What the data path holds of one regular file while it is open, dirty or leased. */

@@ -1,7 +1,8 @@
 /**
  * Tokens to read blocks (BlockInfo.token in proto/cairn/v1/session.proto): made by the master for one session and
  * one block, good at every node until they expire, and checked by a node without asking anyone. Master and nodes
- * share the keys, which rotate; who reads only carries the bytes. Session 0 is a node, or an administrator.
+ * share the keys, which rotate; who reads only carries the bytes. Session 0 is a node, or an administrator. One for a mount of
+ * an export may have terms, on which it is good.
  */
 import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
 import { assert } from '../core/assert.ts'
@@ -12,16 +13,32 @@ const keyIdBytes = 8
 const expiryBytes = 4
 const macBytes = 16
 export const readTokenBytes = keyIdBytes + expiryBytes + macBytes
+const termsBytes = 8 + 8 + 1
+export const readTokenWithTermsBytes = readTokenBytes + termsBytes
 const expiryAt = keyIdBytes
-const macAt = keyIdBytes + expiryBytes
+const termsAt = keyIdBytes + expiryBytes
+const mayReadFilesBit = 1
 const identityBytes = 16
 const readerBytes = 2 * 8 + identityBytes
 const tag = 'read'
+const termsTag = 'term'
 export const readExpiryMax = 0xffff_ffff
 
 export interface ReadKey {
   readonly id: bigint
   readonly key: KeyObject
+}
+
+/** On which terms an export's blocks are read. */
+export interface ReadTerms {
+  /** The export, by a number that no other one has. */
+  readonly export: bigint
+  /** What one node may always give of them; 0: there is no rate. */
+  readonly bytesPerSecond: number
+  /** Who runs on the node's machine may read the files of blocks by itself. */
+  readonly mayReadFiles: boolean
+  /** Of the token, in seconds since 1970. */
+  readonly expiry: number
 }
 
 export const readKey = (id: bigint, secret: Uint8Array): ReadKey => {
@@ -45,7 +62,14 @@ export const noSession = readerOf(0n, 0n)
 const text = Buffer.alloc(tag.length + readerBytes + expiryBytes + blockIdBytes)
 text.write(tag, 'latin1')
 
-function mac(key: KeyObject, reader: Uint8Array, expiry: number, block: Uint8Array): Buffer {
+/** `terms` as they stand in the token; empty: none. */
+function mac(
+  key: KeyObject,
+  reader: Uint8Array,
+  expiry: number,
+  block: Uint8Array,
+  terms: Uint8Array,
+): Buffer {
   assert(
     block.length === blockIdBytes && reader.length === readerBytes,
     'block and reader have their lengths',
@@ -53,7 +77,8 @@ function mac(key: KeyObject, reader: Uint8Array, expiry: number, block: Uint8Arr
   text.set(reader, tag.length)
   text.writeUInt32BE(expiry, tag.length + readerBytes)
   text.set(block, tag.length + readerBytes + expiryBytes)
-  return createHmac('sha256', key).update(text).digest()
+  if (terms.length === 0) return createHmac('sha256', key).update(text).digest()
+  return createHmac('sha256', key).update(termsTag).update(terms).update(text).digest()
 }
 
 /** `expiry` in seconds since 1970, master's clock. */
@@ -62,21 +87,38 @@ export function makeReadToken(
   reader: Uint8Array,
   expiry: number,
   block: Uint8Array,
+  terms?: Omit<ReadTerms, 'expiry'>,
 ): Buffer {
-  const token = Buffer.allocUnsafe(readTokenBytes)
+  const token = Buffer.allocUnsafe(terms === undefined ? readTokenBytes : readTokenWithTermsBytes)
   token.writeBigUInt64BE(id, 0)
   token.writeUInt32BE(expiry, expiryAt)
-  token.set(mac(key, reader, expiry, block).subarray(0, macBytes), macAt)
+  if (terms !== undefined) {
+    token.writeBigUInt64BE(terms.export, termsAt)
+    token.writeBigUInt64BE(BigInt(terms.bytesPerSecond), termsAt + 8)
+    token[termsAt + 16] = terms.mayReadFiles ? mayReadFilesBit : 0
+  }
+  const macAt = token.length - macBytes
+  token.set(mac(key, reader, expiry, block, token.subarray(termsAt, macAt)).subarray(0, macBytes), macAt)
   return token
 }
 
 /** What a token says, before it is proved. Undefined for what has not the form of one. */
 export function readTokenClaim(
   token: Uint8Array,
-): { readonly keyId: bigint; readonly expiry: number } | undefined {
-  if (token.length !== readTokenBytes) return undefined
+): { readonly keyId: bigint; readonly expiry: number; readonly terms: ReadTerms | undefined } | undefined {
+  const hasTerms = token.length === readTokenWithTermsBytes
+  if (token.length !== readTokenBytes && !hasTerms) return undefined
   const view = new DataView(token.buffer, token.byteOffset)
-  return { keyId: view.getBigUint64(0), expiry: view.getUint32(expiryAt) }
+  const expiry = view.getUint32(expiryAt)
+  const terms = hasTerms
+    ? {
+        export: view.getBigUint64(termsAt),
+        bytesPerSecond: Number(view.getBigUint64(termsAt + 8)),
+        mayReadFiles: (view.getUint8(termsAt + 16) & mayReadFilesBit) !== 0,
+        expiry,
+      }
+    : undefined
+  return { keyId: view.getBigUint64(0), expiry, terms }
 }
 
 /** Checks a token of the right form and with the key that it names, in constant time. */
@@ -88,5 +130,7 @@ export function isReadToken(
 ): boolean {
   const claim = readTokenClaim(token)
   if (claim === undefined) return false
-  return timingSafeEqual(token.subarray(macAt), mac(key, reader, claim.expiry, block).subarray(0, macBytes))
+  const macAt = token.length - macBytes
+  const right = mac(key, reader, claim.expiry, block, token.subarray(termsAt, macAt))
+  return timingSafeEqual(token.subarray(macAt), right.subarray(0, macBytes))
 }

@@ -1,9 +1,16 @@
 import test, { type ExecutionContext } from 'ava'
 import { errno } from '#src/core/errors.ts'
-import { blockIdToBytes } from '#src/core/ids.ts'
+import { type BlockId, blockIdToBytes } from '#src/core/ids.ts'
 import { KiB } from '#src/core/units.ts'
 import { GrpcNetwork } from '#src/wire/grpc/grpc-network.ts'
-import { makeReadToken, noSession, readerOf, readKey, readTokenBytes } from '#src/wire/read-token.ts'
+import {
+  makeReadToken,
+  noSession,
+  readerOf,
+  readKey,
+  readTokenBytes,
+  type ReadTerms,
+} from '#src/wire/read-token.ts'
 import { Tls } from '#src/wire/tls/tls.ts'
 import { TestAuthority } from '../wire/tls/authority-fixture.js'
 import { grantFor, metaOf, TestClient, testBlock, tokenFor } from './support/test-client.ts'
@@ -84,6 +91,49 @@ for (const [what, make] of Object.entries(wrong))
     // The stream goes on: who asks rightly gets an answer.
     t.true((await client.get(small.id, 0, small.length)).data.equals(small.data))
   })
+
+test('on terms that forbid it the files of blocks are not given to read: the data comes, and it is in the audit log', async t => {
+  const lines: (object | undefined)[] = []
+  const warn = (_: string, fields?: object): void => void lines.push(fields)
+  const log = { ...quietLog, warn, child: () => ({ ...quietLog, warn }) }
+  const node = await startNode(t, 1n, { log })
+  const client = new TestClient(node.network, node.address).hello()
+  for (const block of blocks) t.is((await client.put(block, [node]))[0]?.error, undefined)
+  const on = (block: typeof small, change: Partial<ReadTerms> = {}): Buffer =>
+    makeReadToken(key, readerOf(3n, 1n), inTenMinutes, of(block), { ...terms, ...change })
+  const terms = { export: 5n, bytesPerSecond: 0, mayReadFiles: false }
+  t.true((await client.get(large.id, 0, large.length, on(large), true)).data.equals(large.data))
+  t.is((await client.get(large.id, 0, large.length, on(large, { mayReadFiles: true }), true)).data.length, 0)
+  t.true(
+    lines.some(fields =>
+      /does not allow/.test(
+        JSON.stringify(fields, (_, each: unknown) => (typeof each === 'bigint' ? String(each) : each)),
+      ),
+    ),
+  )
+  for (let at = 12; at < 29; at++)
+    await t.throwsAsync(client.get(small.id, 0, 1, flipped(on(small), at)), { code: 'EACCES' }, `byte ${at}`)
+  const plain = tokenFor(small.id)
+  const without = Buffer.concat([on(small).subarray(0, 12), on(small).subarray(29)])
+  const added = Buffer.concat([plain.subarray(0, 12), on(small).subarray(12, 29), plain.subarray(12)])
+  for (const token of [without, added])
+    await t.throwsAsync(client.get(small.id, 0, 1, token), { code: 'EACCES' })
+})
+
+test("terms of a token that is not good are nobody's: many small ones are paced by those that are", async t => {
+  const { client } = await world(t)
+  const token = makeReadToken(key, readerOf(3n, 1n), inTenMinutes, of(small), {
+    ...{ export: 5n, bytesPerSecond: 256 * KiB, mayReadFiles: false },
+  })
+  const forged = flipped(token, 13)
+  const { got } = await client.getSmall([small.id, small.id], [forged, token])
+  t.deepEqual([...got.keys()], [1])
+  // Beyond the rate a read waits, with signs of life, and comes.
+  const all = await Promise.all(
+    [1, 2, 3].map(() => client.getSmall(Array<BlockId>(16).fill(small.id), Array<Buffer>(16).fill(token))),
+  )
+  for (const each of all) t.is(each.got.size, 16)
+})
 
 test('a refusal does not tell whether a block is there', async t => {
   const { client } = await world(t)

@@ -109,6 +109,12 @@ test('a client that lies gets nothing from outside its export, and no say in who
   t.is(await attacker.fails({ $case: 'locate', value: { ids: [sha('the secret')] } }), 'locate')
   t.is(await attacker.fails(create('root', { parent: projects, uid: 0 })), errno.EACCES, 'a folder of root')
   t.is(await attacker.fails(create('dev', { parent: projects, mode: 0o020666, rdev: 5 })), errno.EPERM)
+  const shared = ['--dedup', 'shared', '--read-per-second', '64MiB', '--short-circuit']
+  const rules = { dedup: 'shared', readBytesPerSecond: 64 * 1024 * 1024, shortCircuit: true }
+  t.like(await exported('set', 'projects', ...shared), rules)
+  t.like(await as().first, { value: { noShortCircuit: true } }, 'what is read past the nodes is not counted')
+  t.is(readFileSync(path.join(cluster.at('laptop'), 'plan'), 'utf8'), 'the plan')
+  t.like(await exported('set', 'projects', '--no-short-circuit'), { ...rules, shortCircuit: false })
   await exported('set', 'projects', '--read-only')
   const after = as()
   t.is(await after.root(), projects)

@@ -5,7 +5,14 @@ import type { AdminMethod, EngineInput, EngineOutput } from '#src/master/engine/
 import { MasterEngine } from '#src/master/engine/master-engine.ts'
 import type { EngineSettings } from '#src/master/engine/settings.ts'
 import { Store } from '#src/master/store/store.ts'
-import { type Delete, NodeDown, NodeUp, type ReadKey } from '#src/wire/gen/cairn/v1/nodes.ts'
+import {
+  type Delete,
+  NodeDown,
+  NodeUp,
+  type ReadDemand,
+  type ReadKey,
+  type ReadShare,
+} from '#src/wire/gen/cairn/v1/nodes.ts'
 import type { Receipt, Target } from '#src/wire/gen/cairn/v1/common.ts'
 import { type Call, type Hello, type Reply, SessionDown, SessionUp } from '#src/wire/gen/cairn/v1/session.ts'
 import { wireVersion } from '#src/core/limits.ts'
@@ -336,6 +343,9 @@ export class ChunkNode implements Peer {
   incarnation = 1n
   sequence = 0n
   traffic = { receivedBytes: 0n, sentBytes: 0n }
+  demands: ReadDemand[] = []
+  /** What of the rates of exports it was told last. */
+  readShares: readonly ReadShare[] = []
   /** Instances by id in hex. */
   readonly blocks = new Map<string, { generation: bigint; length: number }>()
   /** Changes that the master has not acknowledged. */
@@ -416,6 +426,7 @@ export class ChunkNode implements Peer {
   receive(bytes: Uint8Array): void {
     const { item } = NodeDown.decode(bytes)
     if (item?.$case === 'heartbeat' && item.value.readKeys.length > 0) this.readKeys = item.value.readKeys
+    if (item?.$case === 'heartbeat') this.readShares = item.value.readShares
     if (item !== undefined) this.items.push(item)
   }
 
@@ -436,7 +447,7 @@ export class ChunkNode implements Peer {
         usedBytes: this.usedBytes,
         blocks: BigInt(this.blocks.size),
         refusing: this.failing,
-        readDemands: [],
+        readDemands: this.demands,
         reason: '',
         load: 0,
         sentMs: 1n,

@@ -6,7 +6,8 @@ import { ListBlocksReply, ListBlocksRequest } from '#src/wire/gen/cairn/v1/admin
 import type { ExtentsReply } from '#src/wire/gen/cairn/v1/session.ts'
 import { isReadToken, noSession, readerOf, readKey, readTokenClaim } from '#src/wire/read-token.ts'
 import { ChunkNode, EngineFixture, Mount } from './engine-fixture.ts'
-import { makeFile, unlink, writeFile } from './engine-ops.ts'
+import { create, makeFile, unlink, writeFile } from './engine-ops.ts'
+import { Cluster, laptop } from './exports-fixture.ts'
 
 const minuteMs = 60_000
 
@@ -117,4 +118,48 @@ test('an administrator may read all blocks, to check them', async t => {
   const { blocks } = ListBlocksReply.decode(fixture.admin('listBlocks', request).bytes ?? Buffer.alloc(0))
   t.is(blocks.length, 1)
   t.true(isGood(nodes[0]?.readKeys ?? [], noSession, blocks[0]?.token ?? Buffer.alloc(0), id))
+})
+
+test('tokens of an export say its rate and whether files may be read past the nodes; nodes hear what is theirs', async t => {
+  const cluster = await Cluster.make()
+  cluster.export({ rules: { readBytesPerSecond: 3_000_000n, shortCircuit: true } })
+  const mount = cluster.mount(laptop)
+  t.like(mount.items[0], { $case: 'welcome', value: { noShortCircuit: true } })
+  const file = mount.call(create('file', { parent: cluster.sub }), 'entry').attr?.ino ?? 0n
+  writeFile(mount, cluster.nodes, file, 'text')
+  const termsOf = (of: Mount, ino: bigint) =>
+    readTokenClaim(extentsOf(of, ino).blocks[0]?.token ?? Buffer.alloc(0))?.terms
+  const terms = termsOf(mount, file)
+  t.like(terms, { bytesPerSecond: 250_000, mayReadFiles: false }, 'a quarter, divided by three')
+  t.is(termsOf(cluster.all, cluster.secret), undefined)
+  const number = terms?.export ?? 0n
+  for (const [index, node] of cluster.nodes.entries()) {
+    node.demands = [
+      { export: number, bytes: BigInt(1000 * (index + 1)) },
+      { export: 99n, bytes: 1n },
+    ]
+    node.beat()
+    t.deepEqual(
+      node.readShares.map(share => share.export),
+      [number],
+    )
+  }
+  const again = cluster.nodes.map(node => {
+    node.beat()
+    return node.readShares[0]?.bytesPerSecond ?? 0n
+  })
+  t.is(
+    again.reduce((sum, each) => sum + each, 0n),
+    3_000_000n,
+  )
+  t.true((again[0] ?? 0n) < (again[2] ?? 0n))
+
+  t.is(cluster.set({ rules: { readBytesPerSecond: 0n } }), undefined)
+  cluster.fixture.identity = laptop
+  t.like(mount.reattach(), { $case: 'welcome', value: { noShortCircuit: false } })
+  t.is(termsOf(mount, file), undefined)
+  t.is(cluster.set({ rules: { shortCircuit: false } }), undefined)
+  cluster.fixture.identity = laptop
+  t.like(mount.reattach(), { $case: 'welcome', value: { noShortCircuit: true } })
+  t.like(termsOf(mount, file), { bytesPerSecond: 0, mayReadFiles: false })
 })

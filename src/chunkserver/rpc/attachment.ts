@@ -19,6 +19,7 @@ import type { Authority } from './authority.ts'
 import { ChangeFeed, damagedItem } from './change-feed.ts'
 import { errorOf } from './peer-link.ts'
 import { Permits } from './permits.ts'
+import type { ReadRates } from './read-rates.ts'
 import type { Traffic } from './traffic.ts'
 
 export interface NodeDescription {
@@ -36,6 +37,7 @@ export interface AttachmentParts {
   readonly store: BlockStore
   readonly authority: Authority
   readonly copier: Copier
+  readonly readRates: ReadRates
   readonly describe: NodeDescription
   /** Streams that are open. */
   readonly load: () => number
@@ -157,6 +159,7 @@ export class Attachment {
       this.#parts.authority.noteTime(item.value.time)
       this.#parts.authority.sessionsEnded(item.value.endedSessions)
       this.#parts.authority.noteReadKeys(item.value.readKeys)
+      this.#parts.readRates.noteShares(item.value.readShares)
       return
     }
     if (feed === undefined) {
@@ -275,7 +278,7 @@ export class Attachment {
         receivedBytes: BigInt(traffic.receivedBytes),
         sentBytes: BigInt(traffic.sentBytes),
         sentMs: BigInt(Math.floor(env.clock.now())),
-        readDemands: [],
+        readDemands: this.#parts.readRates.takeDemands(),
       },
     })
   }

@@ -16,6 +16,7 @@ import {
   readKey,
   readKeyBytes,
   readTokenClaim,
+  type ReadTerms,
 } from '../../wire/read-token.ts'
 import { bytesOf, listOf, required, toDedupDomain, toGeneration, u63 } from '../../wire/validate.ts'
 import type { BlockClaim } from '../blocks/block-verifier.ts'
@@ -131,9 +132,9 @@ export class Authority {
 
   /**
    * Throws EACCES for a token that never was good for this block and reader, ESTALE for one that was, EAGAIN before the
-   * first registration.
+   * first registration. Returns the terms on which it is good.
    */
-  checkRead(token: Uint8Array, block: Uint8Array, { session, bytes }: Reader): void {
+  checkRead(token: Uint8Array, block: Uint8Array, { session, bytes }: Reader): ReadTerms | undefined {
     if (this.#readKeys.size === 0) throw new FsError('EAGAIN', 'this node has not reached its master yet')
     const claim = readTokenClaim(token)
     if (claim === undefined) {
@@ -153,6 +154,7 @@ export class Authority {
       throw new FsError('ESTALE', `token for block ${hex(block)} has expired`)
     if (this.#hasEnded(session))
       throw new FsError('ESTALE', `token for block ${hex(block)}: session ${session} has ended`)
+    return claim.terms
   }
 
   /** The right to read a block from another node: only nodes have the keys. Empty before the first registration. */

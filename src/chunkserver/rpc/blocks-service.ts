@@ -10,6 +10,7 @@ import type { Authority } from './authority.ts'
 import { BlocksStream } from './blocks-stream.ts'
 import type { Peers } from './peers.ts'
 import { Permits } from './permits.ts'
+import type { ReadRates } from './read-rates.ts'
 import { ReceiveBudget } from './receive-budget.ts'
 import { Traffic } from './traffic.ts'
 import type { UserActivity } from './user-activity.ts'
@@ -21,6 +22,7 @@ export interface BlocksServiceParts {
   readonly peers: Peers
   readonly checksums: Checksums
   readonly users: UserActivity
+  readonly readRates: ReadRates
   /** Identity of this machine. */
   readonly host: string
   /** What takes a program longer is slow. */

@@ -1,7 +1,14 @@
 import { must } from '../../core/assert.ts'
 import type { Env } from '../../core/env.ts'
 import { errno, FsError } from '../../core/errors.ts'
-import { copiesMax, dataMessageBytes, wireVersion, wireVersionMin } from '../../core/limits.ts'
+import {
+  copiesMax,
+  dataMessageBytes,
+  pieceBytes,
+  smallAtOnce,
+  wireVersion,
+  wireVersionMin,
+} from '../../core/limits.ts'
 import type { Caller, Link } from '../../core/network.ts'
 import { blockCallId, type RequestLog } from '../../core/request-log.ts'
 import type {
@@ -15,7 +22,7 @@ import type {
 import { blocksOpen } from '../../wire/services.ts'
 import type { Denials } from '../../wire/tls/denials.ts'
 import { putFailure } from '../../wire/put-failure.ts'
-import { readerOf } from '../../wire/read-token.ts'
+import { readerOf, type ReadTerms } from '../../wire/read-token.ts'
 import { blockIdBytes } from '../../core/ids.ts'
 import { bytesOf, bytesUpTo, listOf, oneofPresent, text, u63 } from '../../wire/validate.ts'
 import type { Reader } from './authority.ts'
@@ -25,6 +32,7 @@ import { sendBlock } from './outgoing-get.ts'
 import { sendSmall } from './outgoing-small.ts'
 import { Permits } from './permits.ts'
 import { putSmall } from './put-small.ts'
+import type { ReadRates } from './read-rates.ts'
 import type { ReceiveBudget } from './receive-budget.ts'
 import type { Traffic } from './traffic.ts'
 import type { UserActivity } from './user-activity.ts'
@@ -34,6 +42,7 @@ export interface StreamParts extends PutParts {
   /** Shared by all streams. */
   readonly budget: ReceiveBudget
   readonly reads: Permits
+  readonly readRates: ReadRates
   /** This machine. */
   readonly host: string
   readonly traffic: Traffic
@@ -50,6 +59,8 @@ const putsMax = 64
 const getsMax = 1024
 /** More would only interleave on one connection. */
 const getsAtOnce = 4
+
+const noBytes = new Uint8Array(0)
 
 /** One peer's stream of the Blocks service. What does not have the form of the protocol ends the stream, nothing else. */
 export class BlocksStream {
@@ -112,18 +123,20 @@ export class BlocksStream {
         const reader = must(this.#reader, 'reader')
         this.#serve('get', get.call, async cancelled => {
           const { store, reads } = this.#parts
-          this.#checkRead(get.token, bytesOf(get.id, blockIdBytes, 'get.id'), reader)
-          return sendBlock(store, this.#link, get, reads, cancelled)
+          const terms = this.#checkRead(get.token, bytesOf(get.id, blockIdBytes, 'get.id'), reader)
+          const local = get.local && terms?.mayReadFiles !== false
+          if (get.local && !local)
+            this.#noteDenied({ message: 'files of blocks: its export does not allow it' })
+          const pace = (bytes: number): Promise<void> =>
+            this.#parts.readRates.admit(terms, bytes, cancelled, () => this.#signOfLife(get.call))
+          return sendBlock(store, this.#link, { ...get, local }, reads, cancelled, pace)
         })
         return
       }
       case 'getSmall': {
         const get: GetSmall = item.value
         const reader = must(this.#reader, 'reader')
-        const check = (token: Uint8Array, block: Uint8Array): void => this.#checkRead(token, block, reader)
-        this.#serve('get_small', get.call, cancelled =>
-          sendSmall({ ...this.#parts, check }, this.#link, get, cancelled),
-        )
+        this.#serve('get_small', get.call, cancelled => this.#sendSmall(get, reader, cancelled))
         return
       }
       case 'cancel':
@@ -243,9 +256,56 @@ export class BlocksStream {
       .finally(() => this.#gets.delete(call))
   }
 
-  #checkRead(token: Uint8Array, block: Uint8Array, reader: Reader): void {
+  /** What is asked for at once is paced as what it can be at most, and what it was less is given back. */
+  async #sendSmall(get: GetSmall, reader: Reader, cancelled: () => boolean): Promise<number> {
+    const { readRates } = this.#parts
+    const ids = listOf(get.ids, smallAtOnce, 'get_small.ids')
+    // All good ones are of one session, and so of one export.
+    const found = ids.map((id, index) => this.#termsOrError(get.tokens[index] ?? noBytes, id, reader))
+    const terms = found.find(each => each !== undefined && !(each instanceof FsError)) as
+      | ReadTerms
+      | undefined
+    const check = (index: number): void => {
+      const each = found[index]
+      if (each instanceof FsError) throw each
+    }
+    const most = pieceBytes * ids.length
+    await readRates.admit(terms, most, cancelled, () => this.#signOfLife(get.call))
+    let sent = 0
     try {
-      this.#parts.authority.checkRead(token, block, reader)
+      return (sent = await sendSmall({ ...this.#parts, check }, this.#link, get, cancelled))
+    } finally {
+      readRates.giveBack(terms, most - sent)
+    }
+  }
+
+  #termsOrError(token: Uint8Array, block: Uint8Array, reader: Reader): ReadTerms | FsError | undefined {
+    try {
+      return this.#checkRead(token, bytesOf(block, blockIdBytes, 'get_small.ids'), reader)
+    } catch (thrown) {
+      const error = FsError.from(thrown)
+      if (isForm(error)) throw error
+      return error
+    }
+  }
+
+  /** To who waits for its rate: without it, it would give this node up. */
+  #signOfLife(call: bigint): void {
+    const value = {
+      call,
+      offset: 0,
+      blockLength: 0,
+      checksums: noBytes,
+      data: noBytes,
+      last: false,
+      inFile: false,
+    }
+    this.#link.send({ item: { $case: 'data', value } })
+  }
+
+  #checkRead(token: Uint8Array, block: Uint8Array, reader: Reader): ReadTerms | undefined {
+    try {
+      return this.#parts.authority.checkRead(token, block, reader)
     } catch (thrown) {
       if (thrown instanceof FsError && thrown.code === 'EACCES') this.#noteDenied(thrown)
       throw thrown

@@ -16,7 +16,7 @@ export interface ReadPermits {
 
 /**
  * Answers one get: whole pieces around the range, a message at a time, each read when the one before has
- * left. Rejects with what the reader is to be told; resolves early when `cancelled`, with the bytes that went.
+ * left, and as `pace` lets it go. Rejects with what the reader is to be told; resolves early when `cancelled`, with the bytes that went.
  */
 export async function sendBlock(
   store: BlockStore,
@@ -24,6 +24,7 @@ export async function sendBlock(
   get: GetBlock,
   permits: ReadPermits,
   cancelled: () => boolean,
+  pace: (bytes: number) => Promise<void>,
 ): Promise<number> {
   const id = toBlockId(get.id, 'get.id')
   const reader = get.local ? await store.readUnlessInFile(id) : await store.read(id, get.length)
@@ -36,6 +37,9 @@ export async function sendBlock(
     const { start, end } = widened(get, reader.row.length)
     for (let at = start; at < end && !cancelled(); at += dataMessageBytes) {
       const until = Math.min(end, at + dataMessageBytes)
+      // Others are not to wait for the memory of who waits for a rate.
+      await pace(until - at)
+      if (cancelled()) break
       await permits.run(async () => {
         const { bytes, release } = await readOrReport(store, reader, at, until - at)
         const value = { ...message(get.call, reader, at, bytes), last: until === end }

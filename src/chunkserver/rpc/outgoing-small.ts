@@ -12,11 +12,9 @@ export interface SmallParts {
   readonly store: BlockStore
   readonly reads: ReadPermits
   readonly env: { readonly log: Log }
-  /** Throws for a token that gives no right to a block. */
-  readonly check: (token: Uint8Array, block: Uint8Array) => void
+  /** Throws where the token of this place gives no right to its block. */
+  readonly check: (index: number) => void
 }
-
-const none = new Uint8Array(0)
 
 /**
  * Answers one question for many small blocks: rows of the index, read in one batch, a message at a time. What cannot be
@@ -32,7 +30,7 @@ export async function sendSmall(
   const ids = listOf(get.ids, smallAtOnce, 'get_small.ids').map(id => toBlockId(id, 'get_small.ids'))
   let sent = 0
   await parts.reads.run(async () => {
-    const found = await Promise.all(ids.map((id, index) => find(parts, id, get, index)))
+    const found = await Promise.all(ids.map((id, index) => find(parts, id, index)))
     for (const [blocks, last] of messages(found.filter(block => block !== undefined))) {
       if (cancelled()) return
       link.send({ item: { $case: 'small', value: { call: get.call, blocks, last } } })
@@ -46,11 +44,10 @@ export async function sendSmall(
 async function find(
   { store, check, env: { log } }: SmallParts,
   id: BlockId,
-  { ids, tokens }: GetSmall,
   index: number,
 ): Promise<SmallGot | undefined> {
   try {
-    check(tokens[index] ?? none, ids[index] ?? none)
+    check(index)
     const found = await store.readUnlessInFile(id)
     if (!('row' in found) || found.row.length > pieceBytes) return undefined
     const { bytes } = await found.read(0, found.row.length)

@@ -71,8 +71,9 @@ export class BlockStreams {
     const key = `${purpose} ${address}`
     const { session, epoch } = this.#master.identity
     const known = this.#links.get(key)
-    if (known !== undefined && known.identity.session === session && known.identity.epoch === epoch)
-      return known
+    const access = purpose === 'get' && !this.#master.rules.noShortCircuit ? this.#access : undefined
+    const suits = known?.readsFiles !== true || access !== undefined
+    if (known?.identity.session === session && known.identity.epoch === epoch && suits) return known
     const identity = { cluster: this.#master.facts.cluster, session, epoch }
     const link: BlockLink = new BlockLink(
       this.#env,
@@ -82,7 +83,7 @@ export class BlockStreams {
         if (this.#links.get(key) === link) this.#links.delete(key)
         this.#retired.delete(link)
       },
-      purpose === 'get' ? this.#access : undefined,
+      access,
       this.#requests,
     )
     this.#links.set(key, link)
@@ -99,6 +100,7 @@ export class BlockStreams {
 
   /** A block whose file on this machine is open already. */
   openedFile(address: string, id: BlockId): LocalBlock | undefined {
+    if (this.#master.rules.noShortCircuit) return undefined
     return this.#links.get(`get ${address}`)?.local?.opened(id)
   }
 

@@ -29,7 +29,11 @@ export interface Forgetter {
 /** The session as the file system sees it. */
 export interface SessionPort extends MasterPort {
   /** What the export of this mount allows. */
-  readonly rules: { readonly judged: boolean; readonly noSetuid: boolean; readonly noDevices: boolean }
+  readonly rules: MasterPort['rules'] & {
+    readonly judged: boolean
+    readonly noSetuid: boolean
+    readonly noDevices: boolean
+  }
   /** Rises with every new session. */
   readonly incarnation: number
   leaseLeftMs(): number

@@ -27,6 +27,7 @@ import { LeaseTable } from '../leases/lease-table.ts'
 import { Recalls } from '../leases/recalls.ts'
 import { Admission } from '../exports/admission.ts'
 import { Rates } from '../exports/rates.ts'
+import { ReadShares } from '../exports/read-shares.ts'
 import { Subtrees } from '../exports/subtree.ts'
 import type { LogNode } from '../log/log-state.ts'
 import { stepOrphansOf } from '../namespace/lifetime.ts'
@@ -83,6 +84,7 @@ export class MasterEngine {
   readonly #turn: Turn
   readonly #sessions: SessionRegistry
   readonly #readKeys: ReadKeys
+  readonly #readShares: ReadShares
   readonly #nodes: NodeRegistry
   readonly #leases = new LeaseTable()
   readonly #recalls: Recalls
@@ -186,7 +188,10 @@ export class MasterEngine {
       ino => this.#recallAll(ino),
     )
     const subtrees = new Subtrees(store)
+    const nodesUp = (): number => [...this.#nodes.all()].filter(({ isUp }) => isUp).length
+    this.#readShares = new ReadShares(turn, nodesUp)
     this.#calls = new Calls({
+      readShares: this.#readShares,
       admission: new Admission(turn, subtrees),
       subtrees,
       rates: new Rates(turn, session => this.#recalls.isAnyUnderWay(session.id)),
@@ -489,6 +494,7 @@ export class MasterEngine {
     switch (item.$case) {
       case 'heartbeat':
         this.#nodes.heartbeat(node, item.value)
+        this.#nodes.tellReadShares(node, this.#readShares.demanded(node.id, item.value.readDemands))
         return
       case 'changes':
         this.#inventory.changes(node, item.value)

@@ -14,7 +14,7 @@ import { wireVersion, wireVersionMin } from '../../core/limits.ts'
 import { MiB, nsPerMs } from '../../core/units.ts'
 import { errorToWire } from '../../wire/attr.ts'
 import type { ScrubState } from '../../wire/gen/cairn/v1/common.ts'
-import type { NodeHeartbeat, ReadKey, Register } from '../../wire/gen/cairn/v1/nodes.ts'
+import type { NodeHeartbeat, ReadKey, ReadShare, Register } from '../../wire/gen/cairn/v1/nodes.ts'
 import { bytesUpTo, text, toNodeIdOrNone, u63, u64 } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
 import { Flow } from './flow.ts'
@@ -145,6 +145,21 @@ export class NodeRegistry {
   /** What the session was granted is to be refused from now on. */
   fence(session: SessionId): void {
     this.#tellAll({ endedSessions: [session] })
+  }
+
+  /** How much of the rates of exports is this node's, until it asks again. */
+  tellReadShares({ connection }: Node, readShares: readonly ReadShare[]): void {
+    if (connection === undefined || readShares.length === 0) return
+    this.#turn.out.node(connection, {
+      $case: 'heartbeat',
+      value: {
+        sentMs: 0n,
+        time: this.#turn.time,
+        endedSessions: [],
+        readKeys: [],
+        readShares: [...readShares],
+      },
+    })
   }
 
   tellReadKeys(readKeys: readonly ReadKey[]): void {

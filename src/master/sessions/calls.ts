@@ -37,6 +37,7 @@ import { toIno, u32, u64 } from '../../wire/validate.ts'
 import type { Turn } from '../engine/turn.ts'
 import type { Admission } from '../exports/admission.ts'
 import type { Rates } from '../exports/rates.ts'
+import type { ReadShares } from '../exports/read-shares.ts'
 import type { Subtrees } from '../exports/subtree.ts'
 import { type Grant, grantsOf, type Need, needsOf } from '../leases/needs.ts'
 import type { Holder, LeaseTable } from '../leases/lease-table.ts'
@@ -74,6 +75,7 @@ export interface CallParts {
   readonly subtrees: Subtrees
   readonly rates: Rates
   readonly readKeys: ReadKeys
+  readonly readShares: ReadShares
   /** A reader found a copy bad, or gone. */
   readonly damaged: (id: Uint8Array, node: NodeId, what: string) => void
   /** What was removed is being deleted. */
@@ -517,7 +519,9 @@ export class Calls {
   }
 
   #tokens({ id, row, identity }: Session): TokenMaker {
-    return this.#parts.readKeys.maker({ session: id, epoch: row.epoch, identity })
+    const { readKeys, readShares, turn } = this.#parts
+    const rules = row.export === '' ? undefined : turn.store.exports.find(row.export)
+    return readKeys.maker({ session: id, epoch: row.epoch, identity }, readShares.termsOf(rules))
   }
 
   #acquire(session: Session, wire: Acquire): Result {

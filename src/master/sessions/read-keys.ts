@@ -12,6 +12,7 @@ import {
   readKey,
   readKeyBytes,
   readerOf,
+  type ReadTerms,
 } from '../../wire/read-token.ts'
 import type { Turn } from '../engine/turn.ts'
 import { ns } from '../nodes/node-registry.ts'
@@ -53,7 +54,10 @@ export class ReadKeys {
   }
 
   /** For a session, as the identity that it came with; undefined for an administrator. */
-  maker(who?: { readonly session: bigint; readonly epoch: bigint; readonly identity: string }): TokenMaker {
+  maker(
+    who?: { readonly session: bigint; readonly epoch: bigint; readonly identity: string },
+    terms?: Omit<ReadTerms, 'expiry'>,
+  ): TokenMaker {
     const reader = who === undefined ? noSession : readerOf(who.session, who.epoch, who.identity)
     const key = this.#current
     const { time, settings } = this.#turn
@@ -61,7 +65,7 @@ export class ReadKeys {
     const expiry = Number((wanted < key.wire.until ? wanted : key.wire.until) / nsPerSecond)
     return {
       until: BigInt(expiry) * nsPerSecond,
-      make: block => makeReadToken(key, reader, expiry, block),
+      make: block => makeReadToken(key, reader, expiry, block, terms),
     }
   }
 

@@ -11,6 +11,7 @@ import type { Disk } from '#src/chunkserver/disk/disk.ts'
 import { RealDisk } from '#src/chunkserver/disk/real-disk.ts'
 import { Authority } from '#src/chunkserver/rpc/authority.ts'
 import { BlocksService } from '#src/chunkserver/rpc/blocks-service.ts'
+import { ReadRates } from '#src/chunkserver/rpc/read-rates.ts'
 import type { Traffic } from '#src/chunkserver/rpc/traffic.ts'
 import { Peers } from '#src/chunkserver/rpc/peers.ts'
 import { UserActivity } from '#src/chunkserver/rpc/user-activity.ts'
@@ -112,6 +113,7 @@ export async function startNode(
     peers,
     checksums,
     users: new UserActivity(env.clock),
+    readRates: new ReadRates(env),
     host: 'test-host',
   })
   const listener = await network.listen('127.0.0.1:0', serving => service.register(serving))

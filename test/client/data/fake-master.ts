@@ -129,6 +129,8 @@ export class FakeMaster implements MasterPort, AttrPort {
   #lastReplyAt = 0
   #keys = 0n
 
+  readonly rules = { noShortCircuit: false }
+
   constructor(
     env: VirtualEnv,
     random: () => number,

@@ -1,0 +1,180 @@
+/**
+ * How fast blocks are read for mounts of exports that have a rate. What a token says of it, signed by the master, is enough for
+ * this node to keep its part: so who goes to all nodes at once, or to one that does not reach the master, gets no more. What the
+ * master tells beyond that, in answer to heartbeats, moves the larger part of the rate to where it is asked for.
+ *
+ * Whoever is over waits here, in order; nothing fails but when very many wait. What was too much is paid back: the account goes
+ * below zero by one message at most for each that passes.
+ */
+import type { Clock, Timer, Timers } from '../../core/env.ts'
+import { FsError } from '../../core/errors.ts'
+import { minute, second } from '../../core/units.ts'
+import type { ReadDemand, ReadShare } from '../../wire/gen/cairn/v1/nodes.ts'
+import type { ReadTerms } from '../../wire/read-token.ts'
+import { listOf, u64 } from '../../wire/validate.ts'
+
+/** Of one export. */
+const waitingMax = 16_384
+/** Who waits is told that often that it is not forgotten, before it gives the node up. */
+const signMs = 1 * second
+const wakeMsMin = 5
+/** What the master said is not believed for longer than some heartbeats. */
+const shareMs = 10 * second
+const idleMs = 1 * minute
+const sharesMax = 1000
+
+interface Waiting {
+  readonly bytes: number
+  readonly cancelled: () => boolean
+  readonly onWait: () => void
+  readonly resolve: () => void
+  signedMs: number
+}
+
+interface Account {
+  /** Of the newest token: bytes a second that this node may always give, and until when it is good. */
+  floor: number
+  expiry: number
+  share: { readonly bytesPerSecond: number; readonly atMs: number } | undefined
+  left: number
+  atMs: number
+  /** Since the last heartbeat. */
+  asked: number
+  readonly waiting: Waiting[]
+  waitingBytes: number
+  timer: Timer | undefined
+}
+
+export class ReadRates {
+  readonly #clock: Clock
+  readonly #timers: Timers
+  readonly #byExport = new Map<bigint, Account>()
+
+  constructor({ clock, timers }: { readonly clock: Clock; readonly timers: Timers }) {
+    this.#clock = clock
+    this.#timers = timers
+  }
+
+  /**
+   * Resolves when so many bytes may be sent, or it was cancelled. `onWait` is called each second until then. EBUSY when too
+   * many wait.
+   */
+  async admit(
+    terms: ReadTerms | undefined,
+    bytes: number,
+    cancelled: () => boolean,
+    onWait: () => void,
+  ): Promise<void> {
+    if (terms === undefined || terms.bytesPerSecond === 0) return
+    const account = this.#account(terms)
+    if (account.waiting.length === 0 && this.#refilled(account) > 0) {
+      account.left -= bytes
+      account.asked += bytes
+      return
+    }
+    if (account.waiting.length >= waitingMax)
+      throw new FsError('EBUSY', 'too much waits for the rate at which the export may be read')
+    await new Promise<void>(resolve => {
+      const signedMs = this.#clock.now()
+      account.waiting.push({ bytes, cancelled, onWait, resolve, signedMs })
+      account.waitingBytes += bytes
+      this.#wakeLater(account)
+    })
+  }
+
+  /** Fewer bytes went than were admitted. */
+  giveBack(terms: ReadTerms | undefined, bytes: number): void {
+    const account = terms === undefined ? undefined : this.#byExport.get(terms.export)
+    if (account === undefined || bytes <= 0) return
+    account.left += bytes
+    account.asked -= bytes
+    if (account.waiting.length > 0) this.#pump(account)
+  }
+
+  /** What was asked for since the last time, for the master. */
+  takeDemands(): ReadDemand[] {
+    const now = this.#clock.now()
+    const demands: ReadDemand[] = []
+    for (const [number, account] of this.#byExport) {
+      const bytes = Math.max(0, account.asked) + account.waitingBytes
+      account.asked = 0
+      if (bytes > 0) demands.push({ export: number, bytes: BigInt(bytes) })
+      else if (account.waiting.length === 0 && now - account.atMs > idleMs) this.#byExport.delete(number)
+    }
+    return demands.slice(0, sharesMax)
+  }
+
+  noteShares(shares: readonly ReadShare[]): void {
+    for (const share of listOf(shares, sharesMax, 'read_shares')) {
+      const account = this.#byExport.get(share.export)
+      const bytesPerSecond = u64(share.bytesPerSecond, 'read_shares.bytes_per_second')
+      if (account === undefined) continue
+      this.#refilled(account)
+      account.share = { bytesPerSecond, atMs: this.#clock.now() }
+      if (account.waiting.length > 0) this.#pump(account)
+    }
+  }
+
+  #account({ export: number, bytesPerSecond, expiry }: ReadTerms): Account {
+    let account = this.#byExport.get(number)
+    if (account === undefined) {
+      const atMs = this.#clock.now()
+      account = {
+        ...{ floor: bytesPerSecond, expiry, share: undefined, left: bytesPerSecond, atMs },
+        ...{ asked: 0, waiting: [], waitingBytes: 0, timer: undefined },
+      }
+      this.#byExport.set(number, account)
+    }
+    // An older one may say more than is allowed by now.
+    if (expiry >= account.expiry) {
+      account.floor = bytesPerSecond
+      account.expiry = expiry
+    }
+    return account
+  }
+
+  #rate({ floor, share }: Account): number {
+    return share === undefined || this.#clock.now() - share.atMs > shareMs ? floor : share.bytesPerSecond
+  }
+
+  /** What is left of what may go in a second, as of now. */
+  #refilled(account: Account): number {
+    const now = this.#clock.now()
+    const rate = this.#rate(account)
+    account.left = Math.min(rate, account.left + ((now - account.atMs) * rate) / second)
+    account.atMs = now
+    return account.left
+  }
+
+  #pump(account: Account): void {
+    const now = this.#clock.now()
+    const { waiting } = account
+    for (let first = waiting[0]; first !== undefined; first = waiting[0]) {
+      const over = first.cancelled()
+      if (!over && this.#refilled(account) <= 0) break
+      waiting.shift()
+      account.waitingBytes -= first.bytes
+      if (!over) {
+        account.left -= first.bytes
+        account.asked += first.bytes
+      }
+      first.resolve()
+    }
+    for (const each of waiting) {
+      if (now - each.signedMs < signMs) continue
+      each.signedMs = now
+      each.onWait()
+    }
+    this.#wakeLater(account)
+  }
+
+  #wakeLater(account: Account): void {
+    if (account.timer !== undefined || account.waiting.length === 0) return
+    const missing = 1 - this.#refilled(account)
+    const ms = Math.min(signMs, Math.max(wakeMsMin, (missing * second) / Math.max(1, this.#rate(account))))
+    account.timer = this.#timers.after(ms, () => {
+      account.timer = undefined
+      this.#pump(account)
+    })
+  }
+}

@@ -1,0 +1,157 @@
+/** The rate at which mounts of an export may read, of all nodes together, in virtual time. */
+import test from 'ava'
+import { ReadRates } from '#src/chunkserver/rpc/read-rates.ts'
+import { KiB, MiB } from '#src/core/units.ts'
+import { ReadShares } from '#src/master/exports/read-shares.ts'
+import type { Turn } from '#src/master/engine/turn.ts'
+import type { ExportRow } from '#src/master/store/exports.ts'
+import type { ReadTerms } from '#src/wire/read-token.ts'
+import { VirtualEnv } from '../client/data/virtual-env.ts'
+
+const never = (): boolean => false
+const nothing = (): void => undefined
+const rate = 8 * MiB
+const termsOf = (change: Partial<ReadTerms> = {}): ReadTerms => ({
+  ...{ export: 7n, bytesPerSecond: rate, mayReadFiles: false, expiry: 100, ...change },
+})
+
+/** Reads of `bytes` each, `atOnce` of them, for ever; how many bytes went. */
+function reader(rates: ReadRates, terms: ReadTerms, atOnce = 20, bytes = 64 * KiB) {
+  const got = { bytes: 0, over: false }
+  const over = (): boolean => got.over
+  for (let i = 0; i < atOnce; i++)
+    void (async () => {
+      while (!over()) {
+        await rates.admit(terms, bytes, over, nothing)
+        if (!over()) got.bytes += bytes
+      }
+    })()
+  return got
+}
+
+test('what is over the rate of an export waits, in order, and no other export for it', async t => {
+  const env = new VirtualEnv()
+  const rates = new ReadRates(env)
+  const one = reader(rates, termsOf())
+  await env.pass(10_000)
+  const most = 11 * rate + 64 * KiB
+  t.true(one.bytes <= most, `${one.bytes} of ${most}`)
+  t.true(one.bytes >= 10 * rate)
+  const order: number[] = []
+  for (const n of [1, 2, 3]) void rates.admit(termsOf(), 1, never, nothing).then(() => order.push(n))
+  let other = false
+  void rates.admit(termsOf({ export: 8n }), 1, never, nothing).then(() => (other = true))
+  void rates.admit(undefined, 1 * MiB, never, nothing)
+  await env.pass(0)
+  t.true(other)
+  t.deepEqual(order, [])
+  one.over = true
+  await env.pass(5000)
+  t.deepEqual(order, [1, 2, 3])
+})
+
+test('who waits hears that it is not forgotten, who gave up costs nothing, and too many are refused', async t => {
+  const env = new VirtualEnv()
+  const rates = new ReadRates(env)
+  const slow = termsOf({ bytesPerSecond: 1 * KiB })
+  await rates.admit(slow, 64 * KiB, never, nothing)
+  let signs = 0
+  let cancelled = false
+  let passed = false
+  void rates
+    .admit(
+      slow,
+      1 * MiB,
+      () => cancelled,
+      () => signs++,
+    )
+    .then(() => (passed = true))
+  await env.pass(10_000)
+  t.false(passed)
+  t.true(signs >= 8)
+  cancelled = true
+  await env.pass(2000)
+  t.true(passed)
+  for (let i = 0; i < 16_384; i++) void rates.admit(slow, 1, never, nothing)
+  await t.throwsAsync(rates.admit(slow, 1, never, nothing), { code: 'EBUSY' })
+})
+
+test('what an older token says counts no more, nor what the master said long ago', async t => {
+  const env = new VirtualEnv()
+  const rates = new ReadRates(env)
+  const now = termsOf({ bytesPerSecond: 64 * KiB, expiry: 200 })
+  await rates.admit(now, 1, never, nothing)
+  const got = reader(rates, termsOf({ bytesPerSecond: 1024 * MiB, expiry: 100 }))
+  await env.pass(10_000)
+  t.true(got.bytes <= 12 * 64 * KiB)
+  rates.noteShares([{ export: 7n, bytesPerSecond: BigInt(rate) }])
+  const before = got.bytes
+  await env.pass(5000)
+  t.true(got.bytes - before > 4 * rate)
+  await env.pass(10_000)
+  const after = got.bytes
+  await env.pass(10_000)
+  t.true(got.bytes - after <= 12 * 64 * KiB)
+  got.over = true
+})
+
+/** Nodes whose heartbeats the master answers, and those that do not reach it. */
+function world(readBytesPerSecond: number, nodes: number) {
+  const env = new VirtualEnv()
+  const row = { domain: Buffer.alloc(16, 3), readBytesPerSecond, shortCircuit: true } as unknown as ExportRow
+  const exports = { all: () => [row] }
+  const turn = {
+    get now() {
+      return env.nowMs
+    },
+    store: { exports },
+  } as unknown as Turn
+  const shares = new ReadShares(turn, () => nodes)
+  const all = Array.from({ length: nodes }, () => new ReadRates(env))
+  const beat = (): void => {
+    for (const [index, rates] of all.entries())
+      rates.noteShares(shares.demanded(BigInt(index + 1), rates.takeDemands()))
+    env.timers.after(1000, beat)
+  }
+  return { env, row, shares, all, beat }
+}
+
+for (const reaching of [true, false])
+  test(`who asks all nodes at once gets no more than the rate, ${reaching ? 'with the master' : 'and less without it'}`, async t => {
+    const { env, row, shares, all, beat } = world(rate, 5)
+    const terms = { ...shares.termsOf(row), expiry: 100 } as ReadTerms
+    t.false(terms.mayReadFiles, 'what is read past the nodes is counted by nobody')
+    if (reaching) beat()
+    const got = all.map(rates => reader(rates, terms))
+    const sum = (): number => got.reduce((bytes, each) => bytes + each.bytes, 0)
+    await env.pass(20_000)
+    // In the first second each has what may be done in one, and each may be one read over.
+    const most = 21 * rate + 5 * 64 * KiB
+    t.true(sum() <= most, `${sum()} of ${most}`)
+    t.true(sum() >= (reaching ? 18 * rate : 4 * rate), String(sum()))
+    for (const each of got) each.over = true
+  })
+
+test('the larger part of the rate goes to where it is asked for', async t => {
+  const { env, row, shares, all, beat } = world(rate, 5)
+  const terms = { ...shares.termsOf(row), expiry: 100 } as ReadTerms
+  beat()
+  const [first] = all
+  if (first === undefined) return t.fail()
+  const got = reader(first, terms)
+  await env.pass(20_000)
+  t.true(got.bytes >= 14 * rate, String(got.bytes))
+  t.true(got.bytes <= 21 * rate)
+  got.over = true
+})
+
+test('without a rate and with short-circuit there are no terms, and a rate of 0 makes nobody wait', async t => {
+  const { shares, row } = world(0, 3)
+  t.is(shares.termsOf(row), undefined)
+  t.is(shares.termsOf(undefined), undefined)
+  const terms = shares.termsOf({ ...row, shortCircuit: false })
+  t.like(terms, { bytesPerSecond: 0, mayReadFiles: false })
+  const rates = new ReadRates(new VirtualEnv())
+  for (let i = 0; i < 100; i++) await rates.admit(termsOf({ bytesPerSecond: 0 }), 64 * MiB, never, nothing)
+  t.deepEqual(rates.takeDemands(), [])
+})
