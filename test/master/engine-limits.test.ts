@@ -1,6 +1,8 @@
 import test from 'ava'
 import { errno } from '#src/core/errors.ts'
-import { LockKind } from '#src/wire/gen/cairn/v1/session.ts'
+import { MiB } from '#src/core/units.ts'
+import type { EngineInput } from '#src/master/engine/io.ts'
+import { LockKind, SessionDown, SessionUp } from '#src/wire/gen/cairn/v1/session.ts'
 import { EngineFixture, Mount, type Op } from './engine-fixture.ts'
 import { makeFile } from './engine-ops.ts'
 
@@ -46,4 +48,48 @@ test('a mount has so many locks and no more; what it gives back it may have agai
   fixture.pass(2000, mount, other)
   t.deepEqual(mount.call(lock(ino, 8), 'done'), {})
   t.is(mount.errno(lock(ino, 12)), errno.ENOLCK)
+})
+
+test('a step ends when there is much to answer, and the rest is left for the next one', async t => {
+  const fixture = await EngineFixture.make()
+  const mount = new Mount(fixture)
+  for (let count = 0; count < 600; count++) makeFile(mount, `${'a long name of a file '.repeat(10)} ${count}`)
+  const ask = (id: bigint): EngineInput => ({
+    kind: 'frame',
+    connection: mount.connection,
+    bytes: SessionUp.encode({
+      items: [
+        {
+          item: {
+            $case: 'call',
+            value: {
+              id,
+              op: { $case: 'readDir', value: { ino: 1n, after: 0n, limit: 0, attrs: true, removing: false } },
+            },
+          },
+        },
+      ],
+      acked: 0n,
+    }).finish(),
+  })
+  const inputs = Array.from({ length: 200 }, (_, id) => ask(10_000n + BigInt(id)))
+  let steps = 0
+  const answered: bigint[] = []
+  for (let rest = inputs; rest.length > 0; steps++) {
+    const outputs = fixture.engine.step(rest)
+    const state = outputs.find(output => output.kind === 'state')
+    const frames = outputs.flatMap(output => (output.kind === 'frame' ? [output.bytes] : []))
+    t.true(frames.reduce((sum, { length }) => sum + length, 0) < 5 * MiB)
+    for (const bytes of frames)
+      for (const { item } of SessionDown.decode(bytes).items)
+        if (item?.$case === 'reply') answered.push(item.value.id)
+    const left = state?.kind === 'state' ? state.left : 0
+    t.true(left < rest.length, 'each step does something')
+    rest = left === 0 ? [] : rest.slice(-left)
+  }
+  t.true(steps > 5)
+  t.deepEqual(
+    answered,
+    inputs.map((_, id) => 10_000n + BigInt(id)),
+  )
 })

@@ -1,7 +1,9 @@
 import fc from 'fast-check'
 import test from 'ava'
 import type { EngineInput } from '#src/master/engine/io.ts'
+import { itemsPerPart, partsOf } from '#src/master/rpc/frame-parts.ts'
 import { Intake, stepInputsMax, waitingInputsMax } from '#src/master/rpc/intake.ts'
+import { SessionUp } from '#src/wire/gen/cairn/v1/session.ts'
 
 const frame = (connection: number, length = 100, first = 0): EngineInput => {
   const bytes = new Uint8Array(length)
@@ -13,11 +15,13 @@ const opened = (connection: number): EngineInput => ({ kind: 'opened', connectio
 
 function world() {
   const paused = new Set<number>()
+  const blocked = new Set<number>()
   const intake = new Intake(connection => ({
+    blocked: blocked.has(connection),
     pause: () => paused.add(connection),
     resume: () => paused.delete(connection),
   }))
-  return { intake, paused }
+  return { intake, paused, blocked }
 }
 
 test('what is little goes in the order in which it came', t => {
@@ -127,5 +131,123 @@ test('nothing is lost, doubled or out of the order of its connection, whatever c
       },
     ),
     { numRuns: 200 },
+  )
+})
+
+const openedBy = (connection: number, identity: string): EngineInput => ({
+  ...{ kind: 'opened', connection, of: 'session', peer: `10.0.0.1:${connection}`, identity },
+})
+const connectionsOf = (inputs: readonly EngineInput[]): number[] =>
+  inputs.flatMap(input => (input.kind === 'frame' ? [input.connection] : []))
+
+test('an identity with fifty connections has one share, as has one with a single one', t => {
+  const { intake } = world()
+  for (let connection = 1; connection <= 50; connection++) intake.add(openedBy(connection, 'many'))
+  intake.add(openedBy(99, 'one'))
+  intake.take()
+  for (let connection = 1; connection <= 50; connection++)
+    for (let count = 0; count < 100; count++) intake.add(frame(connection, 2000))
+  for (let count = 0; count < 100; count++) intake.add(frame(99, 2000))
+  const first = connectionsOf(intake.take())
+  const own = first.filter(connection => connection === 99).length
+  t.true(Math.abs(first.length - 2 * own) <= 2, `${own} of ${first.length}`)
+  t.true(new Set(first).size > 7, 'the others in turn among themselves')
+})
+
+test('without TLS turns go by address', t => {
+  const { intake } = world()
+  for (let connection = 1; connection <= 20; connection++)
+    intake.add({ kind: 'opened', connection, of: 'session', peer: `10.0.0.1:${connection}` })
+  intake.add({ kind: 'opened', connection: 99, of: 'session', peer: '10.0.0.2:5' })
+  intake.take()
+  for (let count = 0; count < 100; count++)
+    for (let connection = 1; connection <= 20; connection++) intake.add(frame(connection, 2000))
+  for (let count = 0; count < 100; count++) intake.add(frame(99, 2000))
+  const first = connectionsOf(intake.take())
+  t.true(first.filter(connection => connection === 99).length * 2 >= first.length - 2)
+})
+
+test('who does not read its answers gets no further ones, and is not taken for one that is waited for', t => {
+  const { intake, blocked } = world()
+  intake.add(frame(1, 100, 1))
+  intake.add(frame(2, 100, 2))
+  blocked.add(1)
+  t.deepEqual(intake.waiting, [2])
+  t.deepEqual(connectionsOf(intake.take()), [2])
+  t.true(intake.isEmpty, 'there is nothing to do')
+  t.deepEqual(intake.take(), [])
+  blocked.delete(1)
+  t.false(intake.isEmpty)
+  t.deepEqual(connectionsOf(intake.take()), [1])
+})
+
+test('what the engine has not got to comes first the next time, in the order of its connection', t => {
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.record({
+          connection: fc.integer({ min: 1, max: 6 }),
+          length: fc.integer({ min: 1, max: 30_000 }),
+        }),
+        {
+          minLength: 1,
+          maxLength: 300,
+        },
+      ),
+      fc.infiniteStream(fc.nat(10)),
+      (frames, done) => {
+        const { intake } = world()
+        for (let connection = 1; connection <= 6; connection++)
+          intake.add(openedBy(connection, connection % 2 === 0 ? 'even' : 'odd'))
+        const wanted = new Map<number, EngineInput[]>()
+        for (const { connection, length } of frames) {
+          const input = frame(connection, length)
+          wanted.set(connection, [...(wanted.get(connection) ?? []), input])
+          intake.add(input)
+        }
+        const got = new Map<number, EngineInput[]>()
+        let next: EngineInput | undefined
+        for (let steps = 0; !intake.isEmpty; steps++) {
+          t.true(steps < 2000)
+          const taken = intake.take()
+          const frames = taken.filter(({ kind }) => kind === 'frame')
+          if (next !== undefined) t.true(frames.slice(0, 6).includes(next), 'nobody overtakes it for long')
+          const count = Math.min(taken.length, 1 + (done.next().value as number))
+          for (const input of taken.slice(0, count))
+            if (input.kind === 'frame')
+              got.set(input.connection, [...(got.get(input.connection) ?? []), input])
+          intake.putBack(taken.length - count)
+          next = taken[count]?.kind === 'frame' ? taken[count] : undefined
+        }
+        for (const [connection, inputs] of wanted) t.deepEqual(got.get(connection), inputs)
+      },
+    ),
+    { numRuns: 60 },
+  )
+})
+
+test('a frame of a mount is cut between its items, and what cannot be cut stays whole', t => {
+  const call = (id: number) => ({ item: { $case: 'cancel' as const, value: { id: BigInt(id) } } })
+  fc.assert(
+    fc.property(fc.nat(200), fc.nat(1000), (count, acked) => {
+      const items = Array.from({ length: count }, (_, id) => call(id))
+      const whole = SessionUp.encode({ items, acked: BigInt(acked) }).finish()
+      const parts = partsOf(whole).map(part => SessionUp.decode(part))
+      t.deepEqual(
+        parts.flatMap(part => part.items),
+        SessionUp.decode(whole).items,
+      )
+      t.true(parts.every(part => part.items.length <= itemsPerPart))
+      t.is(parts[0]?.acked, BigInt(acked))
+    }),
+  )
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 300 }), bytes => {
+      const parts = partsOf(bytes)
+      t.is(
+        parts.reduce((sum, part) => sum + part.length, 0),
+        bytes.length,
+      )
+    }),
   )
 })

@@ -125,5 +125,8 @@ export type EngineOutput =
     }
   /** What was committed since the last time, for the log on the chunkservers. */
   | { readonly kind: 'logged'; readonly logged: Logged }
-  /** Cluster time never falls below this; the last of every step. `wakeMs`: when to tick next. */
-  | { readonly kind: 'state'; readonly time: bigint; readonly wakeMs: number }
+  /**
+   * Cluster time never falls below this; the last of every step. `wakeMs`: when to tick next. `left`: so many of the last
+   * inputs were not executed, since there is much to answer by then; they are to be given again.
+   */
+  | { readonly kind: 'state'; readonly time: bigint; readonly wakeMs: number; readonly left: number }

@@ -11,7 +11,7 @@ import { assert } from '../../core/assert.ts'
 import { FsError, messageOf } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
 import { RequestLog } from '../../core/request-log.ts'
-import { minute } from '../../core/units.ts'
+import { MiB, minute } from '../../core/units.ts'
 import { decodeWhole } from '../../wire/codec.ts'
 import { NodeUp } from '../../wire/gen/cairn/v1/nodes.ts'
 import { SessionUp, type SessionUpItem } from '../../wire/gen/cairn/v1/session.ts'
@@ -72,6 +72,8 @@ const tickMs = 250
 const busyTickMs = 5
 /** Two batches further apart than this: the process was stopped, and nobody else was silent. */
 const stoppedMs = 3000
+/** Answers of one step: with more, the rest of its inputs waits for the next one. */
+const replyBytesMax = 4 * MiB
 /** Leases over the bound that one session is asked for in one tick. */
 const leasesRecalledAtOnce = 4096
 /** A wall clock that jumped ahead by more than this would age what waits to be deleted. */
@@ -246,21 +248,26 @@ export class MasterEngine {
       if (this.#sessions.find(session) === undefined) this.#dying.add(session)
   }
 
-  /** Runs a batch, which begins with its time. What it returns may leave: it is on the disk. */
+  /**
+   * Runs a batch, which begins with its time, or its beginning (`left`). What it returns may leave: it is on the disk.
+   */
   step(inputs: readonly EngineInput[]): EngineOutput[] {
     const { store, out } = this.#turn
     store.begin()
     try {
       let wakeMs = tickMs
+      let left = inputs.length
       for (const input of inputs) {
         wakeMs = Math.min(wakeMs, this.#run(input))
         this.#settle()
+        left--
+        if (out.replyBytes > replyBytesMax) break
       }
       if (this.#repair.wantsTick) wakeMs = busyTickMs
       wakeMs = Math.min(wakeMs, this.#calls.wakeMs)
       store.commit()
       this.#admin.afterCommit()
-      return [...out.take(), { kind: 'state', time: this.#turn.time, wakeMs }]
+      return [...out.take(), { kind: 'state', time: this.#turn.time, wakeMs, left }]
     } catch (thrown) {
       store.rollback()
       throw thrown

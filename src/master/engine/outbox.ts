@@ -22,6 +22,12 @@ export class Outbox {
   #outputs: EngineOutput[] = []
   /** Encoded SessionDown.items of each connection. */
   readonly #items = new Map<number, Uint8Array[]>()
+  #replyBytes = 0
+
+  /** Of replies since the last `take`. */
+  get replyBytes(): number {
+    return this.#replyBytes
+  }
 
   session(connection: number, item: NonNullable<SessionDownItem['item']>): void {
     this.#add(connection, SessionDownItem.encode({ item }).finish())
@@ -32,6 +38,7 @@ export class Outbox {
     const length = parts.reduce((sum, part) => sum + part.length, 0)
     const writer = new BinaryWriter().uint32(replyTag).uint32(length)
     for (const part of parts) writer.raw(part)
+    this.#replyBytes += length
     this.#add(connection, writer.finish())
   }
 
@@ -70,6 +77,7 @@ export class Outbox {
     for (const connection of [...this.#items.keys()]) this.#flush(connection)
     const outputs = this.#outputs
     this.#outputs = []
+    this.#replyBytes = 0
     return outputs
   }
 

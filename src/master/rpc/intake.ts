@@ -1,9 +1,10 @@
 /**
  * What has arrived and the engine has not taken yet. As long as that is little, it goes to the engine in the order in which
  * it came. When more comes than the engine gets done, each step takes some: first what is no frame (administration,
- * connections, facts), then of each connection in turn a small share or one frame, until the step is full. So who asks much
- * waits for what it asked itself, and nobody else for more than one share of everybody. A connection of which much waits is not listened
- * to until that is less: its own transport holds it up.
+ * connections, facts), then of each identity in turn, and of each of its connections in turn, a small share or one frame,
+ * until the step is full. So who asks much, over however many connections, waits for what it asked itself, and nobody else
+ * for more than one share of everybody. A connection of which much waits is not listened to until that is less: its own
+ * transport holds it up. One that does not read its answers gets no further ones.
  */
 import { KiB, MiB } from '../../core/units.ts'
 import type { EngineInput } from '../engine/io.ts'
@@ -21,6 +22,8 @@ const waitingBytesMax = 1 * MiB
 
 /** How a connection is held up. */
 export interface Flow {
+  /** It has answers that it does not read: nothing more is executed for it. */
+  readonly blocked: boolean
   pause(): void
   resume(): void
 }
@@ -41,8 +44,12 @@ interface Line {
 export class Intake {
   readonly #flowOf: (connection: number) => Flow | undefined
   #urgent: Arrived[] = []
-  /** The next one in turn first. */
   readonly #lines = new Map<number, Line>()
+  /** Connections of which something waits, by whose they are; of both the next one in turn first. */
+  #turns = new Map<string, Set<number>>()
+  readonly #ownerOf = new Map<number, string>()
+  /** By the last `take`. */
+  #taken: readonly Arrived[] = []
   #arrived = 0
   #waiting = 0
   #bytes = 0
@@ -51,23 +58,24 @@ export class Intake {
     this.#flowOf = flowOf
   }
 
+  /** There is nothing that the engine can be given now. */
   get isEmpty(): boolean {
-    return this.#urgent.length === 0 && this.#lines.size === 0
+    return (
+      this.#urgent.length === 0 && ![...this.#lines.keys()].some(connection => !this.#isBlocked(connection))
+    )
   }
 
   add(input: EngineInput): void {
     const arrived = { at: this.#arrived++, input }
+    if (input.kind === 'opened') this.#ownerOf.set(input.connection, ownerOf(input))
     if (input.kind !== 'frame' && input.kind !== 'closed') {
       this.#urgent.push(arrived)
       return
     }
     const { connection } = input
-    const line = this.#lines.get(connection) ?? { inputs: [], bytes: 0, paused: false }
+    const line = this.#line(connection)
     line.inputs.push(arrived)
-    line.bytes += bytesOf(input)
-    this.#lines.set(connection, line)
-    this.#waiting++
-    this.#bytes += bytesOf(input)
+    this.#count(line, input, 1)
     if (line.paused || (line.inputs.length <= waitingInputsMax && line.bytes <= waitingBytesMax)) return
     line.paused = true
     this.#flowOf(connection)?.pause()
@@ -76,23 +84,55 @@ export class Intake {
   /** What the next step is given. */
   take(): EngineInput[] {
     const bytesMax = this.#lines.size === 1 ? stepBytesAlone : stepBytesMax
-    if (this.#waiting <= stepInputsMax && this.#bytes <= bytesMax) return this.takeAll()
-    const taken = this.#urgent.map(({ input }) => input)
+    const isLittle = this.#waiting <= stepInputsMax && this.#bytes <= bytesMax
+    if (isLittle && !this.#isAnyBlocked) return this.takeAll()
+    const taken = this.#urgent
     this.#urgent = []
     for (let bytes = 0; taken.length < stepInputsMax && bytes < bytesMax; ) {
       const share = this.#next()
       if (share.length === 0) break
-      for (const input of share) {
-        bytes += bytesOf(input)
-        taken.push(input)
+      for (const arrived of share) {
+        bytes += bytesOf(arrived.input)
+        taken.push(arrived)
       }
     }
-    return taken
+    this.#taken = taken
+    return taken.map(({ input }) => input)
   }
 
-  /** Connections of which something waits. */
+  /** The last ones of what was taken the engine has not got to: they come first the next time. */
+  putBack(count: number): void {
+    if (count === 0) return
+    const rest = this.#taken.slice(-count)
+    const turns = new Map<string, Set<number>>()
+    for (const arrived of rest.toReversed()) {
+      const { input } = arrived
+      if (input.kind !== 'frame' && input.kind !== 'closed') {
+        this.#urgent.unshift(arrived)
+        continue
+      }
+      const line = this.#line(input.connection)
+      line.inputs.unshift(arrived)
+      this.#count(line, input, 1)
+    }
+    for (const { input } of rest) {
+      if (input.kind !== 'frame' && input.kind !== 'closed') continue
+      const owner = this.#ownerOfLine(input.connection)
+      const first = turns.get(owner) ?? new Set<number>()
+      turns.set(owner, first.add(input.connection))
+    }
+    for (const [owner, connections] of this.#turns) {
+      const first = turns.get(owner) ?? new Set<number>()
+      turns.set(owner, first)
+      for (const connection of connections) first.add(connection)
+    }
+    this.#turns = turns
+    this.#taken = []
+  }
+
+  /** Connections of which something waits for its turn, and not for them. */
   get waiting(): number[] {
-    return [...this.#lines.keys()]
+    return [...this.#lines.keys()].filter(connection => !this.#isBlocked(connection))
   }
 
   /** Everything, in the order in which it came. */
@@ -102,43 +142,96 @@ export class Intake {
     const lines = [...this.#lines]
     this.#clear()
     for (const [connection, { paused }] of lines) if (paused) this.#flowOf(connection)?.resume()
+    this.#taken = all
+    for (const { input } of all) this.#forget(input)
     return all.map(({ input }) => input)
   }
 
   /** Nothing of what was there is wanted any more. */
   replace(inputs: Iterable<EngineInput>): void {
     this.#clear()
+    this.#ownerOf.clear()
+    this.#taken = []
     for (const input of inputs) this.add(input)
   }
 
   #clear(): void {
     this.#urgent = []
     this.#lines.clear()
+    this.#turns.clear()
     this.#waiting = 0
     this.#bytes = 0
   }
 
-  /** The share of the connection whose turn it is; nothing if nothing waits. */
-  #next(): EngineInput[] {
-    const [next] = this.#lines
-    if (next === undefined) return []
-    const [connection, line] = next
+  #line(connection: number): Line {
+    let line = this.#lines.get(connection)
+    if (line === undefined) {
+      this.#lines.set(connection, (line = { inputs: [], bytes: 0, paused: false }))
+      const owner = this.#ownerOfLine(connection)
+      this.#turns.set(owner, (this.#turns.get(owner) ?? new Set<number>()).add(connection))
+    }
+    return line
+  }
+
+  #ownerOfLine(connection: number): string {
+    return this.#ownerOf.get(connection) ?? `connection ${connection}`
+  }
+
+  #isBlocked(connection: number): boolean {
+    return this.#flowOf(connection)?.blocked === true
+  }
+
+  get #isAnyBlocked(): boolean {
+    for (const connection of this.#lines.keys()) if (this.#isBlocked(connection)) return true
+    return false
+  }
+
+  #count(line: Line, input: EngineInput, by: 1 | -1): void {
+    line.bytes += by * bytesOf(input)
+    this.#bytes += by * bytesOf(input)
+    this.#waiting += by
+  }
+
+  #forget(input: EngineInput): void {
+    if (input.kind === 'closed') this.#ownerOf.delete(input.connection)
+  }
+
+  /** The share of the connection whose turn it is; nothing if nothing waits that may be executed. */
+  #next(): Arrived[] {
+    for (const [owner, connections] of this.#turns)
+      for (const connection of connections) {
+        const line = this.#lines.get(connection)
+        if (line === undefined || this.#isBlocked(connection)) continue
+        const share = this.#shareOf(connection, line)
+        connections.delete(connection)
+        if (line.inputs.length > 0) connections.add(connection)
+        else this.#lines.delete(connection)
+        this.#turns.delete(owner)
+        if (connections.size > 0) this.#turns.set(owner, connections)
+        for (const { input } of share) this.#forget(input)
+        return share
+      }
+    return []
+  }
+
+  #shareOf(connection: number, line: Line): Arrived[] {
     let bytes = 0
     let count = 0
     do bytes += bytesOf(line.inputs[count++]?.input)
     while (count < line.inputs.length && bytes + bytesOf(line.inputs[count]?.input) <= shareBytes)
     const share = line.inputs.splice(0, count)
-    line.bytes -= bytes
-    this.#bytes -= bytes
-    this.#waiting -= count
-    this.#lines.delete(connection)
-    if (line.inputs.length > 0) this.#lines.set(connection, line)
+    for (const { input } of share) this.#count(line, input, -1)
     if (line.paused && line.inputs.length <= waitingInputsMax / 2 && line.bytes <= waitingBytesMax / 2) {
       line.paused = false
       this.#flowOf(connection)?.resume()
     }
-    return share.map(({ input }) => input)
+    return share
   }
 }
 
 const bytesOf = (input: EngineInput | undefined): number => (input?.kind === 'frame' ? input.bytes.length : 0)
+
+/** Whose a connection is: an identity, or without TLS an address. */
+function ownerOf({ identity, peer }: Extract<EngineInput, { kind: 'opened' }>): string {
+  return identity ?? `at ${peer.replace(/:\d+$/, '')}`
+}

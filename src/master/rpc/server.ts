@@ -12,6 +12,7 @@ import type { BackupState } from '../backup/backup-state.ts'
 import type { Integrity } from '../fsck/integrity.ts'
 import type { Logged, LogState } from '../log/log-state.ts'
 import type { AdminMethod, ConnectionKind, EngineInput, EngineMeasures, EngineOutput } from '../engine/io.ts'
+import { partsOf } from './frame-parts.ts'
 import { type Flow, Intake } from './intake.ts'
 import { peekNodeHeartbeat, peekSessionHeartbeats } from './peek-heartbeats.ts'
 import { rawAdminCalls, rawNodesAttach, rawSessionAttach } from './raw.ts'
@@ -184,9 +185,9 @@ export class MasterServer {
     this.#closed = true
     this.#tick?.cancel()
     await this.#running
-    const rest = this.#intake.takeAll()
+    let rest = this.#intake.takeAll()
     if (this.#options.log !== undefined) rest.push({ kind: 'flush' })
-    if (rest.length > 0 && !this.#failed) await this.#step(rest)
+    while (rest.length > 0 && !this.#failed) rest = rest.slice(rest.length - (await this.#step(rest)))
     for (const { link } of this.#connections.values()) link.close()
     await this.#listener?.close()
     await this.#lane.close()
@@ -232,7 +233,8 @@ export class MasterServer {
     this.#enqueue({ kind: 'opened', connection: number, of: kind, peer: link.peer, identity: identity?.id })
     link.onFrame(bytes => {
       this.#beat(number, bytes)
-      this.#enqueue({ kind: 'frame', connection: number, bytes })
+      for (const part of kind === 'session' ? partsOf(bytes) : [bytes])
+        this.#enqueue({ kind: 'frame', connection: number, bytes: part })
     })
     link.onClose(() => {
       this.#connections.delete(number)
@@ -319,13 +321,15 @@ export class MasterServer {
   /** Runs what has gathered, and then what gathered meanwhile. */
   #flush(): void {
     if (this.#running !== undefined || this.#intake.isEmpty || this.#closed) return
-    this.#running = this.#step(this.#intake.take()).then(() => {
+    this.#running = this.#step(this.#intake.take()).then(left => {
+      this.#intake.putBack(left)
       this.#running = undefined
       this.#flush()
     })
   }
 
-  async #step(inputs: readonly EngineInput[]): Promise<void> {
+  /** Resolves with how many of the last inputs are left to be executed. */
+  async #step(inputs: readonly EngineInput[]): Promise<number> {
     const now = this.#env.clock.now()
     const clock: EngineInput = {
       kind: 'clock',
@@ -341,11 +345,17 @@ export class MasterServer {
     try {
       const [outputs] = await this.#lane.run([[clock, ...inputs]])
       this.#stepTimes.observe('step', this.#env.clock.now() - now)
-      this.#inputs += inputs.length
-      for (const output of must(outputs, 'what the engine put out')) this.#handle(output)
+      let left = 0
+      for (const output of must(outputs, 'what the engine put out')) {
+        this.#handle(output)
+        if (output.kind === 'state') ({ left } = output)
+      }
+      this.#inputs += inputs.length - left
+      return left
     } catch (thrown) {
       if (thrown instanceof FsError && thrown.code === 'ENOSPC') this.#beginAgain(thrown)
       else this.#fail(thrown)
+      return 0
     }
   }
 
@@ -425,13 +435,17 @@ export class MasterServer {
     link.send(bytes)
     if (held.has('reading') || link.queuedBytes <= queuedBytesMax) return
     hold(connection, 'reading')
-    void link.drained().then(() => listen(connection, 'reading'))
+    void link.drained().then(() => {
+      listen(connection, 'reading')
+      this.#flush()
+    })
   }
 
   #flowOf(number: number): Flow | undefined {
     const connection = this.#connections.get(number)
     if (connection === undefined) return undefined
     return {
+      blocked: connection.held.has('reading'),
       pause: () => hold(connection, 'waiting'),
       resume: () => listen(connection, 'waiting'),
     }
