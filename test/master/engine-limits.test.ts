@@ -2,9 +2,9 @@ import test from 'ava'
 import { errno } from '#src/core/errors.ts'
 import { MiB } from '#src/core/units.ts'
 import type { EngineInput } from '#src/master/engine/io.ts'
-import { LockKind, SessionDown, SessionUp } from '#src/wire/gen/cairn/v1/session.ts'
+import { LeaseKind, LockKind, SessionDown, SessionUp } from '#src/wire/gen/cairn/v1/session.ts'
 import { EngineFixture, Mount, type Op } from './engine-fixture.ts'
-import { makeFile } from './engine-ops.ts'
+import { create, getAttr, makeFile, unlink } from './engine-ops.ts'
 
 const lock = (ino: bigint, at: number, kind: LockKind = LockKind.LOCK_KIND_WRITE): Op => ({
   $case: 'setLock',
@@ -92,4 +92,74 @@ test('a step ends when there is much to answer, and the rest is left for the nex
     answered,
     inputs.map((_, id) => 10_000n + BigInt(id)),
   )
+})
+
+const openFile = (mount: Mount, text: string): bigint => {
+  const ino = makeFile(mount, text)
+  mount.call({ $case: 'acquire', value: { ino, kind: LeaseKind.LEASE_KIND_WRITE, open: true } }, 'acquire')
+  return ino
+}
+const temporary = create('', { tmpfile: true })
+
+test('an identity holds so many removed files open, over all its mounts; others can remove what it has open', async t => {
+  const fixture = await EngineFixture.make({ orphansPerIdentity: 4 })
+  fixture.identity = 'aa'.repeat(16)
+  const [one, two] = [new Mount(fixture), new Mount(fixture)]
+  const last = openFile(one, 'last')
+  const names = ['a', 'b', 'c']
+  const held = names.map(text => openFile(one, text))
+  for (const text of names) t.true(one.call(unlink(text, { open: true }), 'remove').orphaned)
+  two.call(temporary, 'entry')
+  t.is(two.errno(temporary), errno.EDQUOT)
+  t.is(one.errno(unlink('last', { open: true })), errno.EDQUOT)
+  t.is(one.call(getAttr(last), 'attr').attr?.nlink, 1, 'it is as it was')
+
+  fixture.identity = 'bb'.repeat(16)
+  const other = new Mount(fixture)
+  other.call(temporary, 'entry')
+  const id = other.send(unlink('last'))
+  for (let round = 0; round < 3; round++) one.yieldAll(true)
+  const { result } = other.answer(id) ?? {}
+  t.true(result?.$case === 'remove' && !result.value.orphaned)
+  t.is(one.errno(getAttr(last)), errno.ESTALE, 'who holds too many loses it')
+
+  one.call({ $case: 'closeOrphan', value: { ino: held[0] ?? 0n, unsent: false } }, 'done')
+  two.call(temporary, 'entry')
+})
+
+test('the mounts of an identity have so many locks together', async t => {
+  const fixture = await EngineFixture.make({ locksPerSession: 4, locksPerIdentity: 6 })
+  fixture.identity = 'aa'.repeat(16)
+  const [one, two] = [new Mount(fixture), new Mount(fixture)]
+  fixture.identity = 'bb'.repeat(16)
+  const other = new Mount(fixture)
+  const ino = makeFile(other, 'f')
+  for (let at = 0; at < 8; at += 2) t.deepEqual(one.call(lock(ino, at), 'done'), {})
+  for (let at = 20; at < 24; at += 2) t.deepEqual(two.call(lock(ino, at), 'done'), {})
+  t.is(two.errno(lock(ino, 30)), errno.ENOLCK)
+  t.deepEqual(other.call(lock(ino, 40), 'done'), {})
+  t.deepEqual(one.call(lock(ino, 0, LockKind.LOCK_KIND_UNLOCK), 'done'), {})
+  fixture.pass(2000, one, two, other)
+  t.deepEqual(two.call(lock(ino, 30), 'done'), {})
+  t.is(two.errno(lock(ino, 32)), errno.ENOLCK)
+})
+
+test('the mounts of an identity have so many files open together: beyond, the oldest are asked for', async t => {
+  const fixture = await EngineFixture.make({ leasesPerIdentity: 20 })
+  fixture.identity = 'aa'.repeat(16)
+  const mounts = [new Mount(fixture), new Mount(fixture)]
+  fixture.identity = 'bb'.repeat(16)
+  const other = new Mount(fixture)
+  const all = [...mounts, other]
+  for (const [index, mount] of all.entries())
+    for (let count = 0; count < 15; count++) {
+      // The root goes from one to the other.
+      const id = mount.send(create(`${index} ${count}`))
+      for (const each of all) if (each !== mount) each.yieldAll()
+      const { result } = mount.answer(id) ?? {}
+      t.is(result?.$case, 'entry')
+    }
+  fixture.pass(500, ...mounts, other)
+  for (const mount of mounts) t.is(mount.recalls().filter(({ ino }) => ino !== 1n).length >= 4, true)
+  t.deepEqual(other.recalls(), [])
 })

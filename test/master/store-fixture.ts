@@ -66,6 +66,7 @@ export class Fixture implements Disposable {
         if (stored.key !== 0n) return []
         return [1n, 2n].map(node => ({ node: nodeId(node), generation: generation(3n) }))
       },
+      mayHold: () => true,
       openIn: ino => this.openIn.get(ino) ?? [],
       hasSpace: bytesWanted => bytesWanted <= this.space,
     }

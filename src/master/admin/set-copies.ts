@@ -92,6 +92,7 @@ export class SetCopies {
           dedupDomain: noDedupDomain,
           verify: () => 'again',
           openIn: () => [],
+          mayHold: () => true,
           hasSpace: () => true,
         },
       ),

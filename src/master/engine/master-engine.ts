@@ -188,6 +188,7 @@ export class MasterEngine {
       this.#leases,
       session => this.#reclaimed(session),
       ino => this.#recallAll(ino),
+      id => this.#sessions.find(id)?.row.identity,
     )
     const subtrees = new Subtrees(store)
     const nodesUp = (): number => [...this.#nodes.all()].filter(({ isUp }) => isUp).length
@@ -707,10 +708,18 @@ export class MasterEngine {
 
   /** Keeps the memory for leases bounded: a session with very many gives back the oldest. */
   #boundLeases(): void {
-    const { leases, leasesPerSession } = this.#turn.settings
+    const { leases, leasesPerSession, leasesPerIdentity } = this.#turn.settings
     const share = Math.floor(leases / Math.max(1, this.#sessions.size))
-    const most = this.#leases.total > leases ? Math.min(share, leasesPerSession) : leasesPerSession
+    const each = this.#leases.total > leases ? Math.min(share, leasesPerSession) : leasesPerSession
+    const byIdentity = new Map<string, number>()
+    for (const { id, row } of this.#sessions.all())
+      byIdentity.set(row.identity, (byIdentity.get(row.identity) ?? 0) + this.#leases.countOf(id))
     for (const session of this.#sessions.all()) {
+      const { identity } = session.row
+      const all = byIdentity.get(identity) ?? 0
+      // Each gives back the same part of what it has.
+      const part = identity === '' || all <= leasesPerIdentity ? 1 : leasesPerIdentity / all
+      const most = Math.min(each, part === 1 ? each : Math.floor(part * this.#leases.countOf(session.id)))
       let over = Math.min(this.#leases.countOf(session.id) - most, leasesRecalledAtOnce)
       if (over <= 0) continue
       for (const ino of this.#leases.oldest(session.id)) {

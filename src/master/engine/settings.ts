@@ -47,6 +47,12 @@ export interface EngineSettings {
   readonly sessionsPerIdentity: number
   /** Most locks that one session holds and waits for. */
   readonly locksPerSession: number
+  /** Most locks that all sessions of one identity hold and wait for. */
+  readonly locksPerIdentity: number
+  /** Most leases of all sessions of one identity; beyond, the oldest are recalled. */
+  readonly leasesPerIdentity: number
+  /** Most removed files that all sessions of one identity hold open; without TLS, of one session. */
+  readonly orphansPerIdentity: number
   /** Most leases of all sessions; beyond, the oldest of those with more than their share are recalled. */
   readonly leases: number
   /** It serves without TLS where other machines reach it. */
@@ -78,6 +84,9 @@ export const defaultSettings: EngineSettings = {
   leasesPerSession: 1_000_000,
   sessionsPerIdentity: 1000,
   locksPerSession: 100_000,
+  locksPerIdentity: 1_000_000,
+  leasesPerIdentity: 2_000_000,
+  orphansPerIdentity: 65_536,
   leases: 4_000_000,
   insecure: false,
   slowMs: slowMsDefault,

@@ -50,6 +50,8 @@ export interface CommandContext {
    * incarnation, fewer than minCopies). Throws FsError to fail the whole commit.
    */
   verify(stored: StoredBlock): readonly VerifiedReplica[] | 'again'
+  /** Whether the session, and whose it is, may hold one more file open that was removed. */
+  mayHold(session: SessionId): boolean
   /**
    * Other sessions that have the inode open, as their answers to recalls said, and see the directory in which it loses
    * its last name.

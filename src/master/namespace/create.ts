@@ -21,6 +21,7 @@ import type { Store } from '../store/store.ts'
 import { accessAclName, defaultAclName, encodeAcl, inheritAcl, parseAcl } from './acl.ts'
 import { checkName, existing, liveDirectory } from './checks.ts'
 import type { CommandContext, ResultOf } from './context.ts'
+import { checkMayHold } from './lifetime.ts'
 import { touchContent } from './times.ts'
 
 const types: ReadonlySet<number> = new Set([S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK, S_IFBLK, S_IFCHR])
@@ -33,6 +34,7 @@ export function create(store: Store, op: Create, ctx: CommandContext): ResultOf<
   const entry = op.tmpfile ? undefined : store.dirents.find(parent.ino, op.name)
   if (entry !== undefined) return reply(reuse(existing(store, entry.ino), op), parent, entry.cookie)
 
+  if (op.tmpfile) checkMayHold(ctx)
   const inode = addInode(store, parent, op, ctx)
   if (op.tmpfile) {
     store.orphans.add(inode.ino, ctx.session)

@@ -21,13 +21,15 @@ export function loseName(
   open: boolean,
   ctx: CommandContext,
 ): boolean {
+  if (open && (isDirectory(inode.mode) || inode.nlink === 1)) checkMayHold(ctx)
   inode.nlink = isDirectory(inode.mode) ? 0 : inode.nlink - 1
   touch(inode, ctx.time)
   if (inode.nlink > 0) {
     store.inodes.save(inode)
     return false
   }
-  const holders = new Set(ctx.openIn(inode.ino, directory))
+  // Who holds too many loses what others remove: they are not to be kept from it.
+  const holders = new Set(ctx.openIn(inode.ino, directory).filter(session => ctx.mayHold(session)))
   if (open) holders.add(ctx.session)
   if (holders.size === 0) {
     destroy(store, inode, ctx.time)
@@ -36,6 +38,12 @@ export function loseName(
   for (const session of holders) store.orphans.add(inode.ino, session)
   store.inodes.save(inode)
   return true
+}
+
+/** EDQUOT if the session holds too many removed files open to have one more. */
+export function checkMayHold({ session, mayHold }: Pick<CommandContext, 'session' | 'mayHold'>): void {
+  if (!mayHold(session))
+    throw new FsError('EDQUOT', 'Too many files are held open that were removed: some are to be closed first')
 }
 
 /** EBUSY if another session has the orphan open. */

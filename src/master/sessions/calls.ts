@@ -404,6 +404,7 @@ export class Calls {
             .others(ino, session.id)
             .filter(other => other.open && this.#sees(other.session, directory))
             .map(other => other.session),
+        mayHold: id => this.#mayHold(id),
         hasSpace: (bytes, wanted) => space.hasSpace(bytes, wanted),
       }),
     )
@@ -447,6 +448,14 @@ export class Calls {
   #sees(id: SessionId, directory: Ino): boolean {
     const scope = this.#parts.sessions.find(id)?.scope
     return scope === undefined || this.#parts.admission.sees(scope, directory)
+  }
+
+  #mayHold(id: SessionId): boolean {
+    const { sessions, turn } = this.#parts
+    const most = turn.settings.orphansPerIdentity
+    const identity = sessions.find(id)?.row.identity ?? ''
+    const of = identity === '' ? [id] : sessions.ofIdentity(identity).map(session => session.id)
+    return turn.store.orphans.countOf(of, most) < most
   }
 
   /** A directory was moved: sessions of exports that it left give up what they have of what is below. */

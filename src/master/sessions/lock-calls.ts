@@ -23,6 +23,11 @@ const done: Result = { $case: 'done', value: {} }
 
 const ticketOf = (session: Session, call: bigint): Ticket => `${session.id}/${call}`
 
+interface Count {
+  most: number
+  countedMs: number
+}
+
 export class LockCalls {
   readonly #turn: Turn
   readonly #leases: LeaseTable
@@ -30,7 +35,10 @@ export class LockCalls {
   readonly #waiting = new Map<Ticket, GrantedLock>()
   #granted: GrantedLock[] = []
   /** Locks that a session has at most, and when they were counted last. */
-  readonly #counts = new Map<SessionId, { most: number; countedMs: number }>()
+  readonly #counts = new Map<SessionId, Count>()
+  /** The same of all sessions of an identity. */
+  readonly #identityCounts = new Map<string, Count>()
+  readonly #identityOf: (session: SessionId) => string | undefined
   /** Called when a session has reclaimed all that it held. */
   readonly #reclaimed: (session: Session) => void
   /** Called when several sessions rely on leases of it that contradict each other. */
@@ -41,7 +49,9 @@ export class LockCalls {
     leases: LeaseTable,
     reclaimed: (session: Session) => void,
     disputed: (ino: Ino) => void,
+    identityOf: (session: SessionId) => string | undefined = () => undefined,
   ) {
+    this.#identityOf = identityOf
     this.#turn = turn
     this.#table = new LockTable(() => turn.now)
     this.#leases = leases
@@ -94,18 +104,31 @@ export class LockCalls {
   }
 
   /** What it gave back is not counted as it goes: who seems to have too many is counted exactly, once in a while. */
-  #checkRoom({ id }: Session): void {
-    const { now, settings } = this.#turn
-    const known = this.#counts.get(id) ?? { most: 0, countedMs: Number.NEGATIVE_INFINITY }
-    if (known.most >= settings.locksPerSession && now - known.countedMs >= recountMs) {
-      const { held, waiting } = this.#table.countBySession().get(id) ?? { held: 0, waiting: 0 }
-      known.most = held + waiting
-      known.countedMs = now
+  #checkRoom({ id, row }: Session): void {
+    const { settings } = this.#turn
+    const own = this.#counted(this.#counts, id, settings.locksPerSession, other => other === id)
+    if (own.most >= settings.locksPerSession)
+      throw new FsError('ENOLCK', `The mount has ${own.most} locks, and may have no more`)
+    if (row.identity !== '') {
+      const isOf = (other: SessionId): boolean => this.#identityOf(other) === row.identity
+      const all = this.#counted(this.#identityCounts, row.identity, settings.locksPerIdentity, isOf)
+      if (all.most >= settings.locksPerIdentity)
+        throw new FsError('ENOLCK', `The mounts of the identity have ${all.most} locks, and may have no more`)
+      all.most++
     }
-    if (known.most >= settings.locksPerSession)
-      throw new FsError('ENOLCK', `The mount has ${known.most} locks, and may have no more`)
-    known.most++
-    this.#counts.set(id, known)
+    own.most++
+  }
+
+  #counted<Key>(counts: Map<Key, Count>, key: Key, limit: number, isOf: (id: SessionId) => boolean): Count {
+    const { now } = this.#turn
+    const known = counts.get(key) ?? { most: 0, countedMs: Number.NEGATIVE_INFINITY }
+    counts.set(key, known)
+    if (known.most < limit || now - known.countedMs < recountMs) return known
+    known.most = 0
+    for (const [id, { held, waiting }] of this.#table.countBySession())
+      if (isOf(id)) known.most += held + waiting
+    known.countedMs = now
+    return known
   }
 
   /** False if no such call waits for a lock. */

@@ -136,6 +136,10 @@ export class SessionRegistry {
     return this.#byId.get(id)
   }
 
+  ofIdentity(identity: string): Session[] {
+    return [...this.#byId.values()].filter(({ row }) => row.identity === identity)
+  }
+
   ofConnection(connection: number): Session | undefined {
     return this.#byConnection.get(connection)
   }

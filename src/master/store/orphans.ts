@@ -18,6 +18,7 @@ export class Orphans {
   readonly #ofSession
   readonly #all
   readonly #count
+  readonly #countOf
   readonly #insert
   readonly #delete
   readonly #deleteIno
@@ -38,6 +39,11 @@ export class Orphans {
       .prepare<[], { ino: bigint; session: bigint }>('SELECT ino, session FROM orphans')
       .safeIntegers()
     this.#count = db.prepare<[], bigint>('SELECT count(DISTINCT ino) FROM orphans').safeIntegers().pluck()
+    this.#countOf = db
+      .prepare<[bigint, number], number>(
+        'SELECT count(*) FROM (SELECT 1 FROM orphans WHERE session = ? LIMIT ?)',
+      )
+      .pluck()
     this.#insert = db.prepare<[bigint, bigint]>('INSERT OR IGNORE INTO orphans (ino, session) VALUES (?, ?)')
     this.#delete = db.prepare<[bigint, bigint]>('DELETE FROM orphans WHERE ino = ? AND session = ?')
     this.#deleteIno = db.prepare<[bigint]>('DELETE FROM orphans WHERE ino = ?')
@@ -68,6 +74,16 @@ export class Orphans {
   /** Inodes, each once. */
   count(): bigint {
     return this.#count.get() ?? 0n
+  }
+
+  /** How many the sessions have open together; it stops to count at `most`. */
+  countOf(sessions: Iterable<SessionId>, most: number): number {
+    let count = 0
+    for (const session of sessions) {
+      if (count >= most) break
+      count += this.#countOf.get(session, most - count) ?? 0
+    }
+    return count
   }
 
   add(ino: Ino, session: SessionId): void {
