@@ -473,10 +473,22 @@ test('a mount that may not go on with what it shows fails at once: with another 
 
 test('what the export of a mount allows is known from each welcome', async t => {
   const { env, network, session } = await attached()
-  t.deepEqual(session.rules, { readOnly: false, judged: false, noSetuid: false, noDevices: false })
+  t.deepEqual(session.rules, {
+    readOnly: false,
+    judged: false,
+    noSetuid: false,
+    noDevices: false,
+    noShortCircuit: false,
+  })
   const again = await reconnected(env, network)
   again.welcome({ resumed: true, readOnly: true, judged: true })
-  t.deepEqual(session.rules, { readOnly: true, judged: true, noSetuid: false, noDevices: false })
+  t.deepEqual(session.rules, {
+    readOnly: true,
+    judged: true,
+    noSetuid: false,
+    noDevices: false,
+    noShortCircuit: false,
+  })
   network.last.break()
   await session.close()
 })

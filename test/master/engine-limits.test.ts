@@ -64,6 +64,7 @@ test('a step ends when there is much to answer, and the rest is left for the nex
             $case: 'call',
             value: {
               id,
+              promised: false,
               op: { $case: 'readDir', value: { ino: 1n, after: 0n, limit: 0, attrs: true, removing: false } },
             },
           },
