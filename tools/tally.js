@@ -8,7 +8,7 @@ import { groups } from './groups.js'
 const [folder, makeCode] = [process.argv[2], Number(process.argv[3])]
 
 const sum = { passed: 0, failed: 0, skipped: 0 }
-for (const name of [...Object.keys(groups), 'bench-smoke']) {
+for (const name of [...Object.keys(groups), 'bench-smoke', 'deploy']) {
   const file = join(folder, `${name}.json`)
   if (!existsSync(file)) {
     console.log(`${name}: did not run to its end`)

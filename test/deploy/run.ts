@@ -2,7 +2,7 @@
  * `make test-deploy`: what docs/operations.md says of installing, on machines with systemd. Each step builds on those
  * before it, so the first that fails is the last. Closes with one line, "N passed, N failed".
  */
-import { statSync } from 'node:fs'
+import { statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { Site } from './site.js'
 import { steps } from './steps.js'
@@ -25,6 +25,8 @@ const say = (text: string): void => {
 
 let passed = 0
 let failed = 0
+/** What failed, for the end of a long log. */
+const failures: string[] = []
 let site: Site | undefined
 let disposed: Promise<void> | undefined
 const dispose = (): Promise<void> => (disposed ??= site?.dispose() ?? Promise.resolve())
@@ -44,6 +46,7 @@ try {
   for (const [name, step] of steps) {
     if (failed > 0 && !goOn) {
       console.log(`  - ${name}: not run`)
+      failures.push(`${name}: not run`)
       failed++
       continue
     }
@@ -54,6 +57,7 @@ try {
       passed++
     } catch (error) {
       say(`✘ ${name}\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
+      failures.push(`${name}: ${error instanceof Error ? error.message : String(error)}`.slice(0, 500))
       failed++
       await tellWhatMachinesSay(site)
     }
@@ -70,6 +74,9 @@ try {
     failed++
   }
 }
+const results = process.env['CAIRN_TEST_RESULTS']
+if (results !== undefined)
+  writeFileSync(path.join(results, 'deploy.json'), JSON.stringify({ passed, failed, skipped: 0, failures }))
 console.log(`${passed} passed, ${failed} failed`)
 process.exit(failed === 0 ? 0 : 1)
 
