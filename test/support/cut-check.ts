@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { BlockIndex } from '#src/chunkserver/blocks/block-index.ts'
 import { BlockStore } from '#src/chunkserver/blocks/block-store.ts'
@@ -13,6 +13,7 @@ import { type BlockId, blockIdFromBytes } from '#src/core/ids.ts'
 import type { Lane } from '#src/core/network.ts'
 import { realEnv } from '#src/env/real-env.ts'
 import { fsck } from '#src/master/fsck/fsck.ts'
+import { lostCommits } from '#src/master/log/wal-damage.ts'
 import { openDatabase } from '#src/master/store/open-database.ts'
 import { Store } from '#src/master/store/store.ts'
 
@@ -34,7 +35,12 @@ export class CutCluster {
   static async check(folder: string, allowed: Allowed, checksums: Checksums): Promise<string[]> {
     const opened: CutCluster[] = []
     try {
-      const master = Store.open(openDatabase(join(folder, 'master/master.db')))
+      const database = join(folder, 'master/master.db')
+      const wal = existsSync(`${database}-wal`) ? readFileSync(`${database}-wal`) : new Uint8Array(0)
+      // A torn end is no damage.
+      const lost = lostCommits((offset, length) => wal.subarray(offset, offset + length))
+      if (lost > 0) return [`${String(lost)} commits are taken for lost`]
+      const master = Store.open(openDatabase(database))
       const cluster = new CutCluster(checksums, master)
       opened.push(cluster)
       for (let number = 1; existsSync(join(folder, `node-${String(number)}`)); number++)

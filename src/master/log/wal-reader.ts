@@ -15,21 +15,23 @@ import type { ChangedPages, PageSource } from './changed-pages.ts'
 /** Reads up to `length` bytes of the file; fewer at its end, none where there is no file. */
 export type ReadWal = (offset: number, length: number) => Uint8Array
 
-const headerBytes = 32
-const frameHeadBytes = 24
+export const headerBytes = 32
+export const frameHeadBytes = 24
 /** Its last bit says that checksums are made of big-endian numbers. */
 const magic = 0x377f_0682
 /** Read at once: few at first, since most looks find few. */
 const framesFirst = 16
 const framesMost = 256
 
-interface Header {
+export interface Header {
   readonly pageBytes: number
   readonly salts: readonly [number, number]
   readonly little: boolean
+  /** With which those of the first frame begin. */
+  readonly sums: Readonly<Sums>
 }
 
-interface Sums {
+export interface Sums {
   a: number
   b: number
 }
@@ -39,7 +41,7 @@ export class WalReader implements PageSource {
   #header: Header | undefined
   /** Frames of it that were looked at, and the checksums of the last of them. */
   #frames = 0
-  #sums: Sums = { a: 0, b: 0 }
+  #sums: Readonly<Sums> = { a: 0, b: 0 }
   #missed = false
 
   /** What is in the file now is left out. */
@@ -68,7 +70,7 @@ export class WalReader implements PageSource {
       more = bytes.length === count * frameBytes
       const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
       for (let at = 0; at + frameBytes <= bytes.length; at += frameBytes) {
-        if (!follows(view, at, header, sums)) {
+        if (!frameFollows(view, at, header, sums)) {
           more = false
           break
         }
@@ -99,37 +101,50 @@ export class WalReader implements PageSource {
     if (bytes.length < headerBytes) return undefined
     const view = new DataView(bytes.buffer, bytes.byteOffset, headerBytes)
     const known = this.#header
-    const salts = [view.getUint32(16), view.getUint32(20)] as const
-    if (known !== undefined && known.salts[0] === salts[0] && known.salts[1] === salts[1]) return known
-    const little = view.getUint32(0) === magic
-    const pageBytes = view.getUint32(8)
-    const sums = { a: 0, b: 0 }
-    add(sums, view, 0, 24, little)
-    if (
-      view.getUint32(0) >>> 1 !== magic >>> 1 ||
-      !isPageBytes(pageBytes) ||
-      sums.a !== view.getUint32(24) ||
-      sums.b !== view.getUint32(28)
-    )
-      return undefined
+    if (known?.salts[0] === view.getUint32(16) && known.salts[1] === view.getUint32(20)) return known
+    const header = parseHeader(bytes)
+    if (header === undefined) return undefined
     // Each time the file begins anew the first salt is one more: if it is not, frames came and went unseen.
-    if (known !== undefined && (known.salts[0] + 1) >>> 0 !== salts[0]) this.#missed = true
-    this.#header = { pageBytes, salts, little }
+    if (known !== undefined && (known.salts[0] + 1) >>> 0 !== header.salts[0]) this.#missed = true
+    this.#header = header
     this.#frames = 0
-    this.#sums = sums
-    return this.#header
+    this.#sums = header.sums
+    return header
   }
 }
 
+/** Undefined for what is none. */
+export function parseHeader(bytes: Uint8Array): Header | undefined {
+  if (bytes.length < headerBytes) return undefined
+  const view = new DataView(bytes.buffer, bytes.byteOffset, headerBytes)
+  const little = view.getUint32(0) === magic
+  const pageBytes = view.getUint32(8)
+  const sums = { a: 0, b: 0 }
+  addChecksums(sums, view, 0, 24, little)
+  if (
+    view.getUint32(0) >>> 1 !== magic >>> 1 ||
+    !isPageBytes(pageBytes) ||
+    sums.a !== view.getUint32(24) ||
+    sums.b !== view.getUint32(28)
+  )
+    return undefined
+  return { pageBytes, salts: [view.getUint32(16), view.getUint32(20)], little, sums }
+}
+
 /** Whether the frame at `at` is the next one; its checksums go into `sums`. */
-function follows(view: DataView, at: number, { salts, pageBytes, little }: Header, sums: Sums): boolean {
+export function frameFollows(
+  view: DataView,
+  at: number,
+  { salts, pageBytes, little }: Header,
+  sums: Sums,
+): boolean {
   if (view.getUint32(at + 8) !== salts[0] || view.getUint32(at + 12) !== salts[1]) return false
-  add(sums, view, at, 8, little)
-  add(sums, view, at + frameHeadBytes, pageBytes, little)
+  addChecksums(sums, view, at, 8, little)
+  addChecksums(sums, view, at + frameHeadBytes, pageBytes, little)
   return sums.a === view.getUint32(at + 16) && sums.b === view.getUint32(at + 20)
 }
 
-function add(sums: Sums, view: DataView, from: number, length: number, little: boolean): void {
+function addChecksums(sums: Sums, view: DataView, from: number, length: number, little: boolean): void {
   let { a, b } = sums
   for (let at = from; at < from + length; at += 8) {
     a = (a + view.getUint32(at, little) + b) >>> 0

@@ -1,5 +1,5 @@
 /** The thread of the master's engine and database in a daemon: EngineData as its data. */
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import { workerData } from 'node:worker_threads'
 import { createChecksums } from '../../core/checksum.ts'
@@ -14,6 +14,7 @@ serveLane<readonly EngineInput[], readonly EngineOutput[]>(async () =>
   openEngine(workerData as EngineData, await createChecksums(), {
     stopwatch: () => performance.now(),
     openWal,
+    leftWal: file => (existsSync(file) ? openWal(file) : undefined),
   }),
 )
 

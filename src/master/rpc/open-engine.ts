@@ -7,6 +7,7 @@ import type { EngineSettings } from '../engine/settings.ts'
 import type { Format } from '../store/format.ts'
 import type { PageSource } from '../log/changed-pages.ts'
 import { CommitLog } from '../log/commit-log.ts'
+import { lostCommits } from '../log/wal-damage.ts'
 import { type ReadWal, WalReader } from '../log/wal-reader.ts'
 import { openDatabase } from '../store/open-database.ts'
 import { damaged, isDamage, Store } from '../store/store.ts'
@@ -39,10 +40,20 @@ export function openEngine(
   {
     stopwatch,
     openWal,
-  }: { readonly stopwatch?: () => number; readonly openWal?: (file: string) => ReadWal } = {},
+    leftWal,
+  }: {
+    readonly stopwatch?: () => number
+    readonly openWal?: (file: string) => ReadWal
+    /** What a process that was killed has left; undefined where that is nothing. */
+    readonly leftWal?: (file: string) => ReadWal | undefined
+  } = {},
 ): EngineHandler {
-  const db = openDatabase(database)
   const options = restoreWith === undefined ? {} : { restoreWith }
+  const left = leftWal?.(`${database}-wal`)
+  const lost = left === undefined ? 0 : lostCommits(left)
+  // SQLite would go on without them.
+  if (lost > 0) throw damaged(`its write-ahead log: at least ${lost} commits would be lost`, options)
+  const db = openDatabase(database)
   const store = Store.isEmpty(db, options) ? Store.format(db, format) : Store.open(db, options)
   const reopen = () => Store.open(openDatabase(database), options)
   const pages =
