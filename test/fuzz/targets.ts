@@ -19,6 +19,7 @@ import { decodeBytes } from '#src/console/percent-path.ts'
 import { parseMountTable } from '#src/fuse/mounter/mount-table.ts'
 import type { AdminMethod } from '#src/master/engine/io.ts'
 import { rawAdminCalls } from '#src/master/rpc/raw.ts'
+import { partsOf } from '#src/master/rpc/frame-parts.ts'
 import { peekNodeHeartbeat, peekSessionHeartbeats } from '#src/master/rpc/peek-heartbeats.ts'
 import { ipAddressBytes } from '#src/web/ip-address.ts'
 import { blocksDownCodec, blocksUpCodec } from '#src/wire/blocks-codec.ts'
@@ -31,6 +32,7 @@ import { parseToken, tokenText } from '#src/wire/tls/token.ts'
 import { ChunkNode, EngineFixture, Mount } from '../master/engine-fixture.ts'
 import { create, getAttr, lookup, makeFile, writeFile } from '../master/engine-ops.ts'
 import { HostileBytes, nested, varint } from '../support/hostile-bytes.ts'
+import { damagedFolder } from './damaged-folder.ts'
 import { hostileCall } from '../master/hostile-calls.ts'
 import { body, message } from '../support/fuse-messages.ts'
 import { MemoryFileSystem } from '../support/memory-filesystem.ts'
@@ -182,6 +184,7 @@ export async function targets(): Promise<Readonly<Record<string, Target>>> {
     'up' in def ? [def.up, def.down] : [def.request, def.response],
   )
   const secret = readKey(7n, Buffer.alloc(32, 1))
+  const terms = { export: 3n, bytesPerSecond: 1000, mayReadFiles: true }
   const block = createHash('sha256').update('block').digest()
   const request = Buffer.from(await makeRequest(makeKey()))
   const authority = await makeAuthority(count => Buffer.alloc(count, 5), 1_700_000_000_000)
@@ -200,6 +203,7 @@ export async function targets(): Promise<Readonly<Record<string, Target>>> {
       seeds: sessionSeeds(),
       run: input => {
         peekSessionHeartbeats(input)
+        partsOf(input)
         return sessions.frame('session', input)
       },
     },
@@ -266,17 +270,21 @@ export async function targets(): Promise<Readonly<Record<string, Target>>> {
     tokens: {
       seeds: [
         makeReadToken(secret, noSession, 2_000_000_000, block),
+        makeReadToken(secret, noSession, 2_000_000_000, block, terms),
         Buffer.from(tokenText({ authority: block, id: Buffer.alloc(8, 1), secret: Buffer.alloc(24, 2) })),
       ],
       run: input => {
-        const good = makeReadToken(secret, noSession, 2_000_000_000, block)
+        const good = [undefined, terms].map(each =>
+          makeReadToken(secret, noSession, 2_000_000_000, block, each).subarray(8),
+        )
         // No other bytes pass. The first eight name the key, which the caller has looked up by them.
         const passes = isReadToken(createSecretKey(Buffer.alloc(32, 1)), noSession, input, block)
-        if (passes && !input.subarray(8).equals(good.subarray(8)))
+        if (passes && !good.some(each => input.subarray(8).equals(each)))
           throw new Error('a token that nobody made is good')
         refusing(() => parseToken(text(input)))
       },
     },
+    folder: await damagedFolder(checksums),
     requests: {
       seeds: [request],
       run: input => refusingAsync(() => keyOfRequest(input)),

@@ -13,32 +13,41 @@ export function openMemoryIndex(): Database {
 
 /** The index for its one writer. The caller holds a lock on the folder. */
 export function openIndexWriter(folder: string): Database {
-  return attempt(folder, () => {
-    const db = new Sqlite(`${folder}/index.sqlite`)
-    db.pragma(`page_size = ${pageBytes}`)
-    db.pragma('auto_vacuum = INCREMENTAL')
-    db.pragma('journal_mode = WAL')
+  const pragmas = [
+    `page_size = ${pageBytes}`,
+    'auto_vacuum = INCREMENTAL',
+    'journal_mode = WAL',
     // FULL syncs the log with every commit: what a put was answered for is on stable storage.
-    db.pragma('synchronous = FULL')
-    db.pragma(`wal_autocheckpoint = ${walPages}`)
-    db.pragma(`journal_size_limit = ${2 * walPages * pageBytes}`)
-    db.pragma('cache_size = -8192')
-    return db
-  })
+    'synchronous = FULL',
+    `wal_autocheckpoint = ${walPages}`,
+    `journal_size_limit = ${2 * walPages * pageBytes}`,
+    'cache_size = -8192',
+  ]
+  return attempt(folder, () => withPragmas(new Sqlite(`${folder}/index.sqlite`), pragmas))
 }
 
 /** A second connection that reads beside the writer. */
 export function openIndexReader(folder: string): Database {
-  return attempt(folder, () => {
-    const db = new Sqlite(`${folder}/index.sqlite`, { readonly: true, fileMustExist: true })
-    db.pragma('cache_size = -4096')
-    return db
-  })
+  const options = { readonly: true, fileMustExist: true }
+  return attempt(folder, () =>
+    withPragmas(new Sqlite(`${folder}/index.sqlite`, options), ['cache_size = -4096']),
+  )
 }
 
 /** SQLite found its file wrong. */
 export function isDamage(error: unknown): boolean {
   return error instanceof Error && 'code' in error && /^SQLITE_(CORRUPT|NOTADB)/.test(String(error.code))
+}
+
+/** What cannot be used is closed: its locks would be in the way of who tries again. */
+function withPragmas(db: Database, pragmas: readonly string[]): Database {
+  try {
+    for (const pragma of pragmas) db.pragma(pragma)
+    return db
+  } catch (error) {
+    db.close()
+    throw error
+  }
 }
 
 function attempt(folder: string, open: () => Database): Database {

@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from 'ava'
 import { once } from 'node:events'
 import * as http2 from 'node:http2'
-import { connect as connectTcp, type Socket } from 'node:net'
+import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import type { Listener, Serving, StreamDef } from '#src/core/network.ts'
 import { parseAddress } from '#src/core/address.ts'
@@ -15,6 +15,7 @@ import { adminLabelNode, adminStatus, logList, logRead } from '#src/wire/service
 import { StatusReply } from '#src/wire/gen/cairn/v1/admin.ts'
 import { ListLogReply, ReadLogReply, ReadLogRequest } from '#src/wire/gen/cairn/v1/log.ts'
 import { Arrivals, bytesCodec, type LogLine, pause, recordingLog } from '../grpc/harness.js'
+import { HostileBytes } from '../../support/hostile-bytes.js'
 import { TestAuthority } from './authority-fixture.js'
 
 const soon = { timeoutMs: 60_000 }
@@ -329,6 +330,60 @@ test('a server that gets a new certificate uses it for the next connection, and 
   link.send(Uint8Array.of(2))
   await arrivals.until(2)
   t.is(await tries(mount, address, attach), 'echo')
+})
+
+/** The first bytes that an honest client sends. */
+async function clientHello(t: ExecutionContext): Promise<Buffer> {
+  const server = createServer()
+  t.teardown(() => server.close())
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const arrived = once(server, 'connection')
+  const { port } = server.address() as AddressInfo
+  const client = connectTls({ host: '127.0.0.1', port, servername: 'cairn', ALPNProtocols: ['h2'] })
+  client.on('error', () => undefined)
+  const [socket] = (await arrived) as [Socket]
+  const [hello] = (await once(socket, 'data')) as [Buffer]
+  client.destroy()
+  socket.destroy()
+  return hello
+}
+
+test('whatever the first bytes of a connection are, the daemon lives and serves others', async t => {
+  const { address, as, port } = await world(t)
+  const mount = await as('mount')
+  const hello = await clientHello(t)
+  const hostile = new HostileBytes(7)
+  const http2 = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0')
+  const firsts = [
+    ...[http2, Buffer.from('GET / HTTP/1.1\r\nHost: a\r\n\r\n'), Buffer.alloc(0), Buffer.alloc(70_000, 22)],
+    // Records of the greatest length, of none, of another version, alerts and application data first.
+    ...[
+      [22, 3, 1, 255, 255],
+      [22, 3, 1, 0, 0],
+      [22, 9, 9, 0, 5, 1, 0, 0, 1, 0],
+      [21, 3, 3, 0, 2, 2, 40],
+    ].map(each => Buffer.from(each)),
+    Buffer.from([23, 3, 3, 64, 0, ...Buffer.alloc(16_384)]),
+    Buffer.concat([hello, hello]),
+    ...Array.from({ length: 60 }, (_, at) => hello.subarray(0, Math.floor((at * hello.length) / 60))),
+    ...Array.from({ length: 300 }, () => hostile.mutated(hello)),
+    ...Array.from({ length: 60 }, () => hostile.bytes(1 + hostile.below(2000))),
+  ]
+  const sends = async (bytes: Buffer): Promise<void> => {
+    const socket = connectTcp(port, '127.0.0.1')
+    socket.on('error', () => undefined)
+    const over = ended(socket)
+    socket.end(bytes)
+    const timer = setTimeout(() => socket.destroy(), 200)
+    await over
+    clearTimeout(timer)
+  }
+  for (let at = 0; at < firsts.length; at += 20) {
+    await Promise.all(firsts.slice(at, at + 20).map(sends))
+    if (at % 100 === 0) t.is(await tries(mount, address, attach), 'echo')
+  }
+  t.is(await tries(await as('mount'), address, attach), 'echo')
 })
 
 test('connections that never finish their handshake keep out nobody, and are closed', async t => {
