@@ -98,7 +98,7 @@ test('a package that cannot read what is written is refused before anything is s
 test('the version since which data can be read is that of the formats', t => {
   const [, since] = /^readable_since=(.*)$/m.exec(readFileSync(file('debian/prerm'), 'utf8')) ?? []
   // Who changes a format changes this line, and readable_since to the version that is the first to have it.
-  t.deepEqual({ master: schemaVersion, index: formatVersion, since }, { master: 7, index: 1, since: '0.1.0' })
+  t.deepEqual({ master: schemaVersion, index: formatVersion, since }, { master: 8, index: 1, since: '0.1.0' })
 })
 
 test('the package is not put over daemons that would not start any more, and says what to do', t => {
