@@ -1,4 +1,6 @@
 /** Parts of the tree for certain mounts, over TLS. */
+import { createHash, randomBytes } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import test, { type ExecutionContext } from 'ava'
 import { execFile, spawnSync } from 'node:child_process'
 import {
@@ -115,6 +117,36 @@ test('a mount of an export has a folder for its root, and rules that are changed
   t.like(await cairnFails(['umount', laptop]), { code: 0, stderr: '' }, 'it waits for nothing')
   const again = await cluster.admin('export', 'show', 'projects')
   t.is(again.code, 2)
+})
+
+test('what an export has is stored for it alone, and is read at its rate, by who waits for it without an error', async t => {
+  t.timeout(180_000)
+  const { cluster, all, exported } = await exportsWorld(t)
+  await exported('create', 'projects', '--path', '/projects')
+  const laptop = await cluster.mountOf('projects', 'laptop')
+  const text = Buffer.alloc(300_000, 'the same in both ')
+  writeFileSync(path.join(all, 'private', 'same'), text, { flush: true })
+  writeFileSync(path.join(laptop, 'same'), text, { flush: true })
+  const blocks = cluster.at('node-1', 'blocks')
+  const found = readdirSync(blocks, { recursive: true, encoding: 'utf8' })
+    .filter(name => statSync(path.join(blocks, name)).size === text.length)
+    .map(name => path.basename(name))
+  const plain = createHash('sha256').update(text).digest('hex')
+  t.is(found.length, 2)
+  t.is(found.filter(name => name === plain).length, 1, "the other one's name tells nothing of its content")
+  const checked = await cluster.admin('fsck', '--data')
+  t.is(checked.code, 0, checked.stderr)
+
+  const large = randomBytes(12 << 20)
+  writeFileSync(path.join(all, 'projects', 'large'), large, { flush: true })
+  await exported('set', 'projects', '--read-per-second', '1MiB')
+  const late = await cluster.mountOf('projects', 'late')
+  t.true((await readFile(path.join(late, 'large'))).equals(large))
+  t.true(readFileSync(path.join(late, 'same')).equals(text))
+  // It was slow, as it should be, but nobody gave the node up.
+  const log = readFileSync(`${late}.log`, 'utf8')
+  t.regex(log, /A program waited/)
+  t.notRegex(log, /"level":"error"|"failure"|ETIMEDOUT|EIO/)
 })
 
 test('in a squashed export root of the mount is nobody', async t => {
