@@ -257,3 +257,22 @@ test('the same block put many times at once is stored once', async t => {
   t.is(blocks[0]?.generation, 7n)
   t.is((await filesOf(node)).length, 1)
 })
+
+test('a put that was begun and gets no more data is given up, and the room that it had is free', async t => {
+  const [node, next] = [await startNode(t, 1n, { putSilentMs: 200 }), await startNode(t, 2n)]
+  const client = connect(node)
+  for (const length of [3 * KiB, 300 * KiB]) {
+    const block = testBlock(length, 1)
+    const free = node.store.space.status().totalBytes - node.store.space.status().usedBytes
+    const outcomes = await client.put(block, [node, next], 5n, { data: block.data.subarray(0, length / 2) })
+    t.deepEqual(
+      outcomes.map(({ error }) => error?.errno),
+      [errno.ETIMEDOUT, errno.ETIMEDOUT],
+    )
+    t.is(node.store.space.status().totalBytes - node.store.space.status().usedBytes, free)
+    t.is(node.store.totals.blocks, 0)
+    const whole = await client.put(block, [node], 5n)
+    t.is(whole[0]?.error, undefined, 'the stream goes on')
+    await node.store.remove(block.id, 5n)
+  }
+})

@@ -2,7 +2,7 @@ import type { Checksums } from '../../core/checksum.ts'
 import type { Env } from '../../core/env.ts'
 import type { Serving } from '../../core/network.ts'
 import { RequestLog, slowMsDefault } from '../../core/request-log.ts'
-import { MiB, second } from '../../core/units.ts'
+import { MiB, minute, second } from '../../core/units.ts'
 import { blocksOpen } from '../../wire/services.ts'
 import { Denials } from '../../wire/tls/denials.ts'
 import type { BlockStore } from '../blocks/block-store.ts'
@@ -25,6 +25,8 @@ export interface BlocksServiceParts {
   readonly readRates: ReadRates
   /** Identity of this machine. */
   readonly host: string
+  /** A put of which nothing came for so long is given up, ms. */
+  readonly putSilentMs?: number | undefined
   /** What takes a program longer is slow. */
   readonly slowMs?: number | undefined
   /** Hears of the data that passes, in bytes. */
@@ -37,6 +39,9 @@ const receiveBytesMax = 16 * MiB
 const readsMax = 16
 /** A node that stores or forwards nothing for this long is given up; a chain's head waits longer than its tail. */
 const peerPatienceMs = 15 * second
+
+/** Longer than any client of ours waits for what it does not get rid of. */
+const putSilentDefaultMs = 1 * minute
 
 /** The Blocks service of a node: puts and gets by whoever speaks the protocol. */
 export class BlocksService {
@@ -80,6 +85,7 @@ export class BlocksService {
           requests: this.#requests,
           denials: this.#denials,
           peerPatienceMs,
+          putSilentMs: this.#parts.putSilentMs ?? putSilentDefaultMs,
         },
         link,
         caller,

@@ -1,5 +1,5 @@
 import { must } from '../../core/assert.ts'
-import type { Env } from '../../core/env.ts'
+import type { Env, Timer } from '../../core/env.ts'
 import { errno, FsError } from '../../core/errors.ts'
 import {
   copiesMax,
@@ -50,6 +50,8 @@ export interface StreamParts extends PutParts {
   readonly users: UserActivity
   /** Hears of what was slow. */
   readonly requests: RequestLog
+  /** A put of which nothing came for so long is given up, ms. */
+  readonly putSilentMs: number
   /** Hears of tokens that never were good for what they were shown for. */
   readonly denials: Denials
 }
@@ -68,8 +70,10 @@ export class BlocksStream {
   readonly #link: Link<BlocksDown, BlocksUp>
   readonly #puts = new Map<bigint, IncomingPut>()
   readonly #gets = new Set<bigint>()
-  /** When each put began. */
+  /** When each put began, and when something of one that is under way came last. */
   readonly #began = new Map<bigint, number>()
+  readonly #movedAt = new Map<bigint, number>()
+  #sweeper: Timer | undefined
   readonly #getPermits = new Permits(getsAtOnce)
   readonly #caller: Caller
   #hello: BlocksHello | undefined
@@ -192,6 +196,7 @@ export class BlocksStream {
       // A client is never trusted with the id; only a node that verified it may say that it did.
       const put = new IncomingPut(this.#parts, claim, begin, begin.verifyId || hello.session !== 0n)
       this.#puts.set(call, put)
+      this.#moved(call)
       this.#began.set(call, this.#parts.env.clock.now())
       if (put.hopeless) this.#finish(call, put)
     } catch (error) {
@@ -204,6 +209,7 @@ export class BlocksStream {
     const put = this.#puts.get(call)
     // The rest of a put that was answered or cancelled.
     if (put === undefined) return
+    this.#moved(call)
     this.#parts.traffic.received(data.length)
     try {
       void this.#holding(data.length, put.accept(data)).then(() => {
@@ -216,6 +222,29 @@ export class BlocksStream {
       return
     }
     if (put.complete) this.#finish(call, put)
+  }
+
+  #moved(call: bigint): void {
+    const { env, putSilentMs } = this.#parts
+    this.#movedAt.set(call, env.clock.now())
+    this.#sweeper ??= env.timers.after(putSilentMs, () => this.#sweep())
+  }
+
+  /** Whoever began and sends nothing more holds room on the disk that others may need. */
+  #sweep(): void {
+    const { env, putSilentMs } = this.#parts
+    this.#sweeper = undefined
+    const now = env.clock.now()
+    for (const [call, movedAt] of this.#movedAt) {
+      const put = this.#puts.get(call)
+      if (put === undefined) this.#movedAt.delete(call)
+      if (put === undefined || now - movedAt < putSilentMs) continue
+      this.#puts.delete(call)
+      this.#movedAt.delete(call)
+      put.abort()
+      this.#answerPut(call, put.failed(new FsError('ETIMEDOUT', `nothing of it came for ${putSilentMs} ms`)))
+    }
+    if (this.#movedAt.size > 0) this.#sweeper = env.timers.after(putSilentMs, () => this.#sweep())
   }
 
   #finish(call: bigint, put: IncomingPut): void {
@@ -366,6 +395,8 @@ export class BlocksStream {
 
   #close(): void {
     this.#closed = true
+    this.#sweeper?.cancel()
+    this.#movedAt.clear()
     this.#parts.budget.forget(this.#link)
     for (const put of this.#puts.values()) put.abort()
     this.#puts.clear()

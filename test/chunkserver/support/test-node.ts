@@ -55,6 +55,7 @@ export interface OpenStoreOptions extends SpaceOptions {
   /** Whether the node believes that a master accepted it; default true. */
   readonly accepted?: boolean
   readonly tls?: Tls
+  readonly putSilentMs?: number
   readonly log?: Log
 }
 
@@ -64,6 +65,7 @@ export async function openStore(folder: string, options: OpenStoreOptions = {}):
     disk = new RealDisk(folder),
     accepted: _,
     tls: __,
+    putSilentMs: ____,
     log: ___,
     ...space
   } = options
@@ -115,6 +117,7 @@ export async function startNode(
     users: new UserActivity(env.clock),
     readRates: new ReadRates(env),
     host: 'test-host',
+    putSilentMs: options.putSilentMs,
   })
   const listener = await network.listen('127.0.0.1:0', serving => service.register(serving))
   t.teardown(async () => {
