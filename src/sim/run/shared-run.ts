@@ -51,6 +51,7 @@ export class SharedRun {
     this.#programs = this.#cluster.mounts.map(() => [])
     this.#cluster.master.onSessionEnded = session => {
       this.#world.say('*', `session ${session} has ended`)
+      this.#checkLeases(session)
       this.#witness.sessionEnded(String(session))
     }
     this.#rules = {
@@ -140,6 +141,15 @@ export class SharedRun {
     const mount = this.#cluster.mounts[index]
     mount?.crash(this.#prng.chance(0.3))
     if (mount !== undefined) this.#witness.mountGone(mount.name)
+  }
+
+  /** The master gives to others what a session had: its mount must not believe any more that it has it. */
+  #checkLeases(ended: bigint): void {
+    for (const { name, mounted } of this.#cluster.mounts) {
+      if (mounted?.session.identity.session !== ended) continue
+      const leftMs = mounted.session.leaseLeftMs()
+      if (leftMs > 0) this.#world.fail('leases end before sessions', `${name} believes for ${leftMs} ms more`)
+    }
   }
 
   #rootIs(ino: Ino): void {
