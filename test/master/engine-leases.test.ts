@@ -123,6 +123,22 @@ test('a holder that does not answer is evicted after its time, one that makes pr
   t.is(b.answer(id), undefined)
   fixture.pass(1500, a, b)
   t.true(a.items.some(item => item.$case === 'refused' && item.value.sessionDead))
+  t.is(b.answer(id), undefined, 'it may not have heard, and believe that it has its leases')
+  fixture.pass(3500, b)
+  t.is(b.answer(id)?.result?.$case, 'attr')
+})
+
+test('who knows that its session is to end is not waited for', async t => {
+  const fixture = await EngineFixture.make({ leaseMs: 4000, leaseMarginMs: 100 })
+  const [a, b] = [new Mount(fixture), new Mount(fixture)]
+  const ino = makeFile(a, 'f')
+  const id = b.send(getAttr(ino))
+  fixture.pass(4500, a, b)
+  t.not(a.closed, undefined)
+  t.is(b.answer(id), undefined)
+  t.like(a.reattach(), { $case: 'refused', value: { sessionDead: true } })
+  t.is(b.answer(id), undefined, 'an answer may be lost')
+  new Mount(fixture)
   t.is(b.answer(id)?.result?.$case, 'attr')
 })
 
@@ -155,8 +171,11 @@ test('who was heard, and whose frames wait for those of others, is not silent, a
   t.is(b.answer(id), undefined)
   // But others do not wait for ever.
   fixture.pass(2000, b)
+  t.not(a.closed, undefined)
+  fixture.waiting = [node.connection]
+  fixture.pass(4000, b)
   t.is(b.answer(id)?.result?.$case, 'attr')
-  fixture.pass(10_000, b)
+  fixture.pass(6000, b)
   t.is(node.closed, undefined)
   fixture.waiting = []
   fixture.pass(20_000, b)

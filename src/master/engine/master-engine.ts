@@ -444,6 +444,8 @@ export class MasterEngine {
       )
       if (welcomed === undefined) this.#connections.delete(connection)
       else {
+        for (const before of this.#sessions.condemnedBefore(welcomed))
+          this.#endSession(before, before.condemned)
         // A connection that this one replaced may have left some.
         this.#calls.forget(welcomed)
         this.#recalls.resend(welcomed)
@@ -640,17 +642,29 @@ export class MasterEngine {
     this.#turn.out.log('info', 'the grace period is over')
   }
 
+  /** Ends a session when its lease has run out: until then its mount may believe what others are about to change. */
+  #condemn(session: Session, why: string): void {
+    if (session.condemned !== undefined) return
+    session.condemned = why
+    const { connection } = session
+    if (connection === undefined) return
+    // Heartbeats may have been answered until now.
+    session.heardMs = this.#turn.now
+    this.#sessions.refuse(connection, new FsError('ESTALE', why), true)
+    this.#closed(connection)
+  }
+
   #expireSessions(): void {
     const { now, settings } = this.#turn
     const { leaseMs } = settings
     for (const session of this.#sessions.expired())
-      this.#endSession(session, 'The mount was silent for too long')
+      this.#endSession(session, session.condemned ?? 'The mount was silent for too long')
     const overdue = this.#recalls.overdue(
       (session, ino) => this.#unheard.has(session) || this.#calls.changeWaits(session, ino),
     )
     for (const { session, ino } of overdue)
       if (this.#sessions.find(session.id) !== undefined)
-        this.#endSession(session, `The mount did not give back its lease on inode ${ino}`)
+        this.#condemn(session, `The mount did not give back its lease on inode ${ino}`)
     if (this.#graceUntilMs !== undefined && now >= this.#graceUntilMs)
       for (const session of [...this.#sessions.all()])
         if (session.reclaiming && (!this.#unheard.has(session) || now >= this.#graceUntilMs + leaseMs))

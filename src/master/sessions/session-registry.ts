@@ -49,6 +49,8 @@ export class Session {
   /** Whose certificate its connection came with; empty without TLS. */
   identity: string
   heardMs: number
+  /** Why it ends as soon as its mount cannot believe any more that it has a lease. It may be cut off, and not know. */
+  condemned: string | undefined
   /** Leases and locks from before a restart of the master are not known yet. */
   reclaiming: boolean
   /** Commands up to here were acknowledged. */
@@ -163,7 +165,9 @@ export class SessionRegistry {
         throw new FsError('EINVAL', `The mount is of cluster ${hex(wire.cluster)}, this is ${hex(cluster)}`)
       const id = toSessionIdOrNone(wire.session)
       const known = id === undefined ? undefined : this.#byId.get(id)
-      dead = id !== undefined && (known === undefined || known.row.epoch !== wire.epoch)
+      dead =
+        id !== undefined &&
+        (known === undefined || known.row.epoch !== wire.epoch || known.condemned !== undefined)
       if (dead) throw new FsError('ESTALE', `Session ${wire.session} (epoch ${wire.epoch}) has ended`)
       if (known !== undefined && !isSecret(known.row.secret, wire.secret))
         throw new FsError('EACCES', `Session ${wire.session}: wrong secret`)
@@ -219,6 +223,18 @@ export class SessionRegistry {
     store.sessions.ended(session.id)
     store.replies.sessionEnded(session.id)
     store.inoRanges.sessionEnded(session.id)
+  }
+
+  /** Condemned sessions of the process that began this one: it knows, and has given everything up. */
+  condemnedBefore({ row: { id, host, mountpoint, pid } }: Session): Session[] {
+    return [...this.#byId.values()].filter(
+      ({ row, condemned }) =>
+        condemned !== undefined &&
+        row.id !== id &&
+        row.host === host &&
+        row.mountpoint === mountpoint &&
+        row.pid === pid,
+    )
   }
 
   /** Sessions that have been silent for longer than their lease. */
