@@ -45,10 +45,10 @@ export class SharedFiles {
     const { witness } = this.#state.rules
     const before = this.#state.vantage
     const at = witness.moments.next()
-    const truncations: Call<FileOp>[] = []
+    const truncations: { readonly ino: Ino; readonly call: Call<FileOp> }[] = []
     const truncating = (ino: Ino): void => {
       const call = this.#truncation(ino)
-      truncations.push(call)
+      truncations.push({ ino, call })
       this.#state.alsoStrands(call)
     }
     await this.#state.call(what, witness.names, how.create === true, op, async () => {
@@ -56,17 +56,20 @@ export class SharedFiles {
       return { ino: String(opened.inode.ino) }
     })
     if (opened === undefined) {
-      for (const call of truncations) witness.failed(call, this.#state.vantage)
+      for (const { call } of truncations) witness.failed(call, this.#state.vantage)
       return
     }
     this.#open.push(opened)
     const { ino } = opened.inode
+    // The name led to another file, which was removed before it was open here.
+    const last = truncations.at(-1)?.ino === ino ? truncations.pop() : undefined
+    for (const { call } of truncations) witness.failed(call, this.#state.vantage)
     // Made, removed by another mount before it was open here, and made once more.
     if (opened.again === true && how.create === true)
       witness.names.add(op(undefined, this.#state.vantage.session ?? ''), at, witness.moments.next(), false)
     if (how.truncate !== true) return
     // A create that found a file cuts it, too, and the kernel hears of it with the answer.
-    const truncation = truncations.at(-1) ?? { ...this.#truncation(ino), at, from: before }
+    const truncation = last?.call ?? { ...this.#truncation(ino), at, from: before }
     const { session } = this.#state.vantage
     const answered = before.session === session && session !== undefined
     const cut = (name: string): FileOp => ({ kind: 'truncate', session: name, size: 0, answered })
