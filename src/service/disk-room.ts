@@ -82,15 +82,14 @@ export class DiskRoom {
     const least = Math.min(fullBytes, totalBytes / fullPart)
     const reserve = reserveOf(totalBytes)
     const missing = this.#reserved() >= reserve ? 0 : reserve
+    // While it is there, there is more.
+    this.#spent = missing > 0 && isSpent(totalBytes, freeBytes)
     if (freeBytes < least) {
       this.#full = true
-      // While it is there, there is more.
-      this.#spent = missing > 0 && isSpent(totalBytes, freeBytes)
       if (freeBytes < least / 4) rmSync(this.#file, { force: true })
     } else if (freeBytes - missing > least * 1.25) {
       if (missing > 0) await this.#reserve(reserve)
       this.#full = false
-      this.#spent = false
     }
   }
 

@@ -44,6 +44,9 @@ inTmpfs(
     t.true(room.spent)
     await sleep(600)
     t.true(room.spent, 'it is looked at again and again')
+    truncateSync(filler, 29 * MiB)
+    await until('some room, not enough for the reserve', () => !room.spent)
+    t.deepEqual([room.full, existsSync(reserve)], [true, false])
     truncateSync(filler, 1 * MiB)
     await until('there is room', () => !room.full && !room.spent && existsSync(reserve))
   },
