@@ -34,6 +34,7 @@ import { Permits } from './permits.ts'
 import { putSmall } from './put-small.ts'
 import type { ReadRates } from './read-rates.ts'
 import type { ReceiveBudget } from './receive-budget.ts'
+import { SignsOfLife } from './signs-of-life.ts'
 import type { Traffic } from './traffic.ts'
 import type { UserActivity } from './user-activity.ts'
 
@@ -75,6 +76,9 @@ export class BlocksStream {
   readonly #movedAt = new Map<bigint, number>()
   #sweeper: Timer | undefined
   readonly #getPermits = new Permits(getsAtOnce)
+  /** Gets that have not ended, those that were cancelled and wait included. */
+  #serving = 0
+  readonly #signs: SignsOfLife
   readonly #caller: Caller
   #hello: BlocksHello | undefined
   #reader: Reader | undefined
@@ -84,6 +88,7 @@ export class BlocksStream {
     this.#parts = parts
     this.#link = link
     this.#caller = caller
+    this.#signs = new SignsOfLife(parts.env.timers, call => this.#signOfLife(call))
     link.onFrame(frame => this.#receive(frame))
     link.onClose(() => {
       this.#close()
@@ -131,8 +136,7 @@ export class BlocksStream {
           const local = get.local && terms?.mayReadFiles !== false
           if (get.local && !local)
             this.#noteDenied({ message: 'files of blocks: its export does not allow it' })
-          const pace = (bytes: number): Promise<void> =>
-            this.#parts.readRates.admit(terms, bytes, cancelled, () => this.#signOfLife(get.call))
+          const pace = (bytes: number): Promise<number> => this.#pace(get.call, terms, bytes, cancelled)
           return sendBlock(store, this.#link, { ...get, local }, reads, cancelled, pace)
         })
         return
@@ -265,16 +269,19 @@ export class BlocksStream {
   #serve(operation: string, id: bigint, send: (cancelled: () => boolean) => Promise<number>): void {
     const call = u63(id, `${operation}.call`)
     if (this.#gets.has(call)) throw new FsError('EPROTO', `${operation}.call: ${call} is under way`)
-    if (this.#gets.size >= getsMax) {
+    if (this.#serving >= getsMax) {
       this.#fail(call, new FsError('EBUSY', `more than ${getsMax} gets at a time`))
       return
     }
     this.#gets.add(call)
+    this.#serving++
+    this.#signs.isBehind(call)
     const { traffic, env } = this.#parts
     const began = env.clock.now()
     const cancelled = (): boolean => this.#closed || !this.#gets.has(call)
     void this.#getPermits
       .run(async () => {
+        this.#signs.hasTurn(call)
         if (!cancelled()) traffic.sent(await send(cancelled))
         this.#observe(operation, call, began)
       })
@@ -282,7 +289,21 @@ export class BlocksStream {
         this.#observe(operation, call, began, FsError.from(error).code)
         this.#reject(call, error)
       })
-      .finally(() => this.#gets.delete(call))
+      .finally(() => {
+        this.#serving--
+        this.#gets.delete(call)
+      })
+  }
+
+  /** Waits until its export's rate allows so many bytes: how many were charged, none when it was cancelled meanwhile. */
+  async #pace(
+    call: bigint,
+    terms: ReadTerms | undefined,
+    bytes: number,
+    cancelled: () => boolean,
+  ): Promise<number> {
+    const charged = this.#parts.readRates.admit(terms, bytes, cancelled)
+    return typeof charged === 'number' ? charged : await this.#signs.during(call, charged)
   }
 
   /** What is asked for at once is paced as what it can be at most, and what it was less is given back. */
@@ -299,12 +320,12 @@ export class BlocksStream {
       if (each instanceof FsError) throw each
     }
     const most = pieceBytes * ids.length
-    await readRates.admit(terms, most, cancelled, () => this.#signOfLife(get.call))
+    const charged = await this.#pace(get.call, terms, most, cancelled)
     let sent = 0
     try {
       return (sent = await sendSmall({ ...this.#parts, check }, this.#link, get, cancelled))
     } finally {
-      readRates.giveBack(terms, most - sent)
+      readRates.giveBack(terms, charged - sent)
     }
   }
 
@@ -318,8 +339,9 @@ export class BlocksStream {
     }
   }
 
-  /** To who waits for its rate: without it, it would give this node up. */
   #signOfLife(call: bigint): void {
+    // Who reads nothing hears nothing either.
+    if (!this.#gets.has(call) || this.#link.queuedBytes > dataMessageBytes) return
     const value = {
       call,
       offset: 0,
@@ -396,6 +418,7 @@ export class BlocksStream {
   #close(): void {
     this.#closed = true
     this.#sweeper?.cancel()
+    this.#signs.close()
     this.#movedAt.clear()
     this.#parts.budget.forget(this.#link)
     for (const put of this.#puts.values()) put.abort()

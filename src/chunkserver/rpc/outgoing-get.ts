@@ -24,7 +24,7 @@ export async function sendBlock(
   get: GetBlock,
   permits: ReadPermits,
   cancelled: () => boolean,
-  pace: (bytes: number) => Promise<void>,
+  pace: (bytes: number) => Promise<unknown>,
 ): Promise<number> {
   const id = toBlockId(get.id, 'get.id')
   const reader = get.local ? await store.readUnlessInFile(id) : await store.read(id, get.length)

@@ -15,9 +15,9 @@ import { listOf, u64 } from '../../wire/validate.ts'
 
 /** Of one export. */
 const waitingMax = 16_384
-/** Who waits is told that often that it is not forgotten, before it gives the node up. */
-const signMs = 1 * second
 const wakeMsMin = 5
+/** Who gave up is noticed as often. */
+const wakeMsMax = 250
 /** What the master said is not believed for longer than some heartbeats. */
 const shareMs = 10 * second
 const idleMs = 1 * minute
@@ -26,9 +26,7 @@ const sharesMax = 1000
 interface Waiting {
   readonly bytes: number
   readonly cancelled: () => boolean
-  readonly onWait: () => void
-  readonly resolve: () => void
-  signedMs: number
+  readonly resolve: (charged: number) => void
 }
 
 interface Account {
@@ -56,33 +54,27 @@ export class ReadRates {
   }
 
   /**
-   * Resolves when so many bytes may be sent, or it was cancelled. `onWait` is called each second until then. EBUSY when too
-   * many wait.
+   * Until so many bytes may be sent, or it was cancelled: how many of them were charged, none of who was cancelled while it
+   * waited, or has no rate. At once when nobody has to wait. Throws EBUSY when too many wait.
    */
-  async admit(
-    terms: ReadTerms | undefined,
-    bytes: number,
-    cancelled: () => boolean,
-    onWait: () => void,
-  ): Promise<void> {
-    if (terms === undefined || terms.bytesPerSecond === 0) return
+  admit(terms: ReadTerms | undefined, bytes: number, cancelled: () => boolean): number | Promise<number> {
+    if (terms === undefined || terms.bytesPerSecond === 0) return 0
     const account = this.#account(terms)
     if (account.waiting.length === 0 && this.#refilled(account) > 0) {
       account.left -= bytes
       account.asked += bytes
-      return
+      return bytes
     }
     if (account.waiting.length >= waitingMax)
       throw new FsError('EBUSY', 'too much waits for the rate at which the export may be read')
-    await new Promise<void>(resolve => {
-      const signedMs = this.#clock.now()
-      account.waiting.push({ bytes, cancelled, onWait, resolve, signedMs })
+    return new Promise(resolve => {
+      account.waiting.push({ bytes, cancelled, resolve })
       account.waitingBytes += bytes
       this.#wakeLater(account)
     })
   }
 
-  /** Fewer bytes went than were admitted. */
+  /** So many bytes less went than were charged. */
   giveBack(terms: ReadTerms | undefined, bytes: number): void {
     const account = terms === undefined ? undefined : this.#byExport.get(terms.export)
     if (account === undefined || bytes <= 0) return
@@ -147,7 +139,6 @@ export class ReadRates {
   }
 
   #pump(account: Account): void {
-    const now = this.#clock.now()
     const { waiting } = account
     for (let first = waiting[0]; first !== undefined; first = waiting[0]) {
       const over = first.cancelled()
@@ -158,12 +149,7 @@ export class ReadRates {
         account.left -= first.bytes
         account.asked += first.bytes
       }
-      first.resolve()
-    }
-    for (const each of waiting) {
-      if (now - each.signedMs < signMs) continue
-      each.signedMs = now
-      each.onWait()
+      first.resolve(over ? 0 : first.bytes)
     }
     this.#wakeLater(account)
   }
@@ -171,7 +157,7 @@ export class ReadRates {
   #wakeLater(account: Account): void {
     if (account.timer !== undefined || account.waiting.length === 0) return
     const missing = 1 - this.#refilled(account)
-    const ms = Math.min(signMs, Math.max(wakeMsMin, (missing * second) / Math.max(1, this.#rate(account))))
+    const ms = Math.min(wakeMsMax, Math.max(wakeMsMin, (missing * second) / Math.max(1, this.#rate(account))))
     account.timer = this.#timers.after(ms, () => {
       account.timer = undefined
       this.#pump(account)

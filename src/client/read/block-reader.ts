@@ -35,8 +35,11 @@ export interface BlockReaderOptions {
   readonly giveUpMs: number
 }
 
-/** Blocks asked for together that do not come for so long are asked for alone. */
-const smallStallMs = 1 * second
+/**
+ * Blocks asked for together that do not come for so long are asked for alone. Nodes, also older ones, tell those that wait
+ * for the rate of their export more often that they do.
+ */
+const smallStallMs = 3 * second
 /** A token is asked for anew before it expires on its way, or by clocks that differ a little. */
 const tokenMarginNs = BigInt(5 * second) * nsPerMs
 const pauseFirstMs = 50
