@@ -146,6 +146,7 @@ test('what was unanswered is sent again with its id, and nothing that was answer
 
 test('a dead session: sent commands are EIO, questions and unsent commands go on in the next', async t => {
   const { env, network, session, holder } = await attached()
+  const { key } = session
   const sent = session.call(mkdir, 'done')
   const asked = session.call(stat, 'attr')
   await settle()
@@ -164,7 +165,10 @@ test('a dead session: sent commands are EIO, questions and unsent commands go on
   t.is(network.last.hello.session, 0n)
   network.last.welcome({ session: 6n })
   await settle()
-  t.deepEqual(network.last.calls.map(caseOf), ['getAttr', 'closeOrphan'])
+  t.deepEqual(network.last.calls.map(caseOf), ['getAttr', 'closeOrphan', 'endSession'])
+  const ended = network.last.calls[2]?.op
+  t.like(ended, { value: { session: 5n, epoch: 1n } }, 'the master may wait for it')
+  t.deepEqual(ended?.$case === 'endSession' && Buffer.from(ended.value.secret), Buffer.from(key.secret))
   for (const call of network.last.calls) network.last.reply(call.id, caseOf(call) === 'getAttr' ? attr : done)
   await Promise.all([asked, unsent])
   t.is(session.identity.session, 6n)
@@ -241,7 +245,7 @@ test('what was posted ends with its session, also if it was not sent', async t =
   await env.advance(1000)
   network.last.welcome({ session: 6n })
   await settle()
-  t.deepEqual(network.last.calls, [])
+  t.deepEqual(network.last.calls.map(caseOf), ['endSession'])
 })
 
 test('the lease counts from the sending of the last heartbeat that was answered', async t => {

@@ -128,7 +128,7 @@ test('a holder that does not answer is evicted after its time, one that makes pr
   t.is(b.answer(id)?.result?.$case, 'attr')
 })
 
-test('who knows that its session is to end is not waited for', async t => {
+test('who proves to know that its session is to end is not waited for', async t => {
   const fixture = await EngineFixture.make({ leaseMs: 4000, leaseMarginMs: 100 })
   const [a, b] = [new Mount(fixture), new Mount(fixture)]
   const ino = makeFile(a, 'f')
@@ -138,7 +138,13 @@ test('who knows that its session is to end is not waited for', async t => {
   t.is(b.answer(id), undefined)
   t.like(a.reattach(), { $case: 'refused', value: { sessionDead: true } })
   t.is(b.answer(id), undefined, 'an answer may be lost')
-  new Mount(fixture)
+  const { session, epoch, secret } = a
+  // What a mount says of its host and process anybody can say.
+  const next = new Mount(fixture)
+  const end = (given: Uint8Array): Op => ({ $case: 'endSession', value: { session, epoch, secret: given } })
+  next.call(end(Buffer.alloc(secret.length)), 'done')
+  t.is(b.answer(id), undefined)
+  next.call(end(secret), 'done')
   t.is(b.answer(id)?.result?.$case, 'attr')
 })
 

@@ -1,6 +1,6 @@
 import { assert, must } from '../../core/assert.ts'
 import type { Env, Timer } from '../../core/env.ts'
-import { FsError } from '../../core/errors.ts'
+import { FsError, messageOf } from '../../core/errors.ts'
 import { type Ino, sessionId } from '../../core/ids.ts'
 import { heartbeatMs, leaseMs } from '../../core/limits.ts'
 import type { Network } from '../../core/network.ts'
@@ -95,6 +95,8 @@ export class Session implements MasterPort {
   #timer: Timer | undefined
   #opened: { resolve: () => void; reject: (error: FsError) => void } | undefined
   #gone: (() => void) | undefined
+  /** Of the session that the master refused as dead: it may wait for us to have given up what was of it. */
+  #refused: SessionKey | undefined
   #incarnation: number
   /** What the master said of its disk last. */
   #diskFull = false
@@ -408,6 +410,16 @@ export class Session implements MasterPort {
     })
     if (reclaim) this.#reclaim()
     else this.#attachedNow()
+    if (this.#refused !== undefined) this.#confirmDead(this.#refused)
+    this.#refused = undefined
+  }
+
+  /** Tells the master that nothing of a session is believed any more, so that nobody waits for its leases to run out. */
+  #confirmDead({ session, epoch, secret }: SessionKey): void {
+    this.call({ $case: 'endSession', value: { session, epoch, secret } }, 'done').catch((thrown: unknown) => {
+      const fields = { session, why: messageOf(thrown) }
+      this.#env.log.warn('A session of this mount ends only when its leases run out', fields)
+    })
   }
 
   /** Sends all that is unanswered, oldest first. */
@@ -445,6 +457,7 @@ export class Session implements MasterPort {
   #onRefused(refused: Refused): void {
     const error = errorFromWire(refused.error, 'refused.error')
     if (refused.sessionDead && this.#known !== undefined) {
+      this.#refused = this.key
       this.#sessionDied(error.message)
       this.#link.drop(error)
       return

@@ -217,7 +217,10 @@ export class MasterEngine {
       isFreeing: () => this.#removal.isFreeing,
       died: (by, who) => {
         const dead = this.#sessions.proven(by, who)
-        if (dead !== undefined) this.#endSession(dead, 'Its process has died', true)
+        if (dead === undefined) return
+        // Of one that was to end, its mount says so: it knows, and believes nothing of it any more, but goes on.
+        if (dead.condemned !== undefined) this.#endSession(dead, dead.condemned)
+        else this.#endSession(dead, 'Its process has died', true)
       },
     })
     this.#admin = new Admin(turn, {
@@ -444,8 +447,6 @@ export class MasterEngine {
       )
       if (welcomed === undefined) this.#connections.delete(connection)
       else {
-        for (const before of this.#sessions.condemnedBefore(welcomed))
-          this.#endSession(before, before.condemned)
         // A connection that this one replaced may have left some.
         this.#calls.forget(welcomed)
         this.#recalls.resend(welcomed)

@@ -80,7 +80,7 @@ export interface CallParts {
   readonly damaged: (id: Uint8Array, node: NodeId, what: string) => void
   /** What was removed is being deleted. */
   readonly isFreeing: () => boolean
-  /** A session says that another one's process has died. */
+  /** A session says that another one's process has died, or has given up all that was of it. */
   readonly died: (by: Session, who: EndSession) => void
   /** A block may have fewer copies than wanted now. */
   readonly committed: (proofs: readonly Proof[]) => void

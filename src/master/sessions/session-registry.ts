@@ -225,18 +225,6 @@ export class SessionRegistry {
     store.inoRanges.sessionEnded(session.id)
   }
 
-  /** Condemned sessions of the process that began this one: it knows, and has given everything up. */
-  condemnedBefore({ row: { id, host, mountpoint, pid } }: Session): Session[] {
-    return [...this.#byId.values()].filter(
-      ({ row, condemned }) =>
-        condemned !== undefined &&
-        row.id !== id &&
-        row.host === host &&
-        row.mountpoint === mountpoint &&
-        row.pid === pid,
-    )
-  }
-
   /** Sessions that have been silent for longer than their lease. */
   expired(): Session[] {
     const { settings, now } = this.#turn

@@ -783,8 +783,9 @@ export interface Barrier {
 }
 
 /**
- * The process of that session has died. Who says so has its secret, and so may end it: what it held is free
- * without waiting for its lease to run out. Done also when there is no such session any more.
+ * The process of that session has died, or has heard that it is dead (Refused) and believes nothing of it any more.
+ * Who says so has its secret, and so may end it: what it held is free without waiting for its lease to run out.
+ * Done also when there is no such session any more.
  */
 export interface EndSession {
   session: bigint;
