@@ -3,6 +3,7 @@ import Sqlite, { type Database } from 'better-sqlite3'
 import { BlockIndex } from '#src/chunkserver/blocks/block-index.ts'
 import { BlockStore } from '#src/chunkserver/blocks/block-store.ts'
 import { openMemoryIndex } from '#src/chunkserver/blocks/open-index.ts'
+import { blockIdOf } from '#src/core/checksum.ts'
 import { FsError, UsageError } from '#src/core/errors.ts'
 import type { BlockId } from '#src/core/ids.ts'
 import { KiB } from '#src/core/units.ts'
@@ -50,6 +51,14 @@ class Machine implements DiskWeather {
       this.disk.powerCut()
     }
     return done
+  }
+
+  /** The index goes back to what it was before anything was stored. */
+  loseRows(): void {
+    this.#database = new Sqlite(this.#database.serialize())
+    this.#database.exec(
+      'DELETE FROM block; DELETE FROM change; DELETE FROM bucket; UPDATE store SET blocks = 0, files = 0, bytes = 0',
+    )
   }
 
   open(): Promise<BlockStore> {
@@ -264,4 +273,37 @@ test('an index of a newer format is refused', async t => {
   await open()
   database.pragma('user_version = 2')
   await t.throwsAsync(open(), { instanceOf: UsageError, message: /format 2, this program knows up to 1/ })
+})
+
+test('files whose rows were lost are adopted by their id, or kept where only a dedup domain could prove them', async t => {
+  const machine = new Machine('none')
+  const plain = testBlock(200 * KiB, 1)
+  const id = blockIdOf(plain.data, Buffer.alloc(16, 7))
+  const own = { ...plain, id, checksums: checksums.make(id, plain.data) }
+  const store = await machine.open()
+  const answered = new Answered()
+  await answered.put(store, plain, 10n)
+  await answered.put(store, own, 11n)
+  // What no block can be goes, as what is unfinished does.
+  const stub = await machine.disk.create(`blocks/ff/${'f'.repeat(64)}`)
+  await stub.append(Buffer.alloc(10))
+  await stub.close()
+  machine.loseRows()
+
+  const later = await machine.open()
+  const files = [plain, own].map(({ id }) => `blocks/${id.slice(0, 2)}/${id}`)
+  t.deepEqual(machine.disk.paths(), [...files.sort(), 'store-id'])
+  t.deepEqual([...later.unproven], [own.id])
+  t.true(await has(later, plain))
+  t.false(await has(later, own), 'what is not proven is not read')
+  t.is(later.totals.blocks, 1, 'nor told of')
+  await later.maintain()
+  const again = await machine.open()
+  t.deepEqual(machine.disk.paths(), [...files, 'store-id'], 'and stays, however often the node starts')
+  await answered.put(again, own, 12n)
+  t.true(await has(again, own))
+  t.deepEqual([...again.unproven], [])
+  await check(t, machine, await machine.open(), answered)
+  await again.remove(own.id, 12n)
+  t.deepEqual(machine.disk.paths(), [files.find(path => path.endsWith(plain.id)), 'store-id'])
 })

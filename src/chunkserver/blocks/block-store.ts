@@ -51,10 +51,12 @@ const keptReadBytes = 4 * pieceBytes
  *   row removed, name noted as unlinked → file unlinked → (later) folder synced → note removed
  *
  * The row decides: a crash between any two steps leaves a file without a row, which the next opening
- * removes or adopts, never a row without its file.
+ * adopts, or keeps unused where it cannot prove it (a dedup domain), never a row without its file.
  */
 export class BlockStore {
   readonly damages = new DamageList()
+  /** Files without a row that the opening kept, since it could not prove them: see recoverStore. */
+  readonly unproven = new Set<BlockId>()
   readonly space: Space
   readonly #disk: Disk
   readonly #index: BlockIndex
@@ -84,7 +86,13 @@ export class BlockStore {
     const opened = await options.index.ask('open', { store: new Uint8Array(options.env.random.bytes(16)) })
     const store = new BlockStore(options, opened)
     store.#scrubbed = opened.scrubbed
-    await recoverStore({ ...options, opened, damages: store.damages, log: store.#log })
+    await recoverStore({
+      ...options,
+      opened,
+      damages: store.damages,
+      unproven: store.unproven,
+      log: store.#log,
+    })
     await proveFolder(options.disk, store.#identity.store)
     store.#totals = await options.index.ask('totals', {})
     store.space.usedBytes = store.#totals.bytes
@@ -311,12 +319,13 @@ export class BlockStore {
     const { id, length, checksums } = claim
     if (!(await this.#holds(claim))) {
       await file.place(pathOf(id))
-      // Until it has a row.
-      this.#stuck.add(id)
+      // Until it has a row. One that was kept before stays without one, too.
+      if (!this.unproven.has(id)) this.#stuck.add(id)
       await this.#disk.syncFolder(folderOf(id))
     }
     const stored = await this.#commit({ id, generation, length, checksums, data: undefined })
     this.#stuck.delete(id)
+    this.unproven.delete(id)
     return stored
   }
 

@@ -22,6 +22,8 @@ export interface Recovery {
   readonly checksums: Checksums
   readonly opened: Opened
   readonly damages: DamageList
+  /** Takes the files that are kept although nobody can tell whether they are right. */
+  readonly unproven: Set<BlockId>
   readonly log: Log
 }
 
@@ -95,37 +97,47 @@ async function compareFolder(recovery: Recovery, number: number): Promise<void> 
     const id = parseBlockId(name)
     if (id === undefined || folderOf(id) !== folder)
       log.warn('stray file in the store', { file: `${folder}/${name}` })
-    else if (!known.delete(id)) await adoptOrRemove(recovery, id)
+    else if (!known.delete(id)) await adoptOrKeep(recovery, id)
   }
   for (const id of known) await reportMissing(recovery, id)
 }
 
 /**
  * A put that was never answered, or a block whose row was lost with an older index. What is right is
- * kept: only the master knows that it is not needed.
+ * kept: only the master knows that it is not needed. What matches only with a dedup domain, which nobody here knows
+ * once the row is gone, or has rotted, cannot be told apart: it stays, and is neither told of nor read. It is no
+ * unfinished put, since files get their names when all of them was verified; a put of the same id replaces it.
  */
-async function adoptOrRemove(recovery: Recovery, id: BlockId): Promise<void> {
-  const { disk, index, log } = recovery
-  const row = await readWhole(recovery, id)
-  if (row === undefined) {
+async function adoptOrKeep(recovery: Recovery, id: BlockId): Promise<void> {
+  const { disk, index, unproven, log } = recovery
+  const found = await judge(recovery, id)
+  if (found === 'no block') {
     log.warn('unknown file is no whole block and was removed', { block: id })
     await disk.unlink(pathOf(id))
     return
   }
   // Its name may not be on stable storage yet.
   await disk.syncFolder(folderOf(id))
-  await index.ask('put', { id, generation: adoptedGeneration, ...row, data: undefined })
+  if (found === 'unproven') {
+    unproven.add(id)
+    log.warn('file without a row does not match its id without a dedup domain: it is kept, unused', {
+      file: pathOf(id),
+    })
+    return
+  }
+  await index.ask('put', { id, generation: adoptedGeneration, ...found, data: undefined })
   log.info('block without a row was adopted', { block: id })
 }
 
-async function readWhole(
+/** `no block`: no block has such a size. */
+async function judge(
   { disk, checksums }: Recovery,
   id: BlockId,
-): Promise<{ length: number; checksums: Uint8Array } | undefined> {
+): Promise<{ length: number; checksums: Uint8Array } | 'unproven' | 'no block'> {
   const file = await disk.open(pathOf(id), true)
   try {
     const length = await file.size()
-    if (isSmall(length) || length > blockBytesMax) return undefined
+    if (isSmall(length) || length > blockBytesMax) return 'no block'
     const hash = new BlockIdHasher()
     const pieces = checksums.hasher(id)
     for (let at = 0; at < length; at += dataMessageBytes) {
@@ -134,10 +146,9 @@ async function readWhole(
       pieces.update(bytes)
       release()
     }
-    if (hash.digest() !== id) return undefined
     // It may have been renamed by a process that died before it synced: see BlockStore.
     await file.datasync()
-    return { length, checksums: new Uint8Array(pieces.digest()) }
+    return hash.digest() === id ? { length, checksums: new Uint8Array(pieces.digest()) } : 'unproven'
   } finally {
     await file.close()
   }

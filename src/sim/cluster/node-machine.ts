@@ -180,7 +180,7 @@ export class NodeMachine {
   async leftovers(): Promise<string | undefined> {
     if (this.#running === undefined) return 'is down'
     const { db } = this.#running
-    const { identity } = await this.#running.store
+    const { identity, unproven } = await this.#running.store
     const temporary = this.disk
       .names(temporaryFolder)
       .filter(name => `${temporaryFolder}/${name}` !== proofPathOf(identity.incarnation))
@@ -194,7 +194,8 @@ export class NodeMachine {
     for (let number = 0; number < folderCount; number++)
       files += this.disk.names(`${blocksFolder}/${folderName(number)}`).length
     const rows = count(`SELECT count(*) FROM block WHERE place = ${place.file}`)
-    return files === rows ? undefined : `has ${files} files of blocks for ${rows} rows`
+    // Those that rotted before they had a row are kept.
+    return files === rows + unproven.size ? undefined : `has ${files} files of blocks for ${rows} rows`
   }
 
   get address(): string {
