@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { S_IFDIR, S_IFLNK, S_IFREG } from '#src/core/attr.ts'
+import { blockIdOf } from '#src/core/checksum.ts'
 import { stampDatabase } from '#src/master/backup/take-backup.ts'
 import { checkDatabase } from '#src/master/rpc/check-database.ts'
 import { bytes, Fixture } from './store-fixture.ts'
@@ -33,6 +34,7 @@ async function make(t: ExecutionContext): Promise<Case> {
     { offset: 0, length: 5, content: 'hello' },
     { offset: 5, length: 5, content: 'world' },
   ])
+  f.store.db.exec("UPDATE blocks SET domain = CAST('a dedup domain.!' AS BLOB) WHERE key = 2")
   f.run(f.setXattrOp(file, 'user.a', Buffer.from('b')))
   const link = f.create(1n, 'link', S_IFLNK | 0o777, { target: bytes('the target') }).attr.ino
   const [copy, database] = [join(folder, 'copy.db'), join(folder, 'master.db')]
@@ -60,6 +62,11 @@ const flips: Readonly<Record<string, readonly [(c: Case) => string, RegExp, bool
   'the id of a block': [
     () => `UPDATE blocks SET id = zeroblob(32) WHERE key = 1`,
     /^block 1 was [0-9a-f]{64} of 5/,
+    true,
+  ],
+  'the dedup domain of a block': [
+    () => `UPDATE blocks SET domain = CAST('a dedup domain.#' AS BLOB) WHERE key = 2`,
+    /^block 2 was of the dedup domain 612064656475/,
     true,
   ],
   'the place of an extent in its block': [
@@ -128,4 +135,21 @@ test('what contradicts itself is a problem, copies or none', async t => {
   const { problems, endangered } = each.find(`UPDATE blocks SET refs = 7 WHERE key = 1`)
   t.is(problems.length, 1)
   t.true(endangered)
+})
+
+test('a copy of before dedup domains is compared without them', async t => {
+  const each = await make(t)
+  const old = new BetterSqlite3(each.copy)
+  old.exec('ALTER TABLE blocks DROP COLUMN domain')
+  old.close()
+  t.deepEqual(each.find('UPDATE blocks SET length = 6 WHERE key = 1').differences, [
+    `block 1 was ${blockIdOf(bytes('hello'))} of 5 bytes`,
+  ])
+})
+
+test('a dedup domain of another length is a problem', async t => {
+  const each = await make(t)
+  t.deepEqual(each.find(`UPDATE blocks SET domain = zeroblob(15) WHERE key = 2`).problems, [
+    'Block 2 has a dedup domain of 15 bytes',
+  ])
 })

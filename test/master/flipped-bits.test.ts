@@ -20,7 +20,7 @@ const precious = [
   'SELECT ino, target FROM symlinks ORDER BY ino',
   'SELECT ino, name, value FROM xattrs ORDER BY ino, name',
   'SELECT ino, offset, length, block, block_offset FROM extents ORDER BY ino, offset',
-  'SELECT key, id, length, refs, state FROM blocks ORDER BY key',
+  'SELECT key, id, domain, length, refs, state FROM blocks ORDER BY key',
 ]
 
 function preciousOf(db: Database): string {

@@ -1,3 +1,4 @@
+import { dedupDomainBytes } from '../../core/checksum.ts'
 import { blockIdBytes } from '../../core/ids.ts'
 import { blockState } from '../store/blocks.ts'
 import type { Store } from '../store/store.ts'
@@ -11,7 +12,8 @@ export function checkBlocks(store: Store, findings: Findings): void {
   const unknown = ([key]: Row): void =>
     findings.add('replica of no block', `Block ${String(key)} is missing, but there are replicas of it`)
 
-  const sql = 'SELECT key, refs, have, state, length, length(id), wanted FROM blocks ORDER BY key'
+  const sql =
+    'SELECT key, refs, have, state, length, length(id), wanted, length(domain) FROM blocks ORDER BY key'
   for (const row of rowsOf(store, sql)) {
     const key = row[0] as bigint
     // Extents that name a missing block are checkExtents' matter.
@@ -31,7 +33,7 @@ export function checkBlocks(store: Store, findings: Findings): void {
 }
 
 function checkBlock(store: Store, row: Row, named: bigint, stored: bigint, findings: Findings): void {
-  const [key, refs, have, state, length, idLength, wanted] = row
+  const [key, refs, have, state, length, idLength, wanted, domainLength] = row
   const what = `Block ${String(key)}`
   findings.check(refs === named, 'references', () => {
     return `${what} is named by ${named.toString()} extents but counts ${String(refs)} references`
@@ -47,5 +49,8 @@ function checkBlock(store: Store, row: Row, named: bigint, stored: bigint, findi
   const fits = length !== undefined && length >= 1n && length <= BigInt(store.format.facts.blockBytes)
   findings.check(fits && idLength === BigInt(blockIdBytes) && wanted !== 0n, 'form of block', () => {
     return `${what} has a length of ${String(length)}, an id of ${String(idLength)} bytes, ${String(wanted)} copies`
+  })
+  findings.check(domainLength === 0n || domainLength === BigInt(dedupDomainBytes), 'dedup domain', () => {
+    return `${what} has a dedup domain of ${String(domainLength)} bytes`
   })
 }

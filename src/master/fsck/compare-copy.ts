@@ -27,8 +27,20 @@ interface Row {
   readonly what: string
 }
 
+interface Query {
+  readonly kind: string
+  readonly sql: string
+}
+
+/** For copies whose format has it. */
+const domains: Query = {
+  kind: 'blocks',
+  sql: `SELECT 'block ' || c.key || ' was of the dedup domain ' || lower(hex(c.domain)) AS what
+        FROM copy.blocks c JOIN main.blocks m USING (key) WHERE m.domain IS NOT c.domain`,
+}
+
 /** What each query finds is wrong; `:before` is the time up to which inodes are compared. */
-const queries: readonly { readonly kind: string; readonly sql: string }[] = [
+const queries: readonly Query[] = [
   {
     kind: 'blocks',
     sql: `SELECT 'block ' || c.key || ' was ' || lower(hex(c.id)) || ' of ' || c.length || ' bytes' AS what
@@ -81,7 +93,10 @@ export function compareWithCopy({ db }: Store): Differences {
     db.prepare<[], bigint>(`SELECT taken FROM ${copySchema}.backup`).pluck().safeIntegers().get(),
     'time of the copy',
   )
-  for (const { kind, sql } of queries) {
+  const hasDomains = db
+    .prepare<[string], unknown>("SELECT 1 FROM pragma_table_info('blocks', ?) WHERE name = 'domain'")
+    .get(copySchema)
+  for (const { kind, sql } of hasDomains === undefined ? queries : [...queries, domains]) {
     const before = sql.includes(':before') ? { before: taken - settledNs } : {}
     for (const { what } of db.prepare<[object], Row>(sql).iterate(before)) {
       findings.add(kind, what)
