@@ -1,4 +1,5 @@
 import test, { type ExecutionContext } from 'ava'
+import { wireVersionDomains } from '#src/core/limits.ts'
 import { KiB } from '#src/core/units.ts'
 import type { AdminMethod } from '#src/master/engine/io.ts'
 import * as admin from '#src/wire/gen/cairn/v1/admin.ts'
@@ -302,4 +303,26 @@ test('blocks move to a node that was added, on an operator’s word', async t =>
   for (const node of all) t.true(Math.abs(node.blocks.size - 20) <= 4, `${String(node.blocks.size)} blocks`)
   for (const id of ids) t.is(copiesOf(all, id), 1)
   t.like(rebalance(admin.RebalanceRequest_Action.ACTION_UNSPECIFIED), { running: false, bytesLeft: 0n })
+})
+
+test('blocks of a dedup domain are never copied to a chunkserver of an older version, until it is updated', async t => {
+  const { fixture, nodes, mount, ids } = await cluster(['n1', 'n2'])
+  const [plain, own] = [ids.slice(0, 10), ids.slice(10)]
+  const inDomain = fixture.store.db.prepare('UPDATE blocks SET domain = zeroblob(16) WHERE id = ?')
+  for (const id of own) inDomain.run(id)
+  const old = new ChunkNode(fixture, 'n3')
+  old.speak(wireVersionDomains - 1)
+  const all = [...nodes, old]
+  const leaving = one(t, nodes)
+  t.deepEqual(drain(fixture, leaving).refused, [])
+  fixture.pass(20_000, mount, ...all)
+  for (const id of plain) t.is(copiesOf([old], id), 1)
+  for (const id of own) {
+    t.is(copiesOf([old], id), 0)
+    t.is(copiesOf(nodes, id), 2, 'it stays where it is')
+  }
+  old.speak(wireVersionDomains)
+  fixture.pass(20_000, mount, ...all)
+  for (const id of own) t.is(copiesOf([old], id), 1)
+  t.is(leaving.blocks.size, 0)
 })

@@ -44,6 +44,7 @@ const view = (
   wanted: 3,
   holders,
   targets: [],
+  suits: () => true,
   ...extra,
 })
 const never = (): boolean => false
@@ -201,4 +202,21 @@ test('moving blocks ends with all about equally full, and never brings copies to
   t.is(moveTarget(pair, a, [{ ...c, host: 'b' }]), undefined, 'both copies on one machine')
   t.is(moveTarget(view([holder(a), holder(b), holder(c)]), a, [c]), undefined)
   t.is(spreadOf(countedOf(pair)), 1002)
+})
+
+test('no copy goes to a node whose program cannot keep the block', t => {
+  const [a, b, old, other] = [node(1), node(2), node(3), node(4)]
+  const suits = (each: TestNode): boolean => each !== old
+  const short = view([holder(a)], { wanted: 2, suits })
+  const targetsOf = (nodes: readonly TestNode[], of: typeof short, cls: RepairClass): TestNode[] =>
+    planRepair([{ view: of, class: cls }], nodes, budgetOf([a, b, old, other]), low).map(copy => copy.target)
+  t.deepEqual(targetsOf([old, b], short, 'last'), [b])
+  t.deepEqual(targetsOf([old], short, 'last'), [])
+  const together = view([holder(node(5, 'x', 'z')), holder(node(6, 'x', 'z'))], { wanted: 2, suits })
+  t.deepEqual(wouldSpread(together, [old]), [])
+  t.deepEqual(wouldSpread(together, [old, b]), [b])
+  const full = node(7, 'full', 'full', 0.9)
+  const moving = view([holder(full)], { wanted: 1, suits })
+  t.is(moveTarget(moving, full, [old]), undefined)
+  t.is(moveTarget(moving, full, [old, b]), b)
 })

@@ -10,7 +10,7 @@
  */
 import { FsError } from '../../core/errors.ts'
 import type { NodeId, SessionId } from '../../core/ids.ts'
-import { wireVersion, wireVersionMin } from '../../core/limits.ts'
+import { wireVersion, wireVersionDomains, wireVersionMin } from '../../core/limits.ts'
 import { MiB, nsPerMs } from '../../core/units.ts'
 import { errorToWire } from '../../wire/attr.ts'
 import type { ScrubState } from '../../wire/gen/cairn/v1/common.ts'
@@ -96,6 +96,11 @@ export class Node implements NodeView {
 
   get isUp(): boolean {
     return this.connection !== undefined
+  }
+
+  /** Without, it would take the ids of blocks of a dedup domain for wrong ones. */
+  get knowsDomains(): boolean {
+    return this.version >= wireVersionDomains
   }
 
   get accepts(): boolean {

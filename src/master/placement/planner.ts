@@ -12,7 +12,7 @@ import {
   type NodeId,
   type SessionId,
 } from '../../core/ids.ts'
-import { copiesMax, wireVersionDomains } from '../../core/limits.ts'
+import { copiesMax } from '../../core/limits.ts'
 import type { Grant, Location, Receipt, Target } from '../../wire/gen/cairn/v1/common.ts'
 import type { Plan, PlannedBlock, PlanReply, StoredBlock } from '../../wire/gen/cairn/v1/session.ts'
 import { grantMac, isReceiptMac } from '../../wire/mac.ts'
@@ -82,7 +82,7 @@ export class Planner {
     const exclude = new Set(listOf(wire.exclude, nodesMax, 'plan.exclude').map(id => toNodeId(id, 'exclude')))
     // They would take such ids for wrong ones.
     if (who.dedupDomain.length > 0)
-      for (const { id, version } of this.#nodes.all()) if (version < wireVersionDomains) exclude.add(id)
+      for (const { id, knowsDomains } of this.#nodes.all()) if (!knowsDomains) exclude.add(id)
     const have = new Set(listOf(wire.have, copiesMax, 'plan.have').map(id => toNodeId(id, 'have')))
     const present = [...have].map(id => this.#nodes.find(id)).filter(node => node !== undefined)
     const goals = new Map<bigint, number>()

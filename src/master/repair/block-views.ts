@@ -32,7 +32,8 @@ export class BlockViews {
         failing: node.failingSinceMs !== undefined,
       })
     }
-    const { key, length, wanted } = block
-    return { key, length, wanted, holders, targets: this.#orders.targetsOf(key) }
+    const { key, length, wanted, domain } = block
+    const suits = (node: Node): boolean => domain.length === 0 || node.knowsDomains
+    return { key, length, wanted, holders, targets: this.#orders.targetsOf(key), suits }
   }
 }

@@ -98,10 +98,10 @@ export class FindWork {
     }
   }
 
-  /** A zone or machine that was not there before: blocks may be spread over it. */
+  /** A zone or machine that was not there before, or was for no block of a dedup domain: blocks may be spread over it. */
   #notePlaces(): void {
     for (const node of this.#nodes.accepting()) {
-      const place = `${node.zone}\0${node.host}`
+      const place = `${node.zone}\0${node.host}\0${String(node.knowsDomains)}`
       if (this.#places.has(place)) continue
       this.#places.add(place)
       if (this.#places.size > 1) this.#all = 0n

@@ -46,6 +46,7 @@ export function moveTarget<Node extends BalanceNode>(
   return to.find(
     node =>
       node.freeBytes >= view.length &&
+      view.suits(node) &&
       !view.holders.some(holder => holder.node === node) &&
       spreadOf([...rest, node]) >= spreadOf(counted) &&
       node.usedShare + view.length / Math.max(1, node.totalBytes) < from.usedShare,

@@ -34,6 +34,8 @@ export interface BlockView<Node extends NodeView> {
   readonly holders: readonly HolderView<Node>[]
   /** Nodes to which a copy is under way. */
   readonly targets: readonly Node[]
+  /** Whether the program of a node can keep it. */
+  suits(node: Node): boolean
 }
 
 const nodesOf = <Node extends NodeView>(
@@ -78,6 +80,7 @@ export function wouldSpread<Node extends NodeView>(view: BlockView<Node>, nodes:
   return nodes.filter(
     node =>
       node.freeBytes >= view.length &&
+      view.suits(node) &&
       !view.holders.some(holder => holder.node === node) &&
       others.some(rest => spreadOf([...rest, node]) > now),
   )
@@ -129,7 +132,7 @@ function planBlock<Node extends NodeView>(
   const misplaced = cls === 'misplaced'
   const eligible = (misplaced ? wouldSpread(view, targets) : targets).filter(
     // With one readable copy there is no copying onto itself.
-    node => budget.of(node.id) > 0 && !(readable.length === 1 && readable[0] === node),
+    node => budget.of(node.id) > 0 && view.suits(node) && !(readable.length === 1 && readable[0] === node),
   )
   const wish = {
     length,
