@@ -81,6 +81,11 @@ export function nextSteps({ code, node, session }: Finding, status: StatusReply)
         'take a copy now: cairn backup FILE',
         'see why none was taken: journalctl -u cairn-master -n 50',
       ]
+    case 'backup-unreadable':
+      return [
+        'look at the disk of the master: df -h, journalctl -k',
+        'take a copy now: cairn backup FILE; then remove the bad one from the backups folder of the master',
+      ]
     case 'metadata-differs':
       return [
         'see all that is different: journalctl -u cairn-master | grep "earlier copy"',

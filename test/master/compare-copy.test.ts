@@ -1,5 +1,5 @@
 import BetterSqlite3 from 'better-sqlite3'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
@@ -126,6 +126,7 @@ test('what commands change is no difference', async t => {
   t.deepEqual(checkDatabase({ database, copies: [copy] }), {
     problems: [],
     differences: [],
+    unreadable: [],
     endangered: false,
   })
 })
@@ -152,4 +153,24 @@ test('a dedup domain of another length is a problem', async t => {
   t.deepEqual(each.find(`UPDATE blocks SET domain = zeroblob(15) WHERE key = 2`).problems, [
     'Block 2 has a dedup domain of 15 bytes',
   ])
+})
+
+test('a copy that cannot be read leaves its place to the next, and is told of', async t => {
+  const each = await make(t)
+  const [garbage, short] = ['garbage.db', 'short.db'].map(name => join(each.folder, name)) as [string, string]
+  writeFileSync(garbage, 'this is no database'.repeat(1000))
+  writeFileSync(short, readFileSync(each.copy).subarray(0, 5000))
+  each.find('UPDATE blocks SET id = zeroblob(32) WHERE key = 1')
+  const database = join(each.folder, 'master.db')
+  const gone = join(each.folder, 'gone.db')
+  const found = checkDatabase({ database, copies: [garbage, short, each.copy, gone] })
+  t.deepEqual(found.differences, [`block 1 was ${blockIdOf(bytes('hello'))} of 5 bytes`])
+  t.deepEqual(
+    found.unreadable.map(line => line.slice(0, line.indexOf(':'))),
+    ['gone.db', 'garbage.db', 'short.db'],
+  )
+  const without = checkDatabase({ database, copies: [short] })
+  t.like(without, { differences: [], endangered: false }, 'what contradicts nothing is all that counts then')
+  t.is(without.unreadable.length, 1)
+  t.false(existsSync(gone))
 })

@@ -197,7 +197,14 @@ test('nothing is removed before the database was read as a whole, nor when that 
   const fixture = await EngineFixture.make({ grantMs: 1000 })
   const nodes = ['n1', 'n2', 'n3'].map(host => new ChunkNode(fixture, host))
   const mount = new Mount(fixture)
-  const found = { checked: true, problems: [], differences: [], endangered: false, failing: '' }
+  const found = {
+    checked: true,
+    problems: [],
+    differences: [],
+    unreadable: [],
+    endangered: false,
+    failing: '',
+  }
   const note = (state: Partial<typeof found> | Record<string, unknown>): void =>
     fixture.step({ kind: 'integrity', state: { ...found, ...state } })
   const paused = (): string => ask(fixture, 'removalStatus', removal, {}).paused
@@ -223,6 +230,9 @@ test('nothing is removed before the database was read as a whole, nor when that 
   fixture.pass(60_000, mount, ...nodes)
   t.is(paused(), '')
   t.is(kept(), 0)
+  note({ unreadable: ['b.db: no database'] })
+  t.deepEqual(codes(fixture), ['backup-unreadable'])
+  t.is(paused(), '')
   note({})
   t.deepEqual(codes(fixture), [])
 })

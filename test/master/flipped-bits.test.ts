@@ -36,8 +36,8 @@ function outcomeOf(file: string, copy: string): 'refused' | 'found' | 'unnoticed
     return 'refused'
   }
   try {
-    const { problems, differences } = checkDatabase({ database: file, copies: [copy] })
-    return problems.length + differences.length > 0 ? 'found' : 'unnoticed'
+    const { problems, differences, unreadable } = checkDatabase({ database: file, copies: [copy] })
+    return problems.length + differences.length + unreadable.length > 0 ? 'found' : 'unnoticed'
   } catch {
     return 'found'
   }

@@ -265,12 +265,8 @@ function bytesOf(database: string): number {
   )
 }
 
-/** With the newest copy, since which least has changed, and with the oldest, which may be from before a bit flipped. */
 function checkDatabase(database: string, backups: BackupFolder): Promise<Checked> {
-  const names = backups.list().map(({ name }) => name)
-  const [oldest, newest] = [names.at(0), names.at(-1)]
-  const some = [...new Set([newest, oldest])].filter(name => name !== undefined)
-  const job: CheckingJob = { database, copies: some.map(name => backups.file(name)) }
+  const job: CheckingJob = { database, copies: backups.list().map(({ name }) => backups.file(name)) }
   return runProcess(readingWorker, job)
 }
 

@@ -105,6 +105,9 @@ function ofMetadata(turn: Turn, parts: StatusParts): Finding[] {
       'metadata-differs',
       `the metadata is not what it was in an earlier copy, though nobody changed it: ${different}${integrity?.endangered === true ? '; no block is removed' : ''}`,
     )
+  const [unreadable] = integrity?.unreadable ?? []
+  if (unreadable !== undefined)
+    add('backup-unreadable', `a copy of the metadata cannot be read: ${unreadable}`)
   if (integrity !== undefined && integrity.failing !== '')
     add('metadata-unchecked', `the metadata cannot be checked: ${integrity.failing}`)
   if (backups === undefined || backups.everyMs === 0) return found

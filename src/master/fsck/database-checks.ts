@@ -15,6 +15,8 @@ import { type Integrity, uncheckedIntegrity } from './integrity.ts'
 export interface Checked {
   readonly problems: readonly string[]
   readonly differences: readonly string[]
+  /** Copies that it could not be compared with, and why. */
+  readonly unreadable: readonly string[]
   readonly endangered: boolean
 }
 
@@ -61,16 +63,19 @@ export class DatabaseChecks {
 
   async #check(): Promise<void> {
     try {
-      const { problems, differences, endangered } = await this.#options.check()
+      const { problems, differences, unreadable, endangered } = await this.#options.check()
       if (this.#closed) return
       if (problems.length > 0) this.#env.log.error('The database has problems: see cairn fsck', { problems })
       if (differences.length > 0)
         this.#env.log.error('The database is not what it was in an earlier copy', { differences })
+      if (unreadable.length > 0)
+        this.#env.log.warn('Copies of the database cannot be read', { copies: unreadable })
       if (problems.length + differences.length === 0) this.#env.log.info('The database was checked')
       this.#integrity = {
         checked: true,
         problems: problems.slice(0, linesMax),
         differences: differences.slice(0, linesMax),
+        unreadable: unreadable.slice(0, linesMax),
         endangered,
         failing: '',
       }

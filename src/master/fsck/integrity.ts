@@ -5,6 +5,8 @@ export interface Integrity {
   /** What contradicts itself, and what is not as in an earlier copy; some lines of each. */
   readonly problems: readonly string[]
   readonly differences: readonly string[]
+  /** Copies that cannot be read, and why; some of them. */
+  readonly unreadable: readonly string[]
   /** What is needed may look as if nobody needed it. */
   readonly endangered: boolean
   /** Why it could not be read the last time; empty if it could. */
@@ -15,6 +17,7 @@ export const uncheckedIntegrity: Integrity = {
   checked: false,
   problems: [],
   differences: [],
+  unreadable: [],
   endangered: false,
   failing: '',
 }

@@ -1,6 +1,8 @@
+import path from 'node:path'
+import { messageOf } from '../../core/errors.ts'
 import { FsckReply, RestoreStatusReply } from '../../wire/gen/cairn/v1/admin.ts'
 import { restoreReport } from '../backup/restore-report.ts'
-import { compareWithCopy, copySchema } from '../fsck/compare-copy.ts'
+import { compareWithCopy, copySchema, type Differences } from '../fsck/compare-copy.ts'
 import type { Checked } from '../fsck/database-checks.ts'
 import { fsck } from '../fsck/fsck.ts'
 import { openDatabaseReader } from '../store/open-database.ts'
@@ -14,7 +16,7 @@ export interface ReadingJob {
   readonly reading: Reading
 }
 
-/** As one that has everything checked that can be. `copies`: files of earlier backups of it. */
+/** As one that has everything checked that can be. `copies`: files of earlier backups of it, oldest first. */
 export interface CheckingJob {
   readonly database: string
   readonly copies: readonly string[]
@@ -39,20 +41,46 @@ export function readDatabase(database: string, reading: Reading): Uint8Array {
     : RestoreStatusReply.encode(restoreReport(store)).finish()
 }
 
-/** Every invariant, and what has not changed since the copies were made. */
+/**
+ * Every invariant, and what has not changed since the copies were made: the newest, since which least has changed, and
+ * the oldest, which may be from before a bit flipped. One that cannot be read leaves its place to the next.
+ */
 export function checkDatabase({ database, copies }: CheckingJob): Checked {
   using store = Store.snapshot(openDatabaseReader(database))
   const { problems } = fsck(store)
-  const found = copies.map(file => {
-    const db = openDatabaseReader(database)
-    // Not within the transaction of a snapshot.
-    db.prepare(`ATTACH ? AS ${copySchema}`).run(file)
-    using beside = Store.snapshot(db)
-    return compareWithCopy(beside)
-  })
+  const found = new Map<string, Differences>()
+  const unreadable = new Map<string, string>()
+  for (const order of [[...copies].reverse(), copies])
+    for (const file of order) {
+      if (found.has(file)) break
+      if (unreadable.has(file)) continue
+      const compared = compare(database, file)
+      if (typeof compared !== 'string') {
+        found.set(file, compared)
+        break
+      }
+      unreadable.set(file, `${path.basename(file)}: ${compared}`)
+    }
+  const all = [...found.values()]
   return {
     problems,
-    differences: [...new Set(found.flatMap(({ lines }) => lines))],
-    endangered: problems.length > 0 || found.some(({ ofBlocks }) => ofBlocks > 0),
+    differences: [...new Set(all.flatMap(({ lines }) => lines))],
+    unreadable: [...unreadable.values()],
+    endangered: problems.length > 0 || all.some(({ ofBlocks }) => ofBlocks > 0),
+  }
+}
+
+/** Or why the copy cannot be read. */
+function compare(database: string, copy: string): Differences | string {
+  const db = openDatabaseReader(database)
+  try {
+    // Not within the transaction of a snapshot.
+    db.prepare(`ATTACH ? AS ${copySchema}`).run(copy)
+    using beside = Store.snapshot(db)
+    return compareWithCopy(beside)
+  } catch (error) {
+    return messageOf(error)
+  } finally {
+    db.close()
   }
 }
