@@ -66,7 +66,7 @@ export function checkDatabase({ database, copies }: CheckingJob): Checked {
     problems,
     differences: [...new Set(all.flatMap(({ lines }) => lines))],
     unreadable: [...unreadable.values()],
-    endangered: problems.length > 0 || all.some(({ ofBlocks }) => ofBlocks > 0),
+    blocksDiffer: all.some(({ ofBlocks }) => ofBlocks > 0),
   }
 }
 
