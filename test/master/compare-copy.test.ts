@@ -131,6 +131,27 @@ test('what commands change is no difference', async t => {
   })
 })
 
+for (const [when, ago] of [
+  ['as its last change', 2n * day],
+  ['as before its last change', 3n * day],
+] as const)
+  test(`data that come late, with the same time ${when}, are no difference`, async t => {
+    const { f, file, folder, copy } = await make(t)
+    const ctime = f.attr(file).ctime
+    f.time -= ago
+    f.commit(file, [{ offset: 5, length: 9, content: 'come late' }])
+    t.is(f.attr(file).ctime, ctime, 'it does not say that there was a change')
+    const database = join(folder, 'changed.db')
+    await f.store.db.backup(database)
+    const found = checkDatabase({ database, copies: [copy] })
+    t.deepEqual(found, { problems: [], differences: [], unreadable: [], blocksDiffer: false })
+    // A key that is too high by a flipped bit does not pass for a new block.
+    const db = new BetterSqlite3(database)
+    db.exec(`UPDATE extents SET block = block + 64 WHERE ino = ${file} AND offset = 0`)
+    db.close()
+    t.true(checkDatabase({ database, copies: [copy] }).problems.length > 0)
+  })
+
 test('what contradicts itself is a problem, copies or none', async t => {
   const each = await make(t)
   const { problems } = each.find(`UPDATE blocks SET refs = 7 WHERE key = 1`)
