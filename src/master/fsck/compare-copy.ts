@@ -102,7 +102,7 @@ export function compareWithCopy({ db }: Store): Differences {
     'time of the copy',
   )
   const hasDomains = db
-    .prepare<[string], unknown>("SELECT 1 FROM pragma_table_info('blocks', ?) WHERE name = 'domain'")
+    .prepare<[string]>("SELECT 1 FROM pragma_table_info('blocks', ?) WHERE name = 'domain'")
     .get(copySchema)
   for (const { kind, sql } of hasDomains === undefined ? queries : [...queries, domains]) {
     const before = sql.includes(':before') ? { before: taken - settledNs } : {}
