@@ -11,7 +11,7 @@ export class Outbox {
   readonly #pending: PendingCalls
   /** Answers to recalls, cancels and releases. They survive a broken link. */
   #control: SessionUpItem[] = []
-  /** By rising id. Another link begins anew with all that are pending. */
+  /** In the order in which they go. Another link begins anew with all that are pending. */
   #calls: PendingCall[] = []
 
   constructor(pending: PendingCalls) {

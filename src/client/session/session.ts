@@ -408,10 +408,10 @@ export class Session implements MasterPort {
       session: welcome.identity.session,
       epoch: welcome.identity.epoch,
     })
-    if (reclaim) this.#reclaim()
-    else this.#attachedNow()
     if (this.#refused !== undefined) this.#confirmDead(this.#refused)
     this.#refused = undefined
+    if (reclaim) this.#reclaim()
+    else this.#attachedNow()
   }
 
   /** Tells the master that nothing of a session is believed any more, so that nobody waits for its leases to run out. */
@@ -422,11 +422,16 @@ export class Session implements MasterPort {
     })
   }
 
-  /** Sends all that is unanswered, oldest first. */
+  /**
+   * Sends all that is unanswered, oldest first; but what ends an earlier session goes before: what that one holds may be
+   * in the way of what is asked for again.
+   */
   #attachedNow(): void {
     this.#attached = true
     this.#outbox.forgetCalls()
-    for (const call of this.#pending.all()) {
+    const calls = [...this.#pending.all()]
+    const ends = calls.filter(({ op }) => op.$case === 'endSession')
+    for (const call of new Set([...ends, ...calls])) {
       call.sent = false
       this.#outbox.addCall(call)
     }
