@@ -1,16 +1,5 @@
 import { execFile } from 'node:child_process'
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  openSync,
-  promises as fs,
-  readdirSync,
-  readSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs'
+import { existsSync, promises as fs, readdirSync, renameSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -18,6 +7,7 @@ import test, { type ExecutionContext } from 'ava'
 import { AckedLoad } from '../support/acked-load.js'
 import { cairn, cairnFails } from '../support/cluster.js'
 import { type Daemon, Daemons } from '../support/daemons.js'
+import { flipBits } from '../support/flip-bit.js'
 import { Dice } from '../support/random-calls.js'
 
 /**
@@ -235,20 +225,7 @@ function flipAll(folder: string, dice: Dice, spared: readonly string[]): number 
   const files = readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter(entry => entry.isFile() && !spared.includes(entry.name))
     .map(entry => path.join(entry.parentPath, entry.name))
-  let flipped = 0
-  for (const file of files) {
-    const fd = openSync(file, 'r+')
-    const { size } = fstatSync(fd)
-    const byte = Buffer.alloc(1)
-    const at = dice.below(Math.max(1, size))
-    if (readSync(fd, byte, 0, 1, at) === 1) {
-      byte[0] = (byte[0] ?? 0) ^ (1 << dice.below(8))
-      writeSync(fd, byte, 0, 1, at)
-      flipped += 1
-    }
-    closeSync(fd)
-  }
-  return flipped
+  return files.filter(file => flipBits(file, dice)).length
 }
 
 // By the file that says whose folder it is damage is noticed at once; without, it has to be found.

@@ -1,14 +1,5 @@
 import { execFile } from 'node:child_process'
-import {
-  copyFileSync,
-  closeSync,
-  fstatSync,
-  openSync,
-  promises as fs,
-  readSync,
-  rmSync,
-  writeSync,
-} from 'node:fs'
+import { copyFileSync, promises as fs, rmSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -16,6 +7,7 @@ import test from 'ava'
 import { AckedLoad } from '../support/acked-load.js'
 import { cairn } from '../support/cluster.js'
 import { Daemons } from '../support/daemons.js'
+import { flipBits } from '../support/flip-bit.js'
 import { Dice } from '../support/random-calls.js'
 
 /** Bits flip in the database of a master that is down: nothing is lost by it, whatever it is started on. */
@@ -89,15 +81,7 @@ test('bits that flip in the database of a master are noticed at its start, and i
   let refused = 0
   for (let round = 0; round < 6; round++) {
     putBack()
-    const fd = openSync(file, 'r+')
-    for (let n = 0; n < 4; n++) {
-      const at = dice.below(fstatSync(fd).size)
-      const byte = Buffer.alloc(1)
-      readSync(fd, byte, 0, 1, at)
-      byte[0] = (byte[0] ?? 0) ^ (1 << dice.below(8))
-      writeSync(fd, byte, 0, 1, at)
-    }
-    closeSync(fd)
+    flipBits(file, dice, 4)
     const started = await cluster.startMaster().catch((error: unknown) => String(error))
     if (typeof started === 'string') {
       refused += 1

@@ -1,18 +1,10 @@
-import {
-  closeSync,
-  openSync,
-  promises as fs,
-  readdirSync,
-  readSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs'
+import { promises as fs, readdirSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import { MiB } from '#src/core/units.ts'
 import { residentBytes } from '../support/processes.js'
+import { flipBits } from '../support/flip-bit.js'
 import { Dice } from '../support/random-calls.js'
 import { runPython } from '../support/run-python.js'
 import { SpreadCluster } from '../support/spread-cluster.js'
@@ -144,7 +136,7 @@ class Soak {
         await cluster.startNode(node)
       },
       'bits flip': async () => {
-        this.#t.log(`  in ${String(flipBits(cluster.folderOf(node), dice))} blocks`)
+        this.#t.log(`  in ${String(flipInBlocks(cluster.folderOf(node), dice))} blocks`)
         await this.json('scrub', 'start')
       },
       'a chunkserver is emptied and replaced': async () => {
@@ -200,33 +192,22 @@ function shuffled<T>(items: readonly T[], dice: Dice): T[] {
 }
 
 /** One bit in each of a few block files. */
-function flipBits(folder: string, dice: Dice): number {
+function flipInBlocks(folder: string, dice: Dice): number {
   const blocks = path.join(folder, 'blocks')
   const files = readdirSync(blocks, { recursive: true, withFileTypes: true })
     .filter(entry => entry.isFile())
     .map(entry => path.join(entry.parentPath, entry.name))
-  let flipped = 0
-  for (const file of shuffled(files, dice).slice(0, 5)) {
-    // It may have been deleted meanwhile.
-    const fd = ((): number | undefined => {
+  return shuffled(files, dice)
+    .slice(0, 5)
+    .filter(file => {
       try {
-        return openSync(file, 'r+')
-      } catch {
-        return undefined
+        return flipBits(file, dice)
+      } catch (thrown) {
+        // It was deleted meanwhile.
+        if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return false
+        throw thrown
       }
-    })()
-    if (fd === undefined) continue
-    const { size } = statSync(file)
-    const byte = Buffer.alloc(1)
-    const at = dice.below(Math.max(1, size))
-    if (readSync(fd, byte, 0, 1, at) === 1) {
-      byte[0] = (byte[0] ?? 0) ^ (1 << dice.below(8))
-      writeSync(fd, byte, 0, 1, at)
-      flipped += 1
-    }
-    closeSync(fd)
-  }
-  return flipped
+    }).length
 }
 
 test('whatever breaks under a load, no call fails, nothing is wrong, and all is whole again', async t => {

@@ -22,7 +22,8 @@ import { Drains } from '../admin/drain.ts'
 import { RemoveNode } from '../admin/remove-node.ts'
 import { SetCopies } from '../admin/set-copies.ts'
 import { stepDoomed, stepGoals } from '../extents/steps.ts'
-import type { Integrity } from '../fsck/integrity.ts'
+import { mistrust } from '../fsck/integrity.ts'
+import { boundLeases } from '../leases/bound-leases.ts'
 import { LeaseTable } from '../leases/lease-table.ts'
 import { Recalls } from '../leases/recalls.ts'
 import { Admission } from '../exports/admission.ts'
@@ -74,8 +75,6 @@ const busyTickMs = 5
 const stoppedMs = 3000
 /** Answers of one step: with more, the rest of its inputs waits for the next one. */
 const replyBytesMax = 4 * MiB
-/** Leases over the bound that one session is asked for in one tick. */
-const leasesRecalledAtOnce = 4096
 /** A wall clock that jumped ahead by more than this would age what waits to be deleted. */
 const jumpMs = 1 * minute
 
@@ -694,7 +693,8 @@ export class MasterEngine {
     this.#pins.tick(now)
     this.#locks.tick()
     this.#sessions.trimReplies()
-    this.#boundLeases()
+    boundLeases(this.#turn, this.#sessions, this.#leases, this.#recalls)
+    assert(store.inTransaction, 'a tick runs in a transaction')
     const rows = settings.rowsPerTick
     const orphans = this.#stepOrphans(rows)
     const doomed = stepDoomed(store, rows, time)
@@ -720,39 +720,6 @@ export class MasterEngine {
       if (session !== undefined && holder.lease !== 'none') this.#recalls.ask(session, ino, 'none', 'plain')
     }
   }
-
-  /** Keeps the memory for leases bounded: a session with very many gives back the oldest. */
-  #boundLeases(): void {
-    const { leases, leasesPerSession, leasesPerIdentity } = this.#turn.settings
-    const share = Math.floor(leases / Math.max(1, this.#sessions.size))
-    const each = this.#leases.total > leases ? Math.min(share, leasesPerSession) : leasesPerSession
-    const byIdentity = new Map<string, number>()
-    for (const { id, row } of this.#sessions.all())
-      byIdentity.set(row.identity, (byIdentity.get(row.identity) ?? 0) + this.#leases.countOf(id))
-    for (const session of this.#sessions.all()) {
-      const { identity } = session.row
-      const all = byIdentity.get(identity) ?? 0
-      // Each gives back the same part of what it has.
-      const part = identity === '' || all <= leasesPerIdentity ? 1 : leasesPerIdentity / all
-      const most = Math.min(each, part === 1 ? each : Math.floor(part * this.#leases.countOf(session.id)))
-      let over = Math.min(this.#leases.countOf(session.id) - most, leasesRecalledAtOnce)
-      if (over <= 0) continue
-      for (const ino of this.#leases.oldest(session.id)) {
-        if (over-- <= 0) break
-        this.#recalls.ask(session, ino, 'none', 'plain')
-      }
-    }
-    assert(this.#turn.store.inTransaction, 'a tick runs in a transaction')
-  }
 }
 
 const maximum = (a: bigint, b: bigint): bigint => (a > b ? a : b)
-
-/** Why what the tables say is no reason to delete anything; empty if it is one. */
-function mistrust(integrity: Integrity | undefined): string {
-  if (integrity === undefined) return ''
-  const { checked, endangered, failing } = integrity
-  if (endangered) return 'the metadata has problems: cairn health'
-  if (checked) return ''
-  return failing === '' ? 'the metadata is being checked' : `the metadata cannot be checked: ${failing}`
-}

@@ -21,3 +21,12 @@ export const uncheckedIntegrity: Integrity = {
   endangered: false,
   failing: '',
 }
+
+/** Why what the tables say is no reason to delete anything; empty if it is one. */
+export function mistrust(integrity: Integrity | undefined): string {
+  if (integrity === undefined) return ''
+  const { checked, endangered, failing } = integrity
+  if (endangered) return 'the metadata has problems: cairn health'
+  if (checked) return ''
+  return failing === '' ? 'the metadata is being checked' : `the metadata cannot be checked: ${failing}`
+}

@@ -6,6 +6,7 @@
  * for more than one share of everybody. A connection of which much waits is not listened to until that is less: its own
  * transport holds it up. One that does not read its answers gets no further ones.
  */
+import { hostOfPeer } from '../../core/address.ts'
 import { KiB, MiB } from '../../core/units.ts'
 import type { EngineInput } from '../engine/io.ts'
 
@@ -233,5 +234,5 @@ const bytesOf = (input: EngineInput | undefined): number => (input?.kind === 'fr
 
 /** Whose a connection is: an identity, or without TLS an address. */
 function ownerOf({ identity, peer }: Extract<EngineInput, { kind: 'opened' }>): string {
-  return identity ?? `at ${peer.replace(/:\d+$/, '')}`
+  return identity ?? `at ${hostOfPeer(peer)}`
 }
