@@ -4,8 +4,10 @@ export interface Row {
   readonly key: string
   readonly name: string
   readonly unit: string
-  /** The kernel's caches are dropped before it; done a second time, mounted anew. */
+  /** The kernel's caches are dropped before it; done a second time at the end of the group, mounted anew. */
   readonly cold?: boolean
+  /** Makes what the cold rows of its group look at, which a later one removes. */
+  readonly makes?: boolean
   /** Has no meaning on a local file system. */
   readonly notLocal?: boolean
   /** The program waits for each of its steps, so how they are batched does not depend on the machine. */

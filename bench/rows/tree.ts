@@ -64,6 +64,7 @@ export function treeGroup(tree: Tree): Group {
     rows: [
       row('untar', 'untar the tree', dir => run('tar', '-xf', tree.archive, '-C', dir), {
         goal: 6,
+        makes: true,
         prepare: dir => {
           rmSync(root(dir), { recursive: true, force: true })
           mkdirSync(root(dir))

@@ -72,8 +72,8 @@ const framesShare = 1 / 2
 
 /** Closed files whose extents are kept for the next open: some 2 KB each. */
 const idleMax = 4096
-/** Of those that are too many, so many are looked at when one more is closed. */
-const idleLooks = 4
+/** They are looked through when so many more were closed. */
+const idleMore = 256
 
 /** What a mount's data path did and holds. */
 export interface DataCounts {
@@ -97,6 +97,7 @@ export class ClientDataPath implements DataPath {
   readonly #files = new Map<Ino, FileState>()
   /** Of them, those that nobody has open, longest closed first. */
   readonly #idle = new Set<Ino>()
+  #closedSince = 0
 
   /** Made when the session is: `master.facts` must be known. */
   constructor(
@@ -214,7 +215,7 @@ export class ClientDataPath implements DataPath {
     if (file.dirtyBytes > 0) file.flushSoon()
     this.#idle.delete(ino)
     this.#idle.add(ino)
-    for (let looks = 0; looks < idleLooks && this.#idle.size > idleMax; looks++) this.#dropIdle()
+    if (++this.#closedSince >= idleMore && this.#idle.size > idleMax) this.#dropIdle()
   }
 
   release(ino: Ino): void {
@@ -249,13 +250,18 @@ export class ClientDataPath implements DataPath {
     }
   }
 
+  /** What cannot be forgotten yet, most of all what is not stored, is looked at again much later. */
   #dropIdle(): void {
-    const [ino] = this.#idle
-    const file = ino === undefined ? undefined : this.#files.get(ino)
-    if (ino === undefined || file === undefined) return
-    this.#idle.delete(ino)
-    if (file.isForgettable) this.#drop(ino, file)
-    else this.#idle.add(ino)
+    this.#closedSince = 0
+    let looks = this.#idle.size - idleMax + idleMore
+    for (const ino of this.#idle) {
+      if (looks-- === 0 || this.#idle.size <= idleMax) return
+      this.#idle.delete(ino)
+      const file = this.#files.get(ino)
+      if (file === undefined) continue
+      if (file.isForgettable) this.#drop(ino, file)
+      else this.#idle.add(ino)
+    }
   }
 
   async #dropWhenClean(ino: Ino, file: FileState): Promise<void> {

@@ -7,6 +7,7 @@
  */
 import type { Clock, Log } from '../core/env.ts'
 import type { Negotiated } from './codec/init.ts'
+import { BusyPoll } from './device/busy-poll.ts'
 import { FuseDevice, type ReaderKind } from './device/device.ts'
 import { directBit } from './device/host.ts'
 import { KernelNotifier } from './device/kernel-notifier.ts'
@@ -32,6 +33,8 @@ export interface DriverOptions {
   readonly observe?: Observe
   /** `epoll` unless it fails. */
   readonly reader?: ReaderKind
+  /** How long to stay awake for the next request after each answer, see BusyPoll. 0 by default. */
+  readonly busyPollMicros?: number
 }
 
 /** What a successor on the same device goes on with. */
@@ -95,7 +98,7 @@ export class FuseDriver implements MountDriver {
       await guardian.ready
       mount = await attach(device.fd, options.source, path, mountOptions)
       guardian.watch(mount)
-      device.read(bytes => session.receive(bytes), options.reader ?? 'epoll')
+      device.read(bytes => session.receive(bytes), options.reader ?? 'epoll', pollOf(options))
       void device.closed.then(() => session.close())
       const facts = await session.begun
       await setReadAhead(mount, log)
@@ -129,7 +132,7 @@ export class FuseDriver implements MountDriver {
         for (const message of state.notifications) void device.notifications.write(message)
         // Before the kernel may say that one of them is to be interrupted.
         for (const message of state.requests) void session.receive(Buffer.from(message))
-        device.read(bytes => session.receive(bytes), options.reader ?? 'epoll')
+        device.read(bytes => session.receive(bytes), options.reader ?? 'epoll', pollOf(options))
         return new FuseDriver(mount.path, facts, device, session, guardian, mount, log)
       },
       leave: () => guardian.dismiss(),
@@ -203,6 +206,9 @@ function sessionOn(
     factory(new KernelNotifier(device.notifications, facts.canInvalidateAllNames), facts)
   return new Session(device, start, { clock, log, directBit, observe })
 }
+
+const pollOf = ({ busyPollMicros = 0, clock }: DriverOptions): BusyPoll =>
+  new BusyPoll({ windowMicros: busyPollMicros, clock })
 
 async function finish(device: FuseDevice, session: Session, guardian: Guardian, log: Log): Promise<void> {
   const how = await device.closed

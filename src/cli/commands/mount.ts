@@ -100,6 +100,7 @@ async function foreground(mountpoint: string, settings: MountSettings, flags: Fl
         waitMs: settings.wait * second,
         shortCircuit: settings.shortCircuit === 'on',
         driver: settings.driver,
+        busyPollMicros: settings.busyPoll,
         observed: settings.metrics !== 'off',
         slowMs: settings.slow * second,
         supervised: flags.lifeline === true,

@@ -257,6 +257,14 @@ const mount = {
     default: 'fuse',
     example: 'fuse',
   }),
+  busyPoll: sure({
+    kind: kind.wholeNumber(0, 1000),
+    meaning:
+      'How long the mount stays awake for the next request after each answer, while they come quickly, in ' +
+      'microseconds: waking up would take longer than most requests; 0 is not at all',
+    default: 100,
+    example: 100,
+  }),
   log: maybe({
     kind: kind.file,
     meaning: 'The log of a mount process that runs in the background',

@@ -47,6 +47,8 @@ export interface MountDaemonOptions {
   readonly observed: boolean
   /** What speaks with the kernel: Cairn itself, or libfuse 2 through the package fuse-native. */
   readonly driver: 'fuse' | 'fuse-native'
+  /** How long to stay awake for the next request after each answer. */
+  readonly busyPollMicros: number
   /** What a program waits for longer is logged. */
   readonly slowMs: number
   /** Another process waits for the end of this one. */
@@ -88,6 +90,7 @@ export async function startMount(
     mountOptions: options.mountOptions,
     clock,
     log,
+    busyPollMicros: options.busyPollMicros,
   }
   const state = await takeOver?.state(terms)
   const inherited = state && (await FuseDriver.inherit(deviceFd, state.driver, { ...onDevice, ...observe }))

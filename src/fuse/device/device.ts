@@ -4,6 +4,7 @@ import type { Log } from '../../core/env.ts'
 import { messageOf, UsageError } from '../../core/errors.ts'
 import type { Channel } from '../session/session.ts'
 import { BufferPool, type Receive } from './buffer-pool.ts'
+import type { BusyPoll } from './busy-poll.ts'
 import { readByEpoll } from './epoll-reader.ts'
 import { NotificationThreads } from './notification-threads.ts'
 import { readByPool } from './pool-reader.ts'
@@ -33,6 +34,7 @@ export class FuseDevice implements Channel {
   readonly closed: Promise<'unmounted' | 'cut'>
   readonly #log: Log
   #reader: Reader | undefined
+  #poll: BusyPoll | undefined
   #usable = true
   #setClosed: (how: 'unmounted' | 'cut') => void = () => undefined
 
@@ -63,9 +65,14 @@ export class FuseDevice implements Channel {
   }
 
   /** Begins to read. The device must be mounted: before that it has nothing to wait for. */
-  read(receive: Receive, kind: ReaderKind): void {
+  read(receive: Receive, kind: ReaderKind, poll: BusyPoll): void {
     assert(this.#reader === undefined, 'a device is read once')
     const pool = new BufferPool()
+    this.#poll = poll
+    const receiveAwake: Receive = bytes => {
+      poll.asked()
+      return receive(bytes)
+    }
     const events = {
       closing: async () => {
         this.#usable = false
@@ -81,7 +88,7 @@ export class FuseDevice implements Channel {
     }
     if (kind === 'epoll') {
       try {
-        this.#reader = readByEpoll(this.fd, pool, receive, events)
+        this.#reader = readByEpoll(this.fd, pool, receiveAwake, events)
         return
       } catch (thrown) {
         this.#log.warn('reads requests by threads, more slowly', { reason: messageOf(thrown) })
@@ -104,6 +111,7 @@ export class FuseDevice implements Channel {
       try {
         if (data.length === 0) writeSync(this.fd, head, 0, headLength)
         else writevSync(this.fd, [head.subarray(0, headLength), ...few(data)])
+        this.#poll?.answered()
         return 'sent'
       } catch (thrown) {
         const { code } = thrown as NodeJS.ErrnoException
