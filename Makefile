@@ -97,6 +97,10 @@ bench: build ## measure a cluster on this machine: PEERS=1 against others (insta
 bench-repair: build ## measure how fast lost copies are made anew, beside a plain program that copies as much: BENCH='--into FILE'
 	node build/bench/repair/run.js $(BENCH)
 
+.PHONY: bench-growth
+bench-growth: build ## measure the master while its namespace grows to five million files, by a load generator on the wire: BENCH='--files N'
+	node build/bench/growth/run.js $(BENCH)
+
 .PHONY: bench-smoke
 bench-smoke: build ## compare round trips, syncs and bytes with bench/smoke.json: RECORD=1 to record them anew
 	node build/bench/smoke/smoke.js $(if $(RECORD),--record)

@@ -13,7 +13,7 @@ import { dropCaches } from '../caches.ts'
 import { commitName, describeMachine } from '../report/results.ts'
 import { makeScratch, removeLeftovers, removeScratch } from '../scratch.ts'
 import { type Amount, plainCopy } from './plain-copy.ts'
-import { RepairCluster } from './repair-cluster.ts'
+import { BareCluster } from '../sides/bare-cluster.ts'
 import { UserWork } from './user-work.ts'
 
 const { values } = parseArgs({
@@ -80,7 +80,7 @@ const isKind = (word: string): word is Kind => Object.hasOwn(parallel, word)
 
 async function measure(kind: Kind): Promise<Result> {
   const scratch = makeScratch(values.dir)
-  const cluster = new RepairCluster(scratch, ['--repair-delay', '3'])
+  const cluster = new BareCluster(scratch, ['--repair-delay', '3'])
   const interrupted = (): void => void cluster.stop().finally(() => process.exit(130))
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupted)
   let user: UserWork | undefined
@@ -145,7 +145,7 @@ function fill(mount: string, kind: Kind): number {
 
 /** From the first copy that was made until all are there. */
 async function restore(
-  cluster: RepairCluster,
+  cluster: BareCluster,
   began: () => void,
 ): Promise<Omit<Result, 'kind' | 'bytesEach' | 'plainSeconds' | 'peaksMiB'>> {
   const lacking = async (): Promise<number> =>

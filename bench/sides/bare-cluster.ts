@@ -3,9 +3,9 @@ import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { countingEnvironment, type Metrics, metricsAddress, scrape } from '../profile/scrape.ts'
-import { cairnProgram } from '../sides/cairn.ts'
-import { command } from '../sides/command.ts'
-import { detach } from '../sides/mounts.ts'
+import { cairnProgram } from './cairn.ts'
+import { command } from './command.ts'
+import { detach } from './mounts.ts'
 
 /** As `cairn up` gives them to its daemons. */
 const environment = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' }
@@ -16,12 +16,13 @@ const nodeOptions = readFileSync(cairnProgram, 'utf8')
   .split('\n', 1)
   .flatMap(line => line.split(' ').filter(word => word.startsWith('--')))
 
-/** A cluster of which single nodes can be ended for good: nobody starts them again. */
-export class RepairCluster {
+/** A cluster of which single daemons can be ended, for good or to be started again: nobody else starts them. */
+export class BareCluster {
   readonly mount: string
   readonly dir: string
   readonly #flags: readonly string[]
   readonly #children = new Map<string, ChildProcess>()
+  readonly #args = new Map<string, readonly string[]>()
   #master = ''
   #mounted = false
 
@@ -63,6 +64,21 @@ export class RepairCluster {
     return this.#children.get(name)?.pid ?? 0
   }
 
+  get master(): string {
+    return this.#master
+  }
+
+  /** Starts a daemon that was ended, where it was. Resolves when it serves. */
+  async startAgain(name: string): Promise<void> {
+    const args = this.#args.get(name)
+    if (args === undefined) throw new Error(`${name} was never started`)
+    const at = args.indexOf('--listen') + 1
+    await this.#daemon(
+      name,
+      name === 'master' ? [...args.slice(0, at), this.#master, ...args.slice(at + 1)] : args,
+    )
+  }
+
   /** Ends a daemon as a machine that burns does. */
   async kill(name: string): Promise<void> {
     const child = this.#children.get(name)
@@ -95,7 +111,9 @@ export class RepairCluster {
 
   /** Resolves with the address where it serves. */
   async #daemon(name: string, args: readonly string[]): Promise<string> {
-    const log = openSync(this.#log(name), 'a')
+    this.#args.set(name, args)
+    // What an earlier one said is not said by this one.
+    const log = openSync(this.#log(name), 'w')
     const kind = name.split('-')[0] ?? ''
     const child = spawn(process.execPath, [...nodeOptions, cairnProgram, kind, ...args], {
       env: { ...process.env, ...environment, ...countingEnvironment() },
