@@ -192,7 +192,8 @@ export interface FileSystem {
   releasedir(ino: Ino, handle: Handle): Answer<void>
 
   statfs(caller: Caller): Answer<StatFs>
-  getxattr(ino: Ino, name: Name, caller: Caller): Answer<Uint8Array>
+  /** Undefined: there is none (ENODATA). */
+  getxattr(ino: Ino, name: Name, caller: Caller): Answer<Uint8Array | undefined>
   setxattr(
     ino: Ino,
     name: Name,

@@ -263,7 +263,7 @@ export class MountedFileSystem implements FileSystem {
     return this.#files.attributes.statfs()
   }
 
-  getxattr(ino: Ino, name: Name): Answer<Uint8Array> {
+  getxattr(ino: Ino, name: Name): Answer<Uint8Array | undefined> {
     return this.#files.xattrs.get(ino, name)
   }
 

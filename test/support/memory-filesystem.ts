@@ -284,10 +284,8 @@ export class MemoryFileSystem implements FileSystem {
     }
   }
 
-  getxattr(number: Ino, name: Name): Uint8Array {
-    const value = this.#node(number).xattrs.get(name)
-    if (value === undefined) throw new FsError('ENODATA')
-    return value
+  getxattr(number: Ino, name: Name): Uint8Array | undefined {
+    return this.#node(number).xattrs.get(name)
   }
 
   setxattr(number: Ino, name: Name, value: Uint8Array, mode: 'set' | 'create' | 'replace'): void {

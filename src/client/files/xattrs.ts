@@ -27,14 +27,14 @@ export class Xattrs {
     this.#context = context
   }
 
-  get(ino: Ino, name: Name): Uint8Array | Promise<Uint8Array> {
+  /** Undefined: there is none, as mostly: the kernel asks for capabilities of every file that is written. */
+  get(ino: Ino, name: Name): Uint8Array | undefined | Promise<Uint8Array | undefined> {
     checkXattrName(name)
     const own = this.#ownOf(ino)
-    if (own !== undefined) return found(own.get(name), name)
+    if (own !== undefined) return own.get(name)
     const node = this.#known(ino)
     const value = node?.xattrs?.get(name)
-    if (value === null || (value === undefined && node?.xattrNames?.includes(name) === false))
-      throw absent(name)
+    if (value === null || (value === undefined && node?.xattrNames?.includes(name) === false)) return undefined
     return value ?? this.#ask(ino, name)
   }
 
@@ -58,7 +58,7 @@ export class Xattrs {
     const own = this.#ownOf(ino)
     if (own !== undefined) {
       if (mode === 'create' && own.has(name)) throw new FsError('EEXIST')
-      if (mode === 'replace') found(own.get(name), name)
+      if (mode === 'replace') mustBeThere(own.get(name), name)
       own.set(name, bytes)
       return
     }
@@ -77,7 +77,7 @@ export class Xattrs {
     checkXattrName(name)
     const own = this.#ownOf(ino)
     if (own !== undefined) {
-      found(own.get(name), name)
+      mustBeThere(own.get(name), name)
       own.delete(name)
       return
     }
@@ -103,7 +103,7 @@ export class Xattrs {
     return node !== undefined && cache.trusted(node) ? node : undefined
   }
 
-  async #ask(ino: Ino, name: Name): Promise<Uint8Array> {
+  async #ask(ino: Ino, name: Name): Promise<Uint8Array | undefined> {
     const { session, cache } = this.#context
     const { mark } = cache
     try {
@@ -115,8 +115,9 @@ export class Xattrs {
       this.#note(ino, name, value, mark)
       return value
     } catch (thrown) {
-      if (thrown instanceof FsError && thrown.code === 'ENODATA') this.#note(ino, name, null, mark)
-      throw thrown
+      if (!(thrown instanceof FsError) || thrown.code !== 'ENODATA') throw thrown
+      this.#note(ino, name, null, mark)
+      return undefined
     }
   }
 
@@ -137,13 +138,8 @@ export class Xattrs {
   }
 }
 
-function found(value: Uint8Array | undefined, name: Name): Uint8Array {
-  if (value === undefined) throw absent(name)
-  return value
-}
-
-function absent(name: Name): FsError {
-  return new FsError('ENODATA', `no xattr ${name}`)
+function mustBeThere(value: Uint8Array | undefined, name: Name): void {
+  if (value === undefined) throw new FsError('ENODATA', `no xattr ${name}`)
 }
 
 function checkXattrName(name: Name): void {

@@ -208,7 +208,11 @@ export class NativeFileSystem {
 
   getxattr(signal: Signal, path: string, name: string, into: Buffer): void {
     this.#fill(signal, into, () =>
-      this.#paths.at(path, ({ ino }) => this.#fs.getxattr(ino, nameFromText(name), this.#caller)),
+      this.#paths.at(path, async ({ ino }) => {
+        const value = await this.#fs.getxattr(ino, nameFromText(name), this.#caller)
+        if (value === undefined) throw new FsError('ENODATA')
+        return value
+      }),
     )
   }
 

@@ -1,4 +1,4 @@
-import { FsError } from '../../core/errors.ts'
+import { errno, FsError } from '../../core/errors.ts'
 import { nameBytesMax, xattrBytesMax, xattrListBytesMax, xattrNameBytesMax } from '../../core/limits.ts'
 import { type Name, nameToBytes } from '../../core/name.ts'
 import { getattrFh, initFlag, setxattrAclKillSgid, xattrFlag } from '../codec/abi.ts'
@@ -10,16 +10,20 @@ import { operation, then } from './operation.ts'
 /** Unit of statfs, the one that programs know from ext4. */
 const statfsUnit = 4096
 
-/** Bytes asked for with room for `room` of them; 0 only asks for their number. */
+/** Bytes asked for with room for `room` of them; 0 only asks for their number. There may be none. */
 interface Sized {
   readonly room: number
-  readonly bytes: Uint8Array
+  readonly bytes: Uint8Array | undefined
 }
 
 /** struct fuse_getxattr_out, or the bytes themselves. */
 function replySized(reply: Reply, { room, bytes }: Sized): void {
+  if (bytes === undefined) {
+    reply.fail(errno.ENODATA)
+    return
+  }
   if (room > 0 && bytes.length > room) {
-    reply.fail(new FsError('ERANGE').errno)
+    reply.fail(errno.ERANGE)
     return
   }
   if (room > 0) {
@@ -116,7 +120,8 @@ export const inodeOperations = {
       const name = xattrName(r)
       if (mode !== 'neither') return fs.setxattr(r.node, name, r.data(size), mode, killSgid, r)
       // To create and to replace at once: no attribute can satisfy that, and what is wrong depends on it.
-      return then(fs.getxattr(r.node, name, r), () => {
+      return then(fs.getxattr(r.node, name, r), value => {
+        if (value === undefined) throw new FsError('ENODATA')
         throw new FsError('EEXIST')
       })
     },
