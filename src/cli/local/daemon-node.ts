@@ -19,10 +19,13 @@ const nodeOptions: readonly string[] = [
  */
 const knowingNodeOptions: readonly string[] = [...nodeOptions, '--heap-growing-percent=100']
 
+/** What passes through the master are small messages: half the young generation, half the garbage that lies there. */
+const masterNodeOptions: readonly string[] = [...knowingNodeOptions, '--max-semi-space-size=2']
+
 export type Daemon = 'master' | 'chunkserver' | 'mount'
 
 export const nodeOptionsOf = (daemon: Daemon): readonly string[] =>
-  daemon === 'chunkserver' ? nodeOptions : knowingNodeOptions
+  ({ master: masterNodeOptions, chunkserver: nodeOptions, mount: knowingNodeOptions })[daemon]
 
 /**
  * What glibc is told. It would keep what is freed, a piece here and there, in a heap for each thread, and raise the size

@@ -34,7 +34,8 @@ export class Xattrs {
     if (own !== undefined) return own.get(name)
     const node = this.#known(ino)
     const value = node?.xattrs?.get(name)
-    if (value === null || (value === undefined && node?.xattrNames?.includes(name) === false)) return undefined
+    if (value === null || (value === undefined && node?.xattrNames?.includes(name) === false))
+      return undefined
     return value ?? this.#ask(ino, name)
   }
 

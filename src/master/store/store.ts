@@ -68,7 +68,7 @@ const schema = [
  * Page cache: the largest part of the master's memory. What does not fit is still in the kernel's
  * cache, two microseconds away.
  */
-const cacheBytes = 20 * MiB
+const cacheBytes = 12 * MiB
 /** A database up to this size is checked page by page, indexes included, when it is opened (some tenths of a second). */
 export const quickCheckBytesMax = 32 * MiB
 /** Indexes are compared with their tables up to this size: it reads at random, which takes long beyond the cache. */
