@@ -75,12 +75,14 @@ function describe(data: DataReport): string {
 }
 
 async function repairDatabase(dir: string, { yes, json }: Options): Promise<void> {
-  const [{ repairFolder }, { takeFolder }, { realEnv }, { silentLog }] = await Promise.all([
-    import('../repair-folder.ts'),
-    import('../daemons/daemon.ts'),
-    import('../../env/real-env.ts'),
-    import('../../core/env.ts'),
-  ])
+  const [{ repairFolder }, { DatabaseDamagedError }, { takeFolder }, { realEnv }, { silentLog }] =
+    await Promise.all([
+      import('../repair-folder.ts'),
+      import('../../master/store/store.ts'),
+      import('../daemons/daemon.ts'),
+      import('../../env/real-env.ts'),
+      import('../../core/env.ts'),
+    ])
   const folder = path.resolve(dir)
   const lock = await takeFolder(folder)
   try {
@@ -93,6 +95,13 @@ async function repairDatabase(dir: string, { yes, json }: Options): Promise<void
       else print(actions.length === 0 ? 'There is nothing to repair.' : 'Nothing was changed: --yes does it.')
     }
     if (left.length > 0 || (actions.length > 0 && aside === undefined)) process.exitCode = 1
+  } catch (error) {
+    if (!(error instanceof DatabaseDamagedError)) throw error
+    const why = `${error.message}. Nothing was changed: what is damaged is not repaired`
+    if (json === true)
+      printJson({ repaired: false, actions: [], left: [], oldDatabase: null, damaged: error.message })
+    else print(why)
+    process.exitCode = 1
   } finally {
     ownLikeFolder(folder)
     lock.release()

@@ -2,13 +2,16 @@
  * Repairs a database that nobody else has open, in one transaction, by what its tables say twice: counts, links,
  * flags, rows of nothing. What it cannot know it leaves, and says so. A rehearsal does the same and takes it back.
  */
-import { UsageError } from '../../core/errors.ts'
+import type { Database } from 'better-sqlite3'
 import { type Ino, rootIno, type SessionId, sessionId } from '../../core/ids.ts'
 import { S_IFDIR, S_IFMT } from '../../core/attr.ts'
 import { nameFromText, nameToBytes } from '../../core/name.ts'
+import { lostCommits } from '../log/wal-damage.ts'
+import type { ReadWal } from '../log/wal-reader.ts'
 import { closeOrphan } from '../namespace/lifetime.ts'
 import { blockState } from '../store/blocks.ts'
-import { isDamage, type Store } from '../store/store.ts'
+import { openDatabaseReader } from '../store/open-database.ts'
+import { damaged, isDamage, logDamaged, type Store, type StoreOptions } from '../store/store.ts'
 import { totals, usedIds } from './check-counters.ts'
 import { Findings } from './findings.ts'
 import { fsck } from './fsck.ts'
@@ -27,7 +30,6 @@ const nobody: SessionId = sessionId(0n)
 /** Ids are issued this far beyond the highest that is in use, since nobody knows which were issued and used up. */
 const idsAhead = 2 ** 40
 const foundName = nameToBytes(nameFromText('lost+found'))
-const indexProblem = /index/i
 
 /** `time` is wall clock, ns. Nothing stays changed unless `keep`. */
 export function repair(store: Store, time: bigint, keep: boolean): RepairResult {
@@ -53,21 +55,43 @@ export function repair(store: Store, time: bigint, keep: boolean): RepairResult 
 
 /** Indexes can be made anew from their tables; pages cannot. */
 function checkPages(store: Store, actions: Findings): void {
-  const lines = pageProblems(store)
-  const [first] = lines
-  if (first === undefined) return
-  if (!lines.every(line => indexProblem.test(line) && !/disk image|btree|page/i.test(line)))
-    throw new UsageError(`The pages of the database are damaged (${first}): restore it from a backup`)
-  actions.add('index', `make the indexes anew: ${first}`)
+  const { index, pages } = pageProblems(store.db)
+  if (pages !== undefined) throw damaged(`its pages: ${pages}`, {})
+  if (index !== undefined) actions.add('index', `make the indexes anew: ${index}`)
 }
 
-function pageProblems(store: Store): string[] {
+/** The first of what is wrong with the indexes, and with anything else, which nothing can put right. */
+function pageProblems(db: Database): { readonly index?: string; readonly pages?: string } {
+  let lines: string[]
   try {
-    const rows = store.db.pragma('integrity_check(100)') as object[]
-    return rows.flatMap(row => Object.values(row).map(String)).filter(line => line !== 'ok')
+    const rows = db.pragma('integrity_check(100)') as object[]
+    lines = rows.flatMap(row => Object.values(row).map(String)).filter(line => line !== 'ok')
   } catch (thrown) {
-    if (isDamage(thrown)) return [thrown.message]
-    throw thrown
+    if (!isDamage(thrown)) throw thrown
+    lines = [thrown.message]
+  }
+  const ofIndex = (line: string): boolean => /index/i.test(line) && !/disk image|btree|page/i.test(line)
+  const [index, pages] = [lines.find(ofIndex), lines.find(line => !ofIndex(line))]
+  return {
+    ...(index === undefined ? {} : { index }),
+    ...(pages === undefined ? {} : { pages: pages.replaceAll(/\s+/g, ' ') }),
+  }
+}
+
+/**
+ * Throws DatabaseDamagedError for what no repair may go on with: a log in which SQLite would not find all that was
+ * committed (and which it would empty on the way), or pages that are not what was written. Neither the database nor the
+ * log is changed by it. `log`: undefined where there is none.
+ */
+export function refuseDamaged(database: string, log: ReadWal | undefined, options: StoreOptions): void {
+  const lost = log === undefined ? 0 : lostCommits(log)
+  if (lost > 0) throw logDamaged(lost, options)
+  const db = openDatabaseReader(database)
+  try {
+    const { pages } = pageProblems(db)
+    if (pages !== undefined) throw damaged(`its pages: ${pages}`, options)
+  } finally {
+    db.close()
   }
 }
 

@@ -1,10 +1,11 @@
 /** The thread of the master's engine and database in a daemon: EngineData as its data. */
-import { closeSync, existsSync, openSync, readSync } from 'node:fs'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import { workerData } from 'node:worker_threads'
 import { createChecksums } from '../../core/checksum.ts'
 import { MiB } from '../../core/units.ts'
 import { collectEvery } from '../../env/collect-every.ts'
+import { readAt } from '../../env/read-at.ts'
 import { serveLane } from '../../env/serve-lane.ts'
 import type { EngineInput, EngineOutput } from '../engine/io.ts'
 import type { ReadWal } from '../log/wal-reader.ts'
@@ -31,11 +32,7 @@ function openWal(file: string): ReadWal {
   fd = undefined
   return (offset, length) => {
     fd ??= openSync(file, 'r')
-    const bytes = Buffer.allocUnsafeSlow(length)
     passed(length)
-    let filled = 0
-    for (let count = 1; count > 0 && filled < length; filled += count)
-      count = readSync(fd, bytes, filled, length - filled, offset + filled)
-    return bytes.subarray(0, filled)
+    return readAt(fd, offset, length)
   }
 }

@@ -10,7 +10,7 @@ import { CommitLog } from '../log/commit-log.ts'
 import { lostCommits } from '../log/wal-damage.ts'
 import { type ReadWal, WalReader } from '../log/wal-reader.ts'
 import { openDatabase } from '../store/open-database.ts'
-import { damaged, isDamage, Store } from '../store/store.ts'
+import { damaged, isDamage, logDamaged, Store } from '../store/store.ts'
 
 /** What the engine's thread is started with: plain values. */
 export interface EngineData {
@@ -51,8 +51,7 @@ export function openEngine(
   const options = restoreWith === undefined ? {} : { restoreWith }
   const left = leftWal?.(`${database}-wal`)
   const lost = left === undefined ? 0 : lostCommits(left)
-  // SQLite would go on without them.
-  if (lost > 0) throw damaged(`its write-ahead log: at least ${lost} commits would be lost`, options)
+  if (lost > 0) throw logDamaged(lost, options)
   const db = openDatabase(database)
   const store = Store.isEmpty(db, options) ? Store.format(db, format) : Store.open(db, options)
   const reopen = () => Store.open(openDatabase(database), options)

@@ -390,13 +390,20 @@ function damageAtEnds(db: Database): string | undefined {
   }
 }
 
+/** Pages of the database, its indexes or its log are not what was written: its message is damaged()'s. */
+export class DatabaseDamagedError extends UsageError {}
+
 /** The one line that says what is wrong and what to do about it. */
-export function damaged(why: string, { restoreWith }: StoreOptions, cause?: unknown): UsageError {
+export function damaged(why: string, { restoreWith }: StoreOptions, cause?: unknown): DatabaseDamagedError {
   const what = `The master database is damaged (${why})`
   const repair = /\bindex\b/.test(why) ? 'repair it with cairn fsck --repair DIR, or ' : ''
   const restore = `restore it ${restoreWith === undefined ? 'from a backup' : `with ${restoreWith}`}`
-  return new UsageError(`${what}: ${repair}${restore}`, { cause })
+  return new DatabaseDamagedError(`${what}: ${repair}${restore}`, { cause })
 }
+
+/** SQLite would go on with its log without `lost` commits that were on the disk, which it does not find. */
+export const logDamaged = (lost: number, options: StoreOptions): DatabaseDamagedError =>
+  damaged(`its write-ahead log: at least ${lost} commits would be lost`, options)
 
 /** SQLite found its file to be none, or broken. */
 export function isDamage(thrown: unknown): thrown is Error {
