@@ -52,9 +52,12 @@ export class BlockIdHasher {
 }
 
 function idIn(domain: Uint8Array, content: Hash): BlockId {
-  if (domain.length === 0) return content.digest('hex') as BlockId
+  return domain.length === 0 ? (content.digest('hex') as BlockId) : blockIdOfHash(content.digest(), domain)
+}
+
+/** Of a block whose bytes have this SHA-256, in a dedup domain that is not the cluster's. */
+export function blockIdOfHash(inner: Uint8Array, domain: Uint8Array): BlockId {
   assert(domain.length === dedupDomainBytes, 'a dedup domain has its length')
-  const inner = content.digest()
   return createHash('sha512-256').update('cairn dedup').update(domain).update(inner).digest('hex') as BlockId
 }
 

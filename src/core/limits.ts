@@ -63,6 +63,9 @@ export const directoriesAtOnce = 256
 /** Blocks of one piece that are asked for at once, and small files whose extents are. */
 export const smallAtOnce = 64
 
+/** Files without a row that a node asks its master about with one heartbeat. */
+export const unprovenAtOnce = 256
+
 /**
  * Version of the wire protocol, and the oldest one still spoken. 2: many small files are read with one question
  * (GetExtentsOf, GetSmall). 3: and many directories (ReadTree). 4: ids of blocks may be of a dedup domain.

@@ -1,8 +1,11 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import Database from 'better-sqlite3'
 import type { BlockStore } from '#src/chunkserver/blocks/block-store.ts'
 import { ChunkserverNode } from '#src/chunkserver/chunkserver-node.ts'
+import { must } from '#src/core/assert.ts'
+import { blockIdOf } from '#src/core/checksum.ts'
 import { errno, UsageError } from '#src/core/errors.ts'
 import { blockIdToBytes } from '#src/core/ids.ts'
 import { KiB } from '#src/core/units.ts'
@@ -323,4 +326,60 @@ test('a folder of another cluster is not used', async t => {
   await store.close()
   const node = await attach(t, undefined, folder)
   await t.throwsAsync(node.ended, { instanceOf: UsageError, message: /another cluster/ })
+})
+
+test('a node asks once about files without a row, and takes as blocks those of them that the master proves', async t => {
+  const folder = await temporaryFolder(t)
+  const before = await openStore(folder)
+  const blocks = [1, 2].map(seed => {
+    const plain = testBlock(200 * KiB, seed)
+    const id = blockIdOf(plain.data, Buffer.alloc(16, 7))
+    return { ...plain, id, checksums: checksums.make(id, plain.data), plain: plain.id }
+  })
+  for (const block of blocks) {
+    const file = before.receive()
+    await file.append(block.data)
+    await before.putFile(block, 5n, file)
+  }
+  await before.close()
+  const db = new Database(join(folder, 'index.sqlite'))
+  db.exec('DELETE FROM block; DELETE FROM change; DELETE FROM bucket; UPDATE store SET files = 0, clean = 0')
+  db.close()
+
+  const master = new TestMaster(1n)
+  const node = await attach(t, master, folder)
+  const { unproven } = await master.hears('heartbeat', 0, ({ unproven }) => unproven.length > 0)
+  const asked = (id: Uint8Array) => unproven.find(one => Buffer.compare(one.id, id) === 0)
+  t.is(unproven.length, 2)
+  for (const { id, plain, length } of blocks) {
+    const found = must(asked(blockIdToBytes(id)), 'what was asked')
+    t.is(found.length, length)
+    t.is(Buffer.from(found.sha256).toString('hex'), plain)
+  }
+  const [own, other] = blocks.map(({ id }) => blockIdToBytes(id))
+  const answer = { sentMs: 0n, time: 0n, endedSessions: [], readKeys: [], readShares: [] }
+  const heard = master.heard.length
+  // Of what was never asked about the master's word is worth nothing.
+  const stranger = blockIdToBytes(testBlock(1000, 9).id)
+  master.send({ $case: 'heartbeat', value: { ...answer, proven: [stranger, own ?? stranger] } })
+  const { changes } = await master.hears('changes', heard, ({ changes }) => changes.length > 0)
+  t.deepEqual(
+    changes.map(({ id, generation, removed }) => [Buffer.from(id), generation, removed]),
+    [[own, 1n, false]],
+  )
+  await t.throwsAsync(node.store.read(must(blocks[1], 'block').id), { code: 'ENOENT' })
+  t.deepEqual([...node.store.unproven.keys()], [blocks[1]?.id])
+  const since = master.heard.length
+  await master.hears('heartbeat', since)
+  t.true(
+    master.heard.slice(since).every(item => item.$case !== 'heartbeat' || item.value.unproven.length === 0),
+    'it asks once',
+  )
+  // A later connection asks again.
+  master.drop()
+  const again = await master.hears('heartbeat', since, ({ unproven }) => unproven.length > 0)
+  t.deepEqual(
+    again.unproven.map(({ id }) => Buffer.from(id)),
+    [other],
+  )
 })

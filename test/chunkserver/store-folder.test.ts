@@ -1,12 +1,15 @@
-import { open, readdir, readFile, writeFile } from 'node:fs/promises'
+import { open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
 import { openBlockStore } from '#src/cli/daemons/open-block-store.ts'
+import Database from 'better-sqlite3'
+import { blockIdOf } from '#src/core/checksum.ts'
 import { FsError, UsageError } from '#src/core/errors.ts'
 import { KiB } from '#src/core/units.ts'
 import { realEnv } from '#src/env/real-env.ts'
-import { testBlock } from './support/test-client.ts'
-import { openStore, quietLog, temporaryFolder } from './support/test-node.ts'
+import { repairNodeFolder } from '#src/cli/repair-node-folder.ts'
+import { type TestBlock, testBlock } from './support/test-client.ts'
+import { checksums, openStore, quietLog, temporaryFolder } from './support/test-node.ts'
 
 /** Of a damaged index the opening tells, too. */
 const died = (error: Error): void => {
@@ -60,7 +63,7 @@ test('a damaged index is one clear line', async t => {
   await file.close()
   await t.throwsAsync(openBlockStore(realEnv(quietLog), folder, died), {
     instanceOf: UsageError,
-    message: /the block index is damaged \(.*\): with an empty folder/,
+    message: /the block index is damaged \(.*\): cairn fsck --repair/,
   })
 })
 
@@ -122,3 +125,85 @@ test('free space is given back after deletions', async t => {
     code: 'ENOENT',
   })
 })
+
+function inDomain(block: TestBlock): TestBlock {
+  const id = blockIdOf(block.data, Buffer.alloc(16, 7))
+  return { ...block, id, checksums: checksums.make(id, block.data) }
+}
+
+async function putAll(folder: string, blocks: readonly TestBlock[]): Promise<void> {
+  const store = await openStore(folder)
+  for (const block of blocks) {
+    if (block.length <= 64 * KiB) {
+      await store.putRow(block, 5n, block.data)
+      continue
+    }
+    const file = store.receive()
+    await file.append(block.data)
+    await store.putFile(block, 5n, file)
+  }
+  await store.close()
+}
+
+test('files that are still to be proved are found again after an end in order', async t => {
+  const folder = await temporaryFolder(t)
+  const own = inDomain(testBlock(200 * KiB, 1))
+  await putAll(folder, [own])
+  const db = new Database(join(folder, 'index.sqlite'))
+  db.exec('DELETE FROM block; DELETE FROM change; DELETE FROM bucket; UPDATE store SET files = 0, clean = 0')
+  db.close()
+  for (let start = 0; start < 2; start++) {
+    const store = await openStore(folder)
+    t.deepEqual([...store.unproven.keys()], [own.id])
+    if (start === 1) t.true(await store.adopt(own.id))
+    await store.close()
+  }
+  const store = await openStore(folder)
+  t.teardown(() => store.close())
+  t.is(store.unproven.size, 0)
+  await (await store.read(own.id)).close()
+})
+
+for (const [what, spoil] of [
+  ['lost', (index: string) => rm(index)],
+  ['damaged', (index: string) => writeFile(index, 'not a database at all'.repeat(1000))],
+] as const)
+  test(`an index that was ${what} is made anew from the files, as that of a new node`, async t => {
+    const folder = await temporaryFolder(t)
+    const [plain, own, small] = [
+      testBlock(200 * KiB, 1),
+      inDomain(testBlock(300 * KiB, 2)),
+      testBlock(1000, 3),
+    ]
+    await putAll(folder, [plain, own, small])
+    const before = await openStore(folder)
+    const { store: id } = before.identity
+    await before.close()
+    const env = realEnv(quietLog)
+    t.deepEqual(await repairNodeFolder(env, folder, true), { why: undefined, files: 2, done: undefined })
+    await spoil(join(folder, 'index.sqlite'))
+    await t.throwsAsync(openStore(folder), { message: /cairn fsck --repair|not a database/ })
+    // Being refused may leave an empty one, which is none either.
+    await t.throwsAsync(openStore(folder), { message: /cairn fsck --repair|not a database/ })
+    const said = await repairNodeFolder(env, folder, false)
+    t.is(said.files, 2)
+    t.truthy(said.why)
+    t.is(said.done, undefined)
+    t.false(
+      (await readdir(folder)).some(name => name.includes('before-repair')),
+      'nothing was changed',
+    )
+    const { done } = await repairNodeFolder(env, folder, true)
+    t.like(done, { adopted: 1, unproven: 1 })
+    t.true((await readdir(folder)).includes(done?.aside ?? 'none'))
+    const store = await openStore(folder)
+    t.teardown(() => store.close())
+    t.is(store.identity.node, 0n)
+    t.is(store.identity.cluster.length, 0)
+    t.notDeepEqual(store.identity.store, id, 'another store: the old one may have had what this one lacks')
+    await (await store.read(plain.id)).close()
+    await t.throwsAsync(store.read(own.id), { code: 'ENOENT' }, 'not before the master has proved it')
+    await t.throwsAsync(store.read(small.id), { code: 'ENOENT' })
+    t.true(await store.adopt(own.id))
+    await (await store.read(own.id)).close()
+  })

@@ -462,3 +462,42 @@ test('an operator is told what is wrong', async t => {
     [['a', '/sub']],
   )
 })
+
+test('the master tells a node which of its files are blocks of a dedup domain by their content, never by an id alone', async t => {
+  const cluster = await Cluster.make()
+  cluster.export()
+  const { sub, fixture, secretId } = cluster
+  const [node, other] = cluster.nodes
+  if (node === undefined || other === undefined) throw new Error('no node')
+  const mount = cluster.mount(laptop)
+  const ino = mount.call(create('mine', { parent: sub }), 'entry').attr?.ino ?? 0n
+  storedBy(cluster, mount, ino, 'mine', 3)
+  const [id, length] = [mount.idOf('mine'), 1000]
+  const block = fixture.store.blocks.owner(id)
+  t.is(block?.length, length)
+  t.is(block?.domain.length, 16)
+  const asks = (...unproven: { id: Uint8Array; sha256: Uint8Array; length: number }[]): string[] => {
+    node.proven.length = 0
+    node.unproven = unproven
+    node.beat()
+    return node.proven
+  }
+  const right = { id, sha256: sha('mine'), length }
+  t.deepEqual(asks(right), [id.toString('hex')])
+  t.deepEqual(other.proven, [], 'nobody else hears of it')
+  t.deepEqual(asks({ ...right, sha256: sha('other') }), [], 'another content')
+  t.deepEqual(asks({ ...right, sha256: id }), [])
+  t.deepEqual(asks({ ...right, length: length + 1 }), [])
+  t.deepEqual(asks({ ...right, id: sha('none') }), [], 'a block that nobody has')
+  t.deepEqual(
+    asks({ id: secretId, sha256: secretId, length: 1000 }),
+    [],
+    'one that the node proves by itself',
+  )
+  t.deepEqual(asks({ ...right, sha256: sha('other') }, right), [id.toString('hex')])
+  t.is(node.closed, undefined)
+  // What is no such list ends the connection.
+  asks({ ...right, sha256: sha('mine').subarray(1) })
+  t.regex(node.closed ?? '', /unproven\.sha256/)
+  node.unproven = []
+})

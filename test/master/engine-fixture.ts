@@ -12,6 +12,7 @@ import {
   type ReadDemand,
   type ReadKey,
   type ReadShare,
+  type UnprovenBlock,
 } from '#src/wire/gen/cairn/v1/nodes.ts'
 import type { Receipt, Target } from '#src/wire/gen/cairn/v1/common.ts'
 import { type Call, type Hello, type Reply, SessionDown, SessionUp } from '#src/wire/gen/cairn/v1/session.ts'
@@ -344,6 +345,9 @@ export class ChunkNode implements Peer {
   sequence = 0n
   traffic = { receivedBytes: 0n, sentBytes: 0n }
   demands: ReadDemand[] = []
+  /** Files that it asks about with its next heartbeats, and those that it was told to be what their names say. */
+  unproven: UnprovenBlock[] = []
+  readonly proven: string[] = []
   /** What of the rates of exports it was told last. */
   readShares: readonly ReadShare[] = []
   /** Instances by id in hex. */
@@ -426,7 +430,10 @@ export class ChunkNode implements Peer {
   receive(bytes: Uint8Array): void {
     const { item } = NodeDown.decode(bytes)
     if (item?.$case === 'heartbeat' && item.value.readKeys.length > 0) this.readKeys = item.value.readKeys
-    if (item?.$case === 'heartbeat') this.readShares = item.value.readShares
+    if (item?.$case === 'heartbeat') {
+      this.readShares = item.value.readShares
+      this.proven.push(...item.value.proven.map(id => Buffer.from(id).toString('hex')))
+    }
     if (item !== undefined) this.items.push(item)
   }
 
@@ -448,6 +455,7 @@ export class ChunkNode implements Peer {
         blocks: BigInt(this.blocks.size),
         refusing: this.failing,
         readDemands: this.demands,
+        unproven: this.unproven,
         reason: '',
         load: 0,
         sentMs: 1n,

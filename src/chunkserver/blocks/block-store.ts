@@ -15,7 +15,7 @@ import { KeyedMutex } from './keyed-mutex.ts'
 import { folderOf, pathOf, proofPathOf, temporaryFolder } from './layout.ts'
 import { PopularBlocks } from './popular-blocks.ts'
 import { proveFolder, whatOfProof } from './proof.ts'
-import { recoverStore } from './recover-store.ts'
+import { adoptedGeneration, readFound, recoverStore, type Unproven } from './recover-store.ts'
 import { Space, type SpaceOptions } from './space.ts'
 
 export interface StoreOptions extends SpaceOptions {
@@ -25,6 +25,8 @@ export interface StoreOptions extends SpaceOptions {
   readonly checksums: Checksums
   /** The folder as other processes of this machine see it, if they may read the files of blocks. */
   readonly sharedAs?: string | undefined
+  /** There are files of blocks and no index: it is made from them, as that of a new store. */
+  readonly rebuild?: boolean
   /** The folder was emptied or exchanged while it was in use: the store is out of service. Called once. */
   readonly gone?: (why: UsageError) => void
 }
@@ -51,12 +53,12 @@ const keptReadBytes = 4 * pieceBytes
  *   row removed, name noted as unlinked → file unlinked → (later) folder synced → note removed
  *
  * The row decides: a crash between any two steps leaves a file without a row, which the next opening
- * adopts, or keeps unused where it cannot prove it (a dedup domain), never a row without its file.
+ * adopts, or keeps unused until the master proves it (a dedup domain), never a row without its file.
  */
 export class BlockStore {
   readonly damages = new DamageList()
-  /** Files without a row that the opening kept, since it could not prove them: see recoverStore. */
-  readonly unproven = new Set<BlockId>()
+  /** Files without a row that the opening kept, since it could not prove them: see recoverStore and `adopt`. */
+  readonly unproven = new Map<BlockId, Unproven>()
   readonly space: Space
   readonly #disk: Disk
   readonly #index: BlockIndex
@@ -89,6 +91,7 @@ export class BlockStore {
     await recoverStore({
       ...options,
       opened,
+      rebuild: options.rebuild === true,
       damages: store.damages,
       unproven: store.unproven,
       log: store.#log,
@@ -247,6 +250,27 @@ export class BlockStore {
     })
   }
 
+  /**
+   * The master says that the unproven file is the block that it is named by, with the content that `unproven` says. It is read
+   * once more: what has another content by now is kept as it was. Resolves with whether the block is stored.
+   */
+  async adopt(id: BlockId): Promise<boolean> {
+    return this.#locks.run(id, async () => {
+      const kept = this.unproven.get(id)
+      if (kept === undefined) return false
+      const found = await readFound({ disk: this.#disk, checksums: this.#checksums }, id)
+      if (found?.sha256 !== kept.sha256) {
+        this.#log.warn('file without a row has changed: it is kept, unused', { file: pathOf(id) })
+        return false
+      }
+      const { length, checksums } = found
+      await this.#commit({ id, generation: adoptedGeneration, length, checksums, data: undefined })
+      this.unproven.delete(id)
+      this.#log.info('block without a row was adopted by the word of the master', { block: id })
+      return true
+    })
+  }
+
   /** Remembers where the scrubber is. */
   async setScrubbed(id: BlockId | undefined): Promise<void> {
     this.#scrubbed = id
@@ -265,12 +289,15 @@ export class BlockStore {
     if (this.#vacuum) this.#vacuum = (await this.#index.ask('vacuum', { pages: vacuumPages })) > 0
   }
 
-  /** In order: the next opening need not compare folder and index. No call may be under way. */
+  /**
+   * In order: the next opening need not compare folder and index, but for files that are still to be proved. No call may be
+   * under way.
+   */
   async close(): Promise<void> {
     await this.#readers.close()
     await this.#unshare()
     await this.#forgetUnlinked()
-    await this.#index.closeInOrder()
+    await (this.unproven.size === 0 ? this.#index.closeInOrder() : this.#index.close())
   }
 
   async #open(id: BlockId, bytes: number): Promise<BlockReader> {

@@ -301,4 +301,4 @@ function failure(error: unknown): IndexReply {
 }
 
 const damage = (what: string): string =>
-  `the block index is damaged (${what}): with an empty folder this is a new node, and other nodes' copies replace its own`
+  `the block index is damaged (${what}): cairn fsck --repair with this folder makes it anew from the files of blocks, and as a new node other nodes' copies replace what was in it`

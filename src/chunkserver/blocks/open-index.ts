@@ -34,6 +34,33 @@ export function openIndexReader(folder: string): Database {
   )
 }
 
+/**
+ * Why the index that is in a folder, which nobody has open, cannot be used; undefined if it can. All of it is read. `proof`: what the
+ * folder says whose it is, see proof.ts; undefined where it does not.
+ */
+export function indexDamage(folder: string, proof: string | undefined): string | undefined {
+  try {
+    const db = openIndexReader(folder)
+    try {
+      const tables = Number(db.prepare('SELECT count(*) FROM sqlite_schema').pluck().get())
+      // What a first start that was killed has left: a fresh one is made there.
+      if (tables === 0) return 'it is empty'
+      const found = String(db.pragma('quick_check(1)', { simple: true })).replaceAll(/\s+/g, ' ')
+      if (found !== 'ok') return found
+      const store = db.prepare<[], Buffer>('SELECT store FROM store').pluck().get()
+      // A start that refused to go on without an index has left an empty one, too.
+      if (proof !== undefined && proof !== store?.toString('hex'))
+        return 'it is that of another store than its files'
+      return undefined
+    } finally {
+      db.close()
+    }
+  } catch (error) {
+    if (isDamage(error)) return messageOf(error)
+    throw error
+  }
+}
+
 /** SQLite found its file wrong. */
 export function isDamage(error: unknown): boolean {
   return error instanceof Error && 'code' in error && /^SQLITE_(CORRUPT|NOTADB)/.test(String(error.code))

@@ -6,14 +6,14 @@ import { FsError, UsageError } from '../../core/errors.ts'
 import type { Disk } from '../disk/disk.ts'
 import { temporaryFolder } from './layout.ts'
 
-const proofFile = 'store-id'
+export const storeIdFile = 'store-id'
 
 const textOf = (store: Uint8Array): Buffer => Buffer.from(`${Buffer.from(store).toString('hex')}\n`)
 
 /** What is wrong with the proof: nothing, that it is not there, or that it is another store's. */
 export async function whatOfProof(disk: Disk, store: Uint8Array): Promise<'right' | 'missing' | 'other'> {
   try {
-    const file = await disk.open(proofFile)
+    const file = await disk.open(storeIdFile)
     try {
       const { bytes, release } = await file.read(0, 4096)
       const text = Buffer.from(bytes).toString('latin1')
@@ -35,8 +35,10 @@ export async function proveFolder(disk: Disk, store: Uint8Array): Promise<void> 
   const found = await whatOfProof(disk, store)
   if (found === 'right') return
   if (found === 'other')
-    throw new UsageError('its files are those of another store than its index: it was put together from two')
-  const temporary = `${temporaryFolder}/${proofFile}`
+    throw new UsageError(
+      'its files are those of another store than its index: it was put together from two, or its index was lost, and cairn fsck --repair with this folder makes it anew',
+    )
+  const temporary = `${temporaryFolder}/${storeIdFile}`
   const file = await disk.create(temporary)
   try {
     await file.append(textOf(store))
@@ -44,6 +46,6 @@ export async function proveFolder(disk: Disk, store: Uint8Array): Promise<void> 
   } finally {
     await file.close()
   }
-  await disk.rename(temporary, proofFile)
+  await disk.rename(temporary, storeIdFile)
   await disk.syncFolder('.')
 }

@@ -16,14 +16,28 @@ import { isSmall } from './stored-bytes.ts'
  */
 export const adoptedGeneration = 1n
 
+/** What a file without a row has in it, for who knows the dedup domain that its name may be made with. */
+export interface Unproven {
+  readonly length: number
+  /** Of its bytes: what would be its name in no domain. */
+  readonly sha256: BlockId
+}
+
+/** All of a file that could be a block, as it was read. */
+export interface FoundFile extends Unproven {
+  readonly checksums: Uint8Array
+}
+
 export interface Recovery {
   readonly disk: Disk
   readonly index: BlockIndex
   readonly checksums: Checksums
   readonly opened: Opened
+  /** The index was lost, and an operator has it made anew from the files. */
+  readonly rebuild: boolean
   readonly damages: DamageList
-  /** Takes the files that are kept although nobody can tell whether they are right. */
-  readonly unproven: Set<BlockId>
+  /** Takes the files that are kept although nobody here can tell whether they are right. */
+  readonly unproven: Map<BlockId, Unproven>
   readonly log: Log
 }
 
@@ -32,18 +46,20 @@ export async function recoverStore(recovery: Recovery): Promise<void> {
   await (recovery.opened.fresh ? makeFolders(recovery) : checkFolders(recovery))
   await emptyTemporaries(recovery)
   await unlinkRemoved(recovery)
-  if (!recovery.opened.clean)
+  if (!recovery.opened.clean || recovery.rebuild)
     for (let number = 0; number < folderCount; number++) await compareFolder(recovery, number)
 }
 
-async function makeFolders({ disk }: Recovery): Promise<void> {
+async function makeFolders({ disk, rebuild }: Recovery): Promise<void> {
   await disk.makeFolder(temporaryFolder)
   await disk.makeFolder(blocksFolder)
   for (let number = 0; number < folderCount; number++) {
     const folder = `${blocksFolder}/${folderName(number)}`
     await disk.makeFolder(folder)
-    if ((await disk.list(folder)).length > 0)
-      throw new UsageError(`there are blocks in ${folder}, but no index: its file was lost`)
+    if (!rebuild && (await disk.list(folder)).length > 0)
+      throw new UsageError(
+        `there are blocks in ${folder}, but no index: its file was lost. cairn fsck --repair with this folder makes it anew`,
+      )
   }
   await disk.syncFolder(blocksFolder)
   await disk.syncFolder('.')
@@ -105,39 +121,41 @@ async function compareFolder(recovery: Recovery, number: number): Promise<void> 
 /**
  * A put that was never answered, or a block whose row was lost with an older index. What is right is
  * kept: only the master knows that it is not needed. What matches only with a dedup domain, which nobody here knows
- * once the row is gone, or has rotted, cannot be told apart: it stays, and is neither told of nor read. It is no
- * unfinished put, since files get their names when all of them was verified; a put of the same id replaces it.
+ * once the row is gone, or has rotted, cannot be told apart: it stays, and is not read until the master, which is asked, has
+ * proved it (BlockStore.adopt). It is no unfinished put, since files get their names when all of them was verified; a put of
+ * the same id replaces it.
  */
 async function adoptOrKeep(recovery: Recovery, id: BlockId): Promise<void> {
   const { disk, index, unproven, log } = recovery
-  const found = await judge(recovery, id)
-  if (found === 'no block') {
+  const found = await readFound(recovery, id)
+  if (found === undefined) {
     log.warn('unknown file is no whole block and was removed', { block: id })
     await disk.unlink(pathOf(id))
     return
   }
   // Its name may not be on stable storage yet.
   await disk.syncFolder(folderOf(id))
-  if (found === 'unproven') {
-    unproven.add(id)
+  const { length, sha256, checksums } = found
+  if (sha256 !== id) {
+    unproven.set(id, { length, sha256 })
     log.warn('file without a row does not match its id without a dedup domain: it is kept, unused', {
       file: pathOf(id),
     })
     return
   }
-  await index.ask('put', { id, generation: adoptedGeneration, ...found, data: undefined })
+  await index.ask('put', { id, generation: adoptedGeneration, length, checksums, data: undefined })
   log.info('block without a row was adopted', { block: id })
 }
 
-/** `no block`: no block has such a size. */
-async function judge(
-  { disk, checksums }: Recovery,
+/** Reads the file of a block, which is on stable storage then. Undefined: no block has such a size. */
+export async function readFound(
+  { disk, checksums }: Pick<Recovery, 'disk' | 'checksums'>,
   id: BlockId,
-): Promise<{ length: number; checksums: Uint8Array } | 'unproven' | 'no block'> {
+): Promise<FoundFile | undefined> {
   const file = await disk.open(pathOf(id), true)
   try {
     const length = await file.size()
-    if (isSmall(length) || length > blockBytesMax) return 'no block'
+    if (isSmall(length) || length > blockBytesMax) return undefined
     const hash = new BlockIdHasher()
     const pieces = checksums.hasher(id)
     for (let at = 0; at < length; at += dataMessageBytes) {
@@ -148,7 +166,7 @@ async function judge(
     }
     // It may have been renamed by a process that died before it synced: see BlockStore.
     await file.datasync()
-    return hash.digest() === id ? { length, checksums: new Uint8Array(pieces.digest()) } : 'unproven'
+    return { length, sha256: hash.digest(), checksums: new Uint8Array(pieces.digest()) }
   } finally {
     await file.close()
   }

@@ -21,6 +21,7 @@ import { errorOf } from './peer-link.ts'
 import { Permits } from './permits.ts'
 import type { ReadRates } from './read-rates.ts'
 import type { Traffic } from './traffic.ts'
+import { UnprovenFeed } from './unproven-feed.ts'
 
 export interface NodeDescription {
   /** Where other nodes and clients reach this one. */
@@ -81,6 +82,7 @@ export class Attachment {
   /** What the master said while the folder was told whose it is. */
   #early: NodeDown[] = []
   #feed: ChangeFeed | undefined
+  #unproven: UnprovenFeed | undefined
   #heartbeat: Timer | undefined
   #unanswered = 0
   #over = false
@@ -160,6 +162,7 @@ export class Attachment {
       this.#parts.authority.sessionsEnded(item.value.endedSessions)
       this.#parts.authority.noteReadKeys(item.value.readKeys)
       this.#parts.readRates.noteShares(item.value.readShares)
+      this.#unproven?.proved(item.value.proven)
       return
     }
     if (feed === undefined) {
@@ -241,11 +244,13 @@ export class Attachment {
       error => this.#link.close(error),
     )
     this.#feed = feed
+    this.#unproven = new UnprovenFeed(store, env.log)
     for (const damage of store.damages) this.#send(damagedItem(damage))
     this.#release.push(
       store.onChange(() => feed.pump()),
       store.damages.onDamage(damage => this.#send(damagedItem(damage))),
       () => feed.close(),
+      () => this.#unproven?.close(),
     )
     env.log.info('attached to the master', { node, master: this.#link.peer })
     for (const frame of this.#early.splice(0)) this.#receive(frame)
@@ -279,6 +284,7 @@ export class Attachment {
         sentBytes: BigInt(traffic.sentBytes),
         sentMs: BigInt(Math.floor(env.clock.now())),
         readDemands: this.#parts.readRates.takeDemands(),
+        unproven: this.#unproven?.next() ?? [],
       },
     })
   }

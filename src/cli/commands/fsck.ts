@@ -20,7 +20,10 @@ export function registerFsck(program: Command, network: () => Promise<Network>):
   withCluster(program.command('fsck'))
     .description('check every invariant of the metadata, and with --data every copy of every block')
     .option('--data', 'read every referenced block from every node that should hold it')
-    .option('--repair <dir>', 'say what can be repaired in the folder of a master that does not run')
+    .option(
+      '--repair <dir>',
+      'say what can be repaired in the folder of a master or chunkserver that does not run',
+    )
     .option('--yes', 'and repair it; the database as it was is kept beside it')
     .option('--json', 'print the result as JSON')
     .addHelpText('after', '\nExit code 0 if all is well, 1 on damage, 2 if it could not be checked.')
@@ -75,6 +78,7 @@ function describe(data: DataReport): string {
 }
 
 async function repairDatabase(dir: string, { yes, json }: Options): Promise<void> {
+  if (await repairNode(dir, yes === true, json === true)) return
   const [{ repairFolder }, { DatabaseDamagedError }, { takeFolder }, { realEnv }, { silentLog }] =
     await Promise.all([
       import('../repair-folder.ts'),
@@ -106,4 +110,47 @@ async function repairDatabase(dir: string, { yes, json }: Options): Promise<void
     ownLikeFolder(folder)
     lock.release()
   }
+}
+
+/** False if the folder is no chunkserver's. */
+async function repairNode(dir: string, keep: boolean, json: boolean): Promise<boolean> {
+  const folder = path.resolve(dir)
+  const [{ isNodeFolder, repairNodeFolder }, { takeFolder }, { realEnv }, { silentLog }] = await Promise.all([
+    import('../repair-node-folder.ts'),
+    import('../daemons/daemon.ts'),
+    import('../../env/real-env.ts'),
+    import('../../core/env.ts'),
+  ])
+  if (!isNodeFolder(folder)) return false
+  const lock = await takeFolder(folder)
+  try {
+    const { why, files, done } = await repairNodeFolder(realEnv(silentLog), folder, keep)
+    if (json)
+      printJson({
+        repaired: done !== undefined,
+        problem: why ?? null,
+        files,
+        ...(done === undefined ? {} : { adopted: done.adopted, unproven: done.unproven }),
+        oldIndex: done?.aside ?? null,
+      })
+    else if (why === undefined) print('The index of blocks is sound: there is nothing to repair.')
+    else if (done === undefined) {
+      print(`The index of blocks cannot be used: ${why}`)
+      print(`would make it anew from ${String(files)} files of blocks, as that of a new node`)
+      print('What was in the index alone, blocks of up to 64 KiB, must come from other nodes.')
+      print('Nothing was changed: --yes does it.')
+    } else {
+      print(`did make the index anew: ${String(done.adopted)} blocks are right by their names`)
+      if (done.unproven > 0)
+        print(`${String(done.unproven)} files are kept for the master to prove when the chunkserver runs`)
+      if (done.aside !== undefined) print(`Repaired. The index as it was is ${path.join(folder, done.aside)}`)
+      else print('Repaired.')
+      print('It starts as a new node: cairn node remove forgets the old one once all is well.')
+    }
+    if (why !== undefined && done === undefined) process.exitCode = 1
+  } finally {
+    ownLikeFolder(folder)
+    lock.release()
+  }
+  return true
 }

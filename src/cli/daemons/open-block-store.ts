@@ -23,7 +23,7 @@ export async function openBlockStore(
   env: Env,
   folder: string,
   died: (error: Error) => void,
-  options: Pick<StoreOptions, keyof SpaceOptions | 'sharedAs'> = {},
+  options: Pick<StoreOptions, keyof SpaceOptions | 'sharedAs' | 'rebuild'> = {},
 ): Promise<OpenedStore> {
   const writer = await startLane(folder, 'writer', died)
   const reader = await startLane(folder, 'reader', died)

@@ -39,6 +39,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
     'cairn fsck --data',
     'cairn fsck --repair /srv/cairn/master',
     'cairn fsck --repair /srv/cairn/master --yes',
+    'cairn fsck --repair /srv/cairn/node --yes',
   ],
   'cairn backup': ['cairn backup /backup/cairn.db'],
   'cairn restore': [

@@ -36,6 +36,7 @@ import { Inventory } from '../nodes/inventory.ts'
 import { type Node, NodeRegistry, ns } from '../nodes/node-registry.ts'
 import { SafeMode } from '../nodes/safe-mode.ts'
 import { Unconfirmed } from '../nodes/unconfirmed.ts'
+import { provenOf } from '../nodes/unproven.ts'
 import { Planner } from '../placement/planner.ts'
 import { Space } from '../placement/space.ts'
 import { DoomedInstances } from '../removal/doomed-instances.ts'
@@ -504,7 +505,10 @@ export class MasterEngine {
     switch (item.$case) {
       case 'heartbeat':
         this.#nodes.heartbeat(node, item.value)
-        this.#nodes.tellReadShares(node, this.#readShares.demanded(node.id, item.value.readDemands))
+        this.#nodes.answer(node, {
+          readShares: this.#readShares.demanded(node.id, item.value.readDemands),
+          proven: provenOf(this.#turn.store.blocks, item.value.unproven),
+        })
         return
       case 'changes':
         this.#inventory.changes(node, item.value)

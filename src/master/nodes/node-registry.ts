@@ -152,9 +152,15 @@ export class NodeRegistry {
     this.#tellAll({ endedSessions: [session] })
   }
 
-  /** How much of the rates of exports is this node's, until it asks again. */
-  tellReadShares({ connection }: Node, readShares: readonly ReadShare[]): void {
-    if (connection === undefined || readShares.length === 0) return
+  /**
+   * What it asked for with a heartbeat: how much of the rates of exports is this node's, until it asks again, and which of its
+   * files are the blocks that they are named by.
+   */
+  answer(
+    { connection }: Node,
+    { readShares, proven }: { readonly readShares: readonly ReadShare[]; readonly proven: Uint8Array[] },
+  ): void {
+    if (connection === undefined || readShares.length + proven.length === 0) return
     this.#turn.out.node(connection, {
       $case: 'heartbeat',
       value: {
@@ -163,6 +169,7 @@ export class NodeRegistry {
         endedSessions: [],
         readKeys: [],
         readShares: [...readShares],
+        proven,
       },
     })
   }
@@ -181,7 +188,7 @@ export class NodeRegistry {
     for (const connection of this.#byConnection.keys())
       this.#turn.out.node(connection, {
         $case: 'heartbeat',
-        value: { sentMs: 0n, time: this.#turn.time, endedSessions, readKeys, readShares: [] },
+        value: { sentMs: 0n, time: this.#turn.time, endedSessions, readKeys, readShares: [], proven: [] },
       })
   }
 

@@ -280,6 +280,7 @@ export class MasterServer {
         endedSessions: [],
         readKeys: [],
         readShares: [],
+        proven: [],
       }
       connection.link.send(NodeDown.encode({ item: { $case: 'heartbeat', value } }).finish())
       return

@@ -73,7 +73,14 @@ export class TestMaster {
     if (item.$case === 'heartbeat')
       this.send({
         $case: 'heartbeat',
-        value: { sentMs: item.value.sentMs, time: now, endedSessions: [], readKeys: [], readShares: [] },
+        value: {
+          sentMs: item.value.sentMs,
+          time: now,
+          endedSessions: [],
+          readKeys: [],
+          readShares: [],
+          proven: [],
+        },
       })
     if (item.$case === 'changes' && !this.forgetful) {
       this.knownSequence = item.value.first + BigInt(item.value.changes.length) - 1n

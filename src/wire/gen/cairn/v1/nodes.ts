@@ -118,6 +118,16 @@ export interface NodeHeartbeat {
   sentBytes: bigint;
   /** What was asked for since the last one, where there is a rate. Since version 4. */
   readDemands: ReadDemand[];
+  /** Files without a row that give no block of a plain id: some at a time, once for each registration. */
+  unproven: UnprovenBlock[];
+}
+
+/** A file that is named by a block's id, of which only who knows the id's dedup domain can tell whether it is that block. */
+export interface UnprovenBlock {
+  id: Uint8Array;
+  /** Of the file's bytes. */
+  sha256: Uint8Array;
+  length: number;
 }
 
 /** Of one export, by the number in its tokens (wire/read-token.ts). */
@@ -142,6 +152,8 @@ export interface NodeHeartbeatReply {
   readKeys: ReadKey[];
   /** For what it told of in the heartbeat. Of others, and from a master that says nothing, what is in tokens counts. */
   readShares: ReadShare[];
+  /** Ids of unproven blocks that the files are, with their SHA-256. Of others the master says nothing, and a master of before neither. */
+  proven: Uint8Array[];
 }
 
 export interface BlockChange {
@@ -1283,6 +1295,7 @@ function createBaseNodeHeartbeat(): NodeHeartbeat {
     receivedBytes: 0n,
     sentBytes: 0n,
     readDemands: [],
+    unproven: [],
   };
 }
 
@@ -1341,6 +1354,9 @@ export const NodeHeartbeat: MessageFns<NodeHeartbeat> = {
     }
     for (const v of message.readDemands) {
       ReadDemand.encode(v!, writer.uint32(98).fork()).join();
+    }
+    for (const v of message.unproven) {
+      UnprovenBlock.encode(v!, writer.uint32(106).fork()).join();
     }
     return writer;
   },
@@ -1454,6 +1470,14 @@ export const NodeHeartbeat: MessageFns<NodeHeartbeat> = {
             message.readDemands.push(ReadDemand.decode(reader, reader.uint32()));
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.unproven.push(UnprovenBlock.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1489,6 +1513,86 @@ export const NodeHeartbeat: MessageFns<NodeHeartbeat> = {
       : 0n;
     message.sentBytes = (object.sentBytes !== undefined && object.sentBytes !== null) ? BigInt(object.sentBytes) : 0n;
     message.readDemands = object.readDemands?.map((e) => ReadDemand.fromPartial(e)) || [];
+    message.unproven = object.unproven?.map((e) => UnprovenBlock.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseUnprovenBlock(): UnprovenBlock {
+  return { id: new Uint8Array(0), sha256: new Uint8Array(0), length: 0 };
+}
+
+export const UnprovenBlock: MessageFns<UnprovenBlock> = {
+  encode(message: UnprovenBlock, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id.length !== 0) {
+      writer.uint32(10).bytes(message.id);
+    }
+    if (message.sha256.length !== 0) {
+      writer.uint32(18).bytes(message.sha256);
+    }
+    if (message.length !== 0) {
+      writer.uint32(24).uint32(message.length);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnprovenBlock {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnprovenBlock();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.bytes();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sha256 = reader.bytes();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.length = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<UnprovenBlock>, I>>(base?: I): UnprovenBlock {
+    return UnprovenBlock.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UnprovenBlock>, I>>(object: I): UnprovenBlock {
+    const message = createBaseUnprovenBlock();
+    message.id = object.id ?? new Uint8Array(0);
+    message.sha256 = object.sha256 ?? new Uint8Array(0);
+    message.length = object.length ?? 0;
     return message;
   },
 };
@@ -1642,7 +1746,7 @@ export const ReadShare: MessageFns<ReadShare> = {
 };
 
 function createBaseNodeHeartbeatReply(): NodeHeartbeatReply {
-  return { sentMs: 0n, time: 0n, endedSessions: [], readKeys: [], readShares: [] };
+  return { sentMs: 0n, time: 0n, endedSessions: [], readKeys: [], readShares: [], proven: [] };
 }
 
 export const NodeHeartbeatReply: MessageFns<NodeHeartbeatReply> = {
@@ -1674,6 +1778,9 @@ export const NodeHeartbeatReply: MessageFns<NodeHeartbeatReply> = {
     }
     for (const v of message.readShares) {
       ReadShare.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.proven) {
+      writer.uint32(50).bytes(v!);
     }
     return writer;
   },
@@ -1741,6 +1848,14 @@ export const NodeHeartbeatReply: MessageFns<NodeHeartbeatReply> = {
             message.readShares.push(ReadShare.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.proven.push(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1763,6 +1878,7 @@ export const NodeHeartbeatReply: MessageFns<NodeHeartbeatReply> = {
     message.endedSessions = object.endedSessions?.map((e) => BigInt(e)) || [];
     message.readKeys = object.readKeys?.map((e) => ReadKey.fromPartial(e)) || [];
     message.readShares = object.readShares?.map((e) => ReadShare.fromPartial(e)) || [];
+    message.proven = object.proven?.map((e) => e) || [];
     return message;
   },
 };
