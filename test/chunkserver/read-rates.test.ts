@@ -147,5 +147,44 @@ test('without a rate and with short-circuit there are no terms, and a rate of 0 
   t.like(terms, { bytesPerSecond: 0, mayReadFiles: false })
   const rates = new ReadRates(new VirtualEnv())
   for (let i = 0; i < 100; i++) await rates.admit(termsOf({ bytesPerSecond: 0 }), 64 * MiB, never)
-  t.deepEqual(rates.takeDemands(), [])
+  t.deepEqual(rates.takeDemands(), [{ export: 7n, bytes: BigInt(6400 * MiB) }], 'but the master hears of it')
+  t.deepEqual(shares.demanded(1n, [{ export: 7n, bytes: 1n }]), [])
 })
+
+for (const [what, before] of [
+  ['set', 0],
+  ['lowered', 64 * MiB],
+] as const)
+  test(`a rate that is ${what} counts for tokens of before as soon as the master has heard of a read`, async t => {
+    const { env, row, shares, all, beat } = world(before, 3)
+    const mutable = row as { readBytesPerSecond: number; shortCircuit: boolean }
+    mutable.shortCircuit = false
+    const terms = { ...shares.termsOf(row), expiry: 600 } as ReadTerms
+    beat()
+    let [bytes, over] = [0, false]
+    // As fast as a network is, and no faster: 20 times 1 MiB in 100 ms.
+    for (const rates of all)
+      for (let i = 0; i < 20; i++)
+        void (async () => {
+          while (!over) {
+            await rates.admit(terms, 1 * MiB, () => over)
+            bytes += 1 * MiB
+            await env.timers.sleep(100)
+          }
+        })()
+    await env.pass(5000)
+    t.true(bytes > 5 * (before === 0 ? 400 * MiB : 60 * MiB), String(bytes))
+    mutable.readBytesPerSecond = 1 * MiB
+    await env.pass(2000)
+    const since = bytes
+    await env.pass(20_000)
+    t.true(bytes - since <= 24 * MiB, String(bytes - since))
+    t.true(bytes - since >= 10 * MiB, String(bytes - since))
+    // And it is gone as soon.
+    mutable.readBytesPerSecond = before
+    await env.pass(12_000)
+    const last = bytes
+    await env.pass(5000)
+    t.true(bytes - last > 5 * (before === 0 ? 400 * MiB : 60 * MiB), String(bytes - last))
+    over = true
+  })

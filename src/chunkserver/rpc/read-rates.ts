@@ -30,7 +30,7 @@ interface Waiting {
 }
 
 interface Account {
-  /** Of the newest token: bytes a second that this node may always give, and until when it is good. */
+  /** Of the newest token: bytes a second that this node may always give (0: there is no rate), and until when it is good. */
   floor: number
   expiry: number
   share: { readonly bytesPerSecond: number; readonly atMs: number } | undefined
@@ -58,8 +58,13 @@ export class ReadRates {
    * waited, or has no rate. At once when nobody has to wait. Throws EBUSY when too many wait.
    */
   admit(terms: ReadTerms | undefined, bytes: number, cancelled: () => boolean): number | Promise<number> {
-    if (terms === undefined || terms.bytesPerSecond === 0) return 0
+    if (terms === undefined) return 0
     const account = this.#account(terms)
+    if (account.waiting.length === 0 && this.#rate(account) === Infinity) {
+      // The master is told all the same: a rate may have been set since the token was made.
+      account.asked += bytes
+      return 0
+    }
     if (account.waiting.length === 0 && this.#refilled(account) > 0) {
       account.left -= bytes
       account.asked += bytes
@@ -126,14 +131,16 @@ export class ReadRates {
   }
 
   #rate({ floor, share }: Account): number {
-    return share === undefined || this.#clock.now() - share.atMs > shareMs ? floor : share.bytesPerSecond
+    if (share !== undefined && this.#clock.now() - share.atMs <= shareMs) return share.bytesPerSecond
+    return floor === 0 ? Infinity : floor
   }
 
   /** What is left of what may go in a second, as of now. */
   #refilled(account: Account): number {
     const now = this.#clock.now()
     const rate = this.#rate(account)
-    account.left = Math.min(rate, account.left + ((now - account.atMs) * rate) / second)
+    account.left =
+      rate === Infinity ? Infinity : Math.min(rate, account.left + ((now - account.atMs) * rate) / second)
     account.atMs = now
     return account.left
   }
@@ -156,7 +163,7 @@ export class ReadRates {
 
   #wakeLater(account: Account): void {
     if (account.timer !== undefined || account.waiting.length === 0) return
-    const missing = 1 - this.#refilled(account)
+    const missing = Math.max(0, 1 - this.#refilled(account))
     const ms = Math.min(wakeMsMax, Math.max(wakeMsMin, (missing * second) / Math.max(1, this.#rate(account))))
     account.timer = this.#timers.after(ms, () => {
       account.timer = undefined

@@ -116,7 +116,7 @@ export interface NodeHeartbeat {
   /** Bytes of blocks that came and that others read, since it started. */
   receivedBytes: bigint;
   sentBytes: bigint;
-  /** What was asked for since the last one, where there is a rate. Since version 4. */
+  /** What was asked for since the last one, by tokens with terms, also where those say no rate. Since version 4. */
   readDemands: ReadDemand[];
   /** Files without a row that give no block of a plain id: some at a time, once for each registration. */
   unproven: UnprovenBlock[];
