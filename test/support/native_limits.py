@@ -51,7 +51,10 @@ def times():
 def milliseconds():
     path = new_file("stamped")
     os.utime(f"{other}/stamped", ns=(1_000_000_007, 2_000_000_009))
-    return [os.stat(path).st_atime_ns, os.stat(path).st_mtime_ns]
+    out = [os.stat(path).st_atime_ns, os.stat(path).st_mtime_ns]
+    new_file("early", folder=other)
+    os.utime(f"{other}/early", ns=(-1_000_000_000, -5))
+    return out + [os.stat(f"{top}/early").st_atime_ns, os.stat(f"{top}/early").st_mtime_ns]
 
 
 @row("locks")
@@ -90,7 +93,10 @@ def names():
     listed = "\ufffd".encode() in os.listdir(top.encode())
     found = outcome(lambda: os.stat(top.encode() + b"/" + name))
     os.unlink(path)
-    return [listed, found]
+    target = outcome(lambda: os.symlink(name, top.encode() + b"/link"))
+    file = new_file("named")
+    attribute = [outcome(lambda: os.setxattr(file, b"user." + name, b"1")), outcome(lambda: os.removexattr(file, b"user." + name))]
+    return [listed, found, target, *attribute, os.listxattr(f"{other}/named")]
 
 
 @row("inode numbers")
@@ -98,6 +104,25 @@ def numbers():
     path = new_file("linked")
     os.link(path, f"{top}/again")
     return os.stat(path).st_ino == os.stat(f"{other}/linked").st_ino
+
+
+@row("hard links")
+def pages():
+    path = new_file("shared", b"before")
+    os.link(path, f"{top}/second")
+    with open(f"{top}/second", "rb") as second:
+        out = [os.pread(second.fileno(), 6, 0).decode()]
+        new_file("shared", b"after!")
+        out.append(os.pread(second.fileno(), 6, 0).decode())
+    with open(f"{top}/second", "rb") as second:
+        out.append(second.read().decode())
+    return out + [os.stat(path).st_ino == os.stat(f"{top}/second").st_ino]
+
+
+@row("devices and programs with set-user-ID")
+def mounted():
+    flags = os.statvfs(top).f_flag
+    return [flags & os.ST_NODEV != 0, flags & os.ST_NOSUID != 0]
 
 
 @row("a removed file that is open")

@@ -2,11 +2,11 @@ import { type Attr, isRegular, S_IFMT } from '../../core/attr.ts'
 import type { Log } from '../../core/env.ts'
 import { errno, FsError, messageOf } from '../../core/errors.ts'
 import type { Ino } from '../../core/ids.ts'
-import { nameFromText, nameToBytes } from '../../core/name.ts'
+import { nameToBytes, type Name } from '../../core/name.ts'
 import { readOpenFlags } from '../codec/open-flags.ts'
 import type { Caller, FileSystem, Handle, Opened, OpenFlags } from '../filesystem.ts'
 import type { NativeOperations, Signal } from './load-native.ts'
-import { nameAsText, Paths } from './paths.ts'
+import { nameAsText, nameFromNative, Paths } from './paths.ts'
 
 /** Callers of fuse-native end a call so, with what it brings. */
 type Done = (code: number, result?: unknown, more?: unknown) => void
@@ -30,11 +30,12 @@ const createdFlags: OpenFlags = {
   killSuidgid: false,
 }
 
-/** Numbers of setxattr(2). */
-const xattrModes = ['set', 'create', 'replace'] as const
+/** Numbers of setxattr(2). To create and to replace at once is possible of no attribute. */
+const xattrModes = ['set', 'create', 'replace', 'neither'] as const
 /** Counts of blocks are 32 bits wide. */
 const blocksMax = 2 ** 32 - 1
-const msOf = (time: bigint): number => Number(time / 1_000_000n)
+/** Times before 1970 would arrive as some of the far future. */
+const msOf = (time: bigint): number => Math.max(0, Number(time / 1_000_000n))
 
 /**
  * A FileSystem as the operations of fuse-native: by path, without a caller, in numbers of 32 bits. What it cannot
@@ -88,7 +89,7 @@ export class NativeFileSystem {
     symlink: (target: string, path: string, done: Done) =>
       this.#run(done, () =>
         this.#make(path, (parent, name) =>
-          this.#fs.symlink(parent, name, nameFromText(target), this.#caller),
+          this.#fs.symlink(parent, name, nameFromNative(target), this.#caller),
         ),
       ),
     link: (from: string, to: string, done: Done) =>
@@ -151,13 +152,16 @@ export class NativeFileSystem {
       this.#count(done, async () => {
         const { ino, handle } = this.#file(fd)
         const { pieces, release } = await this.#fs.read(ino, handle, offset, length, true, this.#caller)
-        let at = 0
-        for (const piece of pieces) {
-          into.set(piece, at)
-          at += piece.length
+        try {
+          let at = 0
+          for (const piece of pieces) {
+            into.set(piece, at)
+            at += piece.length
+          }
+          return at
+        } finally {
+          release()
         }
-        release()
-        return at
       }),
     write: (_path: string, fd: number, from: Buffer, length: number, offset: number, done: Done) =>
       this.#count(done, async () => {
@@ -194,7 +198,12 @@ export class NativeFileSystem {
         this.#paths.at(path, async ({ ino }) => {
           const mode = xattrModes[flags]
           if (mode === undefined) throw new FsError('EINVAL', `setxattr flags ${flags}`)
-          await this.#fs.setxattr(ino, nameFromText(name), Buffer.from(value), mode, false, this.#caller)
+          const attribute = nameFromNative(name)
+          if (mode === 'neither') {
+            await this.#fs.getxattr(ino, attribute, this.#caller)
+            throw new FsError('EEXIST')
+          }
+          await this.#fs.setxattr(ino, attribute, Buffer.from(value), mode, false, this.#caller)
         }),
       ),
     // Answered by the two below, which know how much fits.
@@ -202,14 +211,14 @@ export class NativeFileSystem {
     listxattr: (_path: string, done: Done) => done(0, []),
     removexattr: (path: string, name: string, done: Done) =>
       this.#run(done, () =>
-        this.#paths.at(path, ({ ino }) => this.#fs.removexattr(ino, nameFromText(name), this.#caller)),
+        this.#paths.at(path, ({ ino }) => this.#fs.removexattr(ino, nameFromNative(name), this.#caller)),
       ),
   }
 
   getxattr(signal: Signal, path: string, name: string, into: Buffer): void {
     this.#fill(signal, into, () =>
       this.#paths.at(path, async ({ ino }) => {
-        const value = await this.#fs.getxattr(ino, nameFromText(name), this.#caller)
+        const value = await this.#fs.getxattr(ino, nameFromNative(name), this.#caller)
         if (value === undefined) throw new FsError('ENODATA')
         return value
       }),
@@ -248,7 +257,7 @@ export class NativeFileSystem {
 
   async #make(
     path: string,
-    make: (parent: Ino, name: ReturnType<typeof nameFromText>) => ReturnType<FileSystem['mknod']>,
+    make: (parent: Ino, name: Name) => ReturnType<FileSystem['mknod']>,
   ): Promise<void> {
     await this.#paths.placed(path, async ({ parent, name }) => {
       const { attr } = await make(parent, name)

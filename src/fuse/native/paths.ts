@@ -66,11 +66,17 @@ export class Paths {
   }
 }
 
-/** fuse-native hands over text: of a name that is no UTF-8 it has lost what it was. */
 function stepsOf(path: string): Name[] {
-  if (path.includes('\u{FFFD}'))
-    throw new FsError('EINVAL', `${path}: names that are not UTF-8 have no way through`)
-  return path.split('/').flatMap(step => (step === '' ? [] : [nameFromText(step)]))
+  return path.split('/').flatMap(step => (step === '' ? [] : [nameFromNative(step)]))
+}
+
+/**
+ * A name, a target or the name of an attribute as fuse-native hands it over: as text. EINVAL for what was no UTF-8:
+ * what it was is lost, and it must not be taken for another.
+ */
+export function nameFromNative(text: string): Name {
+  if (text.includes('\u{FFFD}')) throw new FsError('EINVAL', `${text} was not UTF-8`)
+  return nameFromText(text)
 }
 
 /** As text, if it is UTF-8. */
