@@ -113,6 +113,10 @@ deb: build ## make a Debian package in build/deb
 test-deploy: build ## install, upgrade, break and restore a cluster in containers with systemd (root, /dev/fuse, the network at first)
 	bash tools/test-deploy.sh
 
+.PHONY: test-npm
+test-npm: build ## of that, install what `npm pack` makes and use it (root, /dev/fuse, npm's registry or a warm cache)
+	node build/test/deploy/npm-run.js
+
 .PHONY: clean
 clean: ## remove what was built, keep node_modules and the cluster of `make run`
 	rm -rf dist build

@@ -51,6 +51,8 @@ export class Site {
     return site
   }
 
+  readonly #alsoEnd: (() => Promise<void>)[] = []
+
   private constructor(machines: Machines, dir: string) {
     this.#machines = machines
     this.#dir = dir
@@ -117,9 +119,15 @@ export class Site {
     this.#all.delete(name)
   }
 
+  /** What is to be cleaned up, too. */
+  alsoEnd(end: () => Promise<void>): void {
+    this.#alsoEnd.push(end)
+  }
+
   /** What cannot be cleaned up keeps nothing else from being so. */
   async dispose(): Promise<void> {
     const ends = [
+      ...this.#alsoEnd,
       ...this.all.map(container => () => container.dispose()),
       () => this.#machines.dispose(),
       async () => {

@@ -3,6 +3,7 @@ import { copyFileSync, existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Container } from './container.js'
 import { Load, makeFiles, verify } from './load.js'
+import { NpmInstall } from './npm-install.js'
 import { commandsOfPage } from './page.js'
 import { masterAddress, type NodeLine, type Site, until } from './site.js'
 
@@ -39,6 +40,7 @@ export const steps: readonly (readonly [string, Step])[] = [
   ['the master is lost with all identities, and a new machine goes on with a backup', restoreMaster],
   ['nothing had to be killed to stop', stopsInTime],
   ['removing keeps data, and purging says what stays', remove],
+  ['what `npm pack` makes installs globally on this machine, and works', npmInstall],
 ]
 
 /** Runs the page's commands for a prompt, with the machine's own address, and the tokens that earlier ones made. */
@@ -514,4 +516,11 @@ async function remove(site: Site): Promise<void> {
   match(await master.run('apt-get purge -y cairn'), /\/var\/lib\/cairn stays/)
   await master.run('ls /var/lib/cairn/master/master.db && ! ls /etc/cairn && getent passwd cairn')
   equal(await master.run('find /etc/systemd -name "cairn-*"'), '')
+}
+
+/** Beside the machines, on the one that they are on. */
+async function npmInstall(site: Site, { say }: Packages): Promise<void> {
+  const install = new NpmInstall()
+  site.alsoEnd(() => install.dispose())
+  await install.try(say)
 }
