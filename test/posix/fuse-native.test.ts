@@ -111,6 +111,42 @@ print(sorted(os.listdir(top + '/d')))`,
   },
 )
 
+test.serial('what is empty, long, odd or far out does not end it', async t => {
+  const lines = await run('python3', [
+    '-c',
+    `import errno, os, sys
+top, other = [os.fsencode(name) for name in sys.argv[1:]]
+def code(act):
+    try: act()
+    except OSError as error: return errno.errorcode[error.errno]
+file = top + b'/odd'
+open(file, 'wb').close()
+os.setxattr(file, 'user.empty', b'')
+assert os.getxattr(file, 'user.empty') == b''
+os.setxattr(file, 'user.large', bytes(65536))
+assert len(os.getxattr(file, 'user.large')) == 65536
+for n in range(200): os.setxattr(other + b'/odd', 'user.' + 'n' * 240 + str(n), b'')
+assert len(os.listxattr(file)) == 202
+os.mkdir(other + b'/names')
+for byte in (0x80, 0xc3, 0xff): os.mkdir(other + b'/names/' + bytes([byte]) * 255)
+assert [len(name) for name in os.listdir(top + b'/names')] == [765] * 3
+os.symlink(b'\\xff' * 4000, other + b'/bytes'); assert code(lambda: os.readlink(top + b'/bytes')) == 'EINVAL'
+os.symlink('\\u20ac' * 1365, other + b'/text'); assert os.readlink(top + b'/text').decode() == '\\u20ac' * 1365
+os.truncate(file, 1 << 52)
+assert code(lambda: os.truncate(file, (1 << 52) + 1)) == code(lambda: os.truncate(file, 1 << 62)) == 'EFBIG'
+fd = os.open(file, os.O_RDWR)
+assert code(lambda: os.pwrite(fd, b'x', 1 << 62)) == 'EFBIG' and os.pread(fd, 10, 1 << 62) == b''
+os.close(fd)
+os.chown(file, 0xfffffffe, 0xfffffffe); assert os.stat(file).st_uid == 0xfffffffe
+os.mknod(top + b'/device', 0o20644, os.makedev(4095, 1048575))
+assert os.stat(top + b'/device').st_rdev == os.stat(other + b'/device').st_rdev == os.makedev(4095, 1048575)
+print(os.stat(file).st_size)`,
+    native,
+    cluster.mount,
+  ])
+  t.is(lines.stdout.trim(), String(2 ** 52))
+})
+
 test('an option that it cannot carry out is refused in one line', async t => {
   const { master } = await cluster.json<{ master: { address: string } }>('status')
   const error = await t.throwsAsync(
