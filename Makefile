@@ -101,6 +101,10 @@ bench-repair: build ## measure how fast lost copies are made anew, beside a plai
 bench-growth: build ## measure the master while its namespace grows to five million files, by a load generator on the wire: BENCH='--files N'
 	node build/bench/growth/run.js $(BENCH)
 
+.PHONY: bench-tls
+bench-tls: build ## measure what mutual TLS costs: the same work on a cluster with it, and on one without
+	node build/bench/tls/run.js $(BENCH)
+
 .PHONY: bench-smoke
 bench-smoke: build ## compare round trips, syncs and bytes with bench/smoke.json: RECORD=1 to record them anew
 	node build/bench/smoke/smoke.js $(if $(RECORD),--record)

@@ -141,7 +141,7 @@ async function main(): Promise<void> {
   const listing = Number(values.listing)
   await removeLeftovers(values.dir)
   const scratch = makeScratch(values.dir)
-  const cluster = new BareCluster(scratch, [])
+  const cluster = new BareCluster(scratch)
   try {
     await cluster.start(nodes)
     const load = new WireLoad(cluster.master)

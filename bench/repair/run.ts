@@ -80,7 +80,7 @@ const isKind = (word: string): word is Kind => Object.hasOwn(parallel, word)
 
 async function measure(kind: Kind): Promise<Result> {
   const scratch = makeScratch(values.dir)
-  const cluster = new BareCluster(scratch, ['--repair-delay', '3'])
+  const cluster = new BareCluster(scratch, { masterFlags: ['--repair-delay', '3'] })
   const interrupted = (): void => void cluster.stop().finally(() => process.exit(130))
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupted)
   let user: UserWork | undefined

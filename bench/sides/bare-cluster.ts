@@ -16,40 +16,66 @@ const nodeOptions = readFileSync(cairnProgram, 'utf8')
   .split('\n', 1)
   .flatMap(line => line.split(' ').filter(word => word.startsWith('--')))
 
+export interface BareOptions {
+  /** Of its folder. */
+  readonly name?: string
+  /** With an authority of its own, and an identity for each daemon. */
+  readonly tls?: boolean
+  /** More of the master's, and of the mount's. */
+  readonly masterFlags?: readonly string[]
+  readonly mountFlags?: readonly string[]
+}
+
 /** A cluster of which single daemons can be ended, for good or to be started again: nobody else starts them. */
 export class BareCluster {
   readonly mount: string
   readonly dir: string
-  readonly #flags: readonly string[]
+  readonly #options: BareOptions
   readonly #children = new Map<string, ChildProcess>()
   readonly #args = new Map<string, readonly string[]>()
   #master = ''
   #mounted = false
 
-  /** `flags` are more of the master's. */
-  constructor(scratch: string, flags: readonly string[]) {
-    this.dir = path.join(scratch, 'cairn')
+  constructor(scratch: string, options: BareOptions = {}) {
+    this.dir = path.join(scratch, options.name ?? 'cairn')
     this.mount = path.join(this.dir, 'mnt')
-    this.#flags = flags
+    this.#options = options
   }
 
   async start(nodes: number): Promise<void> {
     mkdirSync(this.mount, { recursive: true })
-    const listen = ['--listen', '127.0.0.1:0', '--insecure']
-    this.#master = await this.#daemon('master', ['--data', this.folder('master'), ...listen, ...this.#flags])
+    const { tls = false, masterFlags = [] } = this.#options
+    if (tls)
+      await this.#cairn(
+        ...['cluster', 'init', '--master-identity', this.#identity('master')],
+        ...['--admin-identity', this.#identity('admin')],
+      )
+    const listen = ['--listen', '127.0.0.1:0']
+    const data = (name: string) => ['--data', this.folder(name), ...listen, ...this.#identityFlags(name)]
+    this.#master = await this.#daemon('master', [...data('master'), ...masterFlags])
     for (let number = 1; number <= nodes; number++) {
       const name = `chunkserver-${String(number)}`
-      await this.#daemon(name, ['--data', this.folder(name), '--master', this.#master, ...listen])
+      await this.#join(name, 'chunkserver')
+      await this.#daemon(name, [...data(name), '--master', this.#master])
     }
+    await this.#join('mount', 'mount')
+    await this.mountAgain()
+  }
+
+  /** Mounts, anew if it is mounted. */
+  async mountAgain(): Promise<void> {
+    await this.#unmount()
     this.#mounted = true
-    await command(process.execPath, [
-      cairnProgram,
+    const { mountFlags = [] } = this.#options
+    const log = ['--log', this.#log('mount')]
+    await this.#cairn(
       'mount',
       this.#master,
       this.mount,
-      '--log',
-      this.#log('mount'),
-    ])
+      ...log,
+      ...this.#identityFlags('mount'),
+      ...mountFlags,
+    )
   }
 
   folder(name: string): string {
@@ -97,12 +123,41 @@ export class BareCluster {
 
   async stop(): Promise<void> {
     try {
-      if (this.#mounted) await command(process.execPath, [cairnProgram, 'umount', this.mount])
+      await this.#unmount()
     } finally {
-      this.#mounted = false
       detach(this.mount)
       for (const name of this.names.reverse()) await this.kill(name)
     }
+  }
+
+  async #unmount(): Promise<void> {
+    if (!this.#mounted) return
+    this.#mounted = false
+    await this.#cairn('umount', this.mount)
+  }
+
+  async #join(name: string, role: string): Promise<void> {
+    if (this.#options.tls !== true) return
+    const admin = ['--master', this.#master, '--identity', this.#identity('admin')]
+    const said = await this.#cairn('cluster', 'token', 'create', '--role', role, ...admin, '--json')
+    const { token } = JSON.parse(said) as { token: string }
+    await this.#cairn(
+      ...['node', 'join', this.#master, '--token', token],
+      ...['--name', name, '--identity', this.#identity(name)],
+    )
+  }
+
+  #identity(name: string): string {
+    return path.join(this.dir, 'identity', name)
+  }
+
+  #identityFlags(name: string): string[] {
+    if (this.#options.tls === true) return ['--identity', this.#identity(name)]
+    return name === 'mount' ? ['--identity', 'off'] : ['--identity', 'off', '--insecure']
+  }
+
+  #cairn(...args: string[]): Promise<string> {
+    return command(process.execPath, [cairnProgram, ...args])
   }
 
   #log(name: string): string {

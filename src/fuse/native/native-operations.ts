@@ -200,8 +200,8 @@ export class NativeFileSystem {
           if (mode === undefined) throw new FsError('EINVAL', `setxattr flags ${flags}`)
           const attribute = nameFromNative(name)
           if (mode === 'neither') {
-            await this.#fs.getxattr(ino, attribute, this.#caller)
-            throw new FsError('EEXIST')
+            const value = await this.#fs.getxattr(ino, attribute, this.#caller)
+            throw new FsError(value === undefined ? 'ENODATA' : 'EEXIST')
           }
           await this.#fs.setxattr(ino, attribute, Buffer.from(value), mode, false, this.#caller)
         }),
