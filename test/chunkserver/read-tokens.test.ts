@@ -14,7 +14,7 @@ import {
 import { Tls } from '#src/wire/tls/tls.ts'
 import { TestAuthority } from '../wire/tls/authority-fixture.js'
 import { grantFor, metaOf, TestClient, testBlock, tokenFor } from './support/test-client.ts'
-import { now, quietLog, startNode, type TestNode, wireReadKey } from './support/test-node.ts'
+import { checksums, now, quietLog, startNode, type TestNode, wireReadKey } from './support/test-node.ts'
 
 /** An attacker that speaks the protocol, and reads blocks that it knows by name. */
 const small = testBlock(3 * KiB, 1)
@@ -249,4 +249,36 @@ test('with TLS a token is good with the certificate alone that it was given to',
   const thief = await connect(other)
   await t.throwsAsync(thief.get(small.id, 0, 1, token), { code: 'EACCES' })
   await t.throwsAsync(thief.get(small.id, 0, 1), { code: 'EACCES' }, 'nor is one of a cluster without TLS')
+})
+
+test('with TLS nobody but a node passes for one: neither to read, nor to store what he says that he has verified', async t => {
+  const authority = await TestAuthority.make()
+  const node = await startNode(t, 1n, { tls: new Tls(await authority.issue({ role: 'chunkserver' })) })
+  const connect = async (role: 'mount' | 'admin' | 'chunkserver'): Promise<TestClient> => {
+    const network = new GrpcNetwork({ log: quietLog, tls: new Tls(await authority.issue({ role })) })
+    t.teardown(() => network.close())
+    // As who has no session.
+    return new TestClient(network, node.address).hello(0n, 0n)
+  }
+  const [mount, admin, peer] = [await connect('mount'), await connect('admin'), await connect('chunkserver')]
+  const large = testBlock(300 * KiB, 21)
+  const wrong = Buffer.from(large.data).fill(0x66, 1000, 2000)
+  /** Wrong bytes under a right name, with the checksums of those. */
+  const forged = { ...large, data: wrong, checksums: checksums.make(large.id, wrong) }
+  for (const [role, client] of Object.entries({ mount, admin })) {
+    const [outcome] = await client.put(forged, [node], 5n, { verifyId: false })
+    t.is(outcome?.error?.errno, errno.EIO, role)
+    t.is(node.store.totals.blocks, 0, role)
+  }
+  t.is(
+    (await mount.put(large, [node], 5n, { verifyId: false }))[0]?.error,
+    undefined,
+    'what is right is stored',
+  )
+  // What is there already is not replaced by it, either.
+  t.is((await mount.put(forged, [node], 6n, { verifyId: false }))[0]?.error?.errno, errno.EIO)
+  const token = makeReadToken(key, noSession, inTenMinutes, of(large))
+  for (const client of [admin, peer])
+    t.true((await client.get(large.id, 0, large.length, token)).data.equals(large.data))
+  await t.throwsAsync(mount.get(large.id, 0, 1, token), { code: 'EACCES' }, 'a stolen token of a node')
 })

@@ -176,8 +176,9 @@ export class BlocksStream {
     }
     this.#hello = { ...hello, cluster: new Uint8Array(0) }
     const { session, epoch } = hello
-    // Nodes and administrators have no session, and tokens that are not bound to one certificate.
-    const identity = session === 0n ? undefined : this.#caller.identity?.id
+    const { identity: caller } = this.#caller
+    // Nodes and administrators have no session, and tokens that are not bound to one certificate; a mount cannot say so.
+    const identity = session === 0n && caller?.role !== 'mount' ? undefined : caller?.id
     this.#reader = { session, bytes: readerOf(session, epoch, identity) }
     const { node, incarnation } = store.identity
     const local = hello.host !== '' && hello.host === this.#parts.host ? store.shared : undefined
@@ -197,8 +198,7 @@ export class BlocksStream {
       const claim = toClaim(begin.block, this.#parts.authority.blockBytes)
       const chain = listOf(begin.chain, copiesMax, 'put.chain')
       for (const { address } of chain) text(address, 'put.chain.address')
-      // A client is never trusted with the id; only a node that verified it may say that it did.
-      const put = new IncomingPut(this.#parts, claim, begin, begin.verifyId || hello.session !== 0n)
+      const put = new IncomingPut(this.#parts, claim, begin, begin.verifyId || !this.#isNode(hello))
       this.#puts.set(call, put)
       this.#moved(call)
       this.#began.set(call, this.#parts.env.clock.now())
@@ -206,6 +206,15 @@ export class BlocksStream {
     } catch (error) {
       this.#reject(call, error)
     }
+  }
+
+  /**
+   * A client is never trusted with the id of a block: only a node that verified it may say that it did. Without TLS who says
+   * that it is one is believed.
+   */
+  #isNode({ session }: BlocksHello): boolean {
+    const { identity } = this.#caller
+    return session === 0n && (identity === undefined || identity.role === 'chunkserver')
   }
 
   #data({ call, data }: PutData): void {

@@ -105,9 +105,9 @@ export class TestClient {
     block: TestBlock,
     chain: readonly { readonly node: bigint; readonly address: string }[],
     generation?: bigint,
-    change: { data?: Buffer; messageBytes?: number; domain?: Uint8Array } = {},
+    change: { data?: Buffer; messageBytes?: number; domain?: Uint8Array; verifyId?: boolean } = {},
   ): Promise<PutOutcome[]> {
-    const { data = block.data, messageBytes = 2 ** 20, domain } = change
+    const { data = block.data, messageBytes = 2 ** 20, domain, verifyId = true } = change
     const targets = chain.map(({ node, address }) => ({
       node,
       address,
@@ -115,7 +115,7 @@ export class TestClient {
     }))
     const [first, ...rest] = targets
     return this.#new('put', call => {
-      const begin = { call, block: metaOf(block), grant: first?.grant, chain: rest, verifyId: true }
+      const begin = { call, block: metaOf(block), grant: first?.grant, chain: rest, verifyId }
       this.link.send({ item: { $case: 'put', value: begin } })
       for (let at = 0; at < data.length; at += messageBytes)
         this.link.send({
