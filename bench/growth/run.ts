@@ -142,11 +142,13 @@ async function main(): Promise<void> {
   await removeLeftovers(values.dir)
   const scratch = makeScratch(values.dir)
   const cluster = new BareCluster(scratch)
+  let load: WireLoad | undefined
   try {
     await cluster.start(nodes)
-    const load = new WireLoad(cluster.master)
+    const generator = new WireLoad(cluster.master)
+    load = generator
     await load.start()
-    const namespace = new Namespace(load)
+    const namespace = new Namespace(generator)
     const sizes: Sizes[] = []
     for (const files of milestones(most)) {
       const began = performance.now()
@@ -155,14 +157,15 @@ async function main(): Promise<void> {
       sizes.push(found)
       say(found, (performance.now() - began) / 1000)
     }
-    const large = await load.makeFolder(load.root, 'large')
-    await load.makeFiles(large, names('a-name-of-usual-length-', listing))
-    const listed = await rate(() => load.list(large, false))
+    const large = await generator.makeFolder(generator.root, 'large')
+    await generator.makeFiles(large, names('a-name-of-usual-length-', listing))
+    const listed = await rate(() => generator.list(large, false))
     const onMount = listOnMount(path.join(cluster.mount, 'large'), listing)
     console.log(
       `a directory of ${String(listing)}: ${String(listed)} entries a second on the wire, ${String(onMount)} by ls on a mount`,
     )
-    await load.stop()
+    await generator.stop()
+    load = undefined
     await cluster.kill('master')
     const start = await seconds(() => cluster.startAgain('master'))
     console.log(`the master was killed and serves again after ${start.toFixed(2)} s`)
@@ -185,6 +188,7 @@ async function main(): Promise<void> {
         )}\n`,
       )
   } finally {
+    await load?.stop()
     await cluster.stop()
     removeScratch(scratch)
   }

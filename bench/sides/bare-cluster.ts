@@ -2,19 +2,11 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { environmentOf, nodeOptionsOf } from '#src/cli/local/daemon-node.ts'
 import { countingEnvironment, type Metrics, metricsAddress, scrape } from '../profile/scrape.ts'
 import { cairnProgram } from './cairn.ts'
 import { command } from './command.ts'
 import { detach } from './mounts.ts'
-
-/** As `cairn up` gives them to its daemons. */
-const environment = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' }
-
-/** What a program says in its first line that Node is to be started with. */
-const nodeOptions = readFileSync(cairnProgram, 'utf8')
-  .slice(0, 1000)
-  .split('\n', 1)
-  .flatMap(line => line.split(' ').filter(word => word.startsWith('--')))
 
 export interface BareOptions {
   /** Of its folder. */
@@ -169,9 +161,9 @@ export class BareCluster {
     this.#args.set(name, args)
     // What an earlier one said is not said by this one.
     const log = openSync(this.#log(name), 'w')
-    const kind = name.split('-')[0] ?? ''
-    const child = spawn(process.execPath, [...nodeOptions, cairnProgram, kind, ...args], {
-      env: { ...process.env, ...environment, ...countingEnvironment() },
+    const kind = name === 'master' ? 'master' : 'chunkserver'
+    const child = spawn(process.execPath, [...nodeOptionsOf(kind), cairnProgram, kind, ...args], {
+      env: { ...process.env, ...environmentOf[kind], ...countingEnvironment() },
       stdio: ['ignore', log, log],
     })
     closeSync(log)

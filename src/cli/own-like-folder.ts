@@ -2,7 +2,7 @@ import { chownSync, lstatSync, readdirSync, statSync } from 'node:fs'
 import path from 'node:path'
 
 /**
- * Gives what lies in a daemon's folder to the folder's owner. Root repairs and restores, and the daemon, which is not
+ * Gives what lies in a daemon's folder, but not what is in folders of it, to the folder's owner. Root repairs and restores, and the daemon, which is not
  * root, could not open what root has made there.
  */
 export function ownLikeFolder(folder: string): void {
@@ -12,7 +12,7 @@ export function ownLikeFolder(folder: string): void {
     const file = path.join(folder, name)
     const there = lstatSync(file)
     // What has another name elsewhere is not the folder's alone.
-    if (there.isFile() && there.nlink === 1 && (there.uid !== uid || there.gid !== gid))
-      chownSync(file, uid, gid)
+    const own = there.isDirectory() || (there.isFile() && there.nlink === 1)
+    if (own && (there.uid !== uid || there.gid !== gid)) chownSync(file, uid, gid)
   }
 }

@@ -7,11 +7,11 @@
  *
  * Killed at any moment before the fresh index is there it is begun again; after that a start of the chunkserver goes on.
  */
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { folderCount, folderName, blocksFolder } from '../chunkserver/blocks/layout.ts'
-import { indexDamage } from '../chunkserver/blocks/open-index.ts'
-import { storeIdFile } from '../chunkserver/blocks/proof.ts'
+import { clusterOfIndex, indexDamage } from '../chunkserver/blocks/open-index.ts'
+import { clusterIdFile, storeIdFile } from '../chunkserver/blocks/proof.ts'
 import type { Env } from '../core/env.ts'
 import { openBlockStore } from './daemons/open-block-store.ts'
 import { syncFolder } from './sync-folder.ts'
@@ -41,12 +41,13 @@ export const isNodeFolder = (folder: string): boolean => existsSync(path.join(fo
 export async function repairNodeFolder(env: Env, folder: string, keep: boolean): Promise<NodeRepair> {
   const proof = path.join(folder, storeIdFile)
   const why = existsSync(path.join(folder, 'index.sqlite'))
-    ? indexDamage(folder, existsSync(proof) ? readFileSync(proof, 'latin1').trim() : undefined)
+    ? indexDamage(folder, proofIn(proof))
     : 'its file was lost'
   const files = countFiles(folder)
   if (why === undefined || !keep) return { why, files, done: undefined }
   const stamp = new Date(Number(env.clock.wall() / 1_000_000n)).toISOString().replaceAll(/[-:.]/g, '')
   const aside = `index.before-repair-${stamp}.sqlite`
+  keepCluster(folder)
   const there = ['', '-wal', '-shm'].filter(end => existsSync(path.join(folder, `index.sqlite${end}`)))
   for (const end of there)
     renameSync(path.join(folder, `index.sqlite${end}`), path.join(folder, `${aside}${end}`))
@@ -60,6 +61,21 @@ export async function repairNodeFolder(env: Env, folder: string, keep: boolean):
   const [adopted, unproven] = [store.totals.blocks, store.unproven.size]
   await store.close()
   return { why, files, done: { adopted, unproven, aside: there.length > 0 ? aside : undefined } }
+}
+
+/** What the folder says whose it is; undefined where it does not, or where that was torn by a power cut. */
+function proofIn(file: string): string | undefined {
+  const text = existsSync(file) ? readFileSync(file, 'latin1').trim() : ''
+  return /^[0-9a-f]{32}$/.test(text) ? text : undefined
+}
+
+/** Stores of older versions have it in their index alone. */
+function keepCluster(folder: string): void {
+  const file = path.join(folder, clusterIdFile)
+  const cluster = existsSync(file) ? undefined : clusterOfIndex(folder)
+  if (cluster === undefined) return
+  writeFileSync(file, `${cluster.toString('hex')}\n`, { flush: true })
+  syncFolder(folder)
 }
 
 function countFiles(folder: string): number {

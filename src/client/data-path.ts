@@ -253,7 +253,7 @@ export class ClientDataPath implements DataPath {
   /** What cannot be forgotten yet, most of all what is not stored, is looked at again much later. */
   #dropIdle(): void {
     this.#closedSince = 0
-    let looks = this.#idle.size - idleMax + idleMore
+    let looks = Math.min(this.#idle.size - idleMax, 4 * idleMore)
     for (const ino of this.#idle) {
       if (looks-- === 0 || this.#idle.size <= idleMax) return
       this.#idle.delete(ino)

@@ -1,5 +1,6 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import Database from 'better-sqlite3'
 import type { BlockStore } from '#src/chunkserver/blocks/block-store.ts'
@@ -57,10 +58,12 @@ async function attach(t: ExecutionContext, master = new TestMaster(1n), folder?:
 }
 
 async function put(
-  { network, address }: Attached,
+  { network, address, store }: Attached,
   blocks: readonly TestBlock[],
   generation = 5n,
 ): Promise<void> {
+  // It has taken the master's word when its folder says whose it is.
+  while (store.identity.node === 0n) await sleep(5)
   const client = new TestClient(network, address).hello()
   for (const block of blocks) {
     const [outcome] = await client.put(block, [{ node: 1n, address }], generation)
@@ -323,6 +326,15 @@ test('a folder of another cluster is not used', async t => {
   const folder = await temporaryFolder(t)
   const store = await openStore(folder)
   await store.join(Buffer.alloc(16, 8), 1n)
+  await store.close()
+  const node = await attach(t, undefined, folder)
+  await t.throwsAsync(node.ended, { instanceOf: UsageError, message: /another cluster/ })
+})
+
+test('nor one whose index was made anew, so that it is no node yet', async t => {
+  const folder = await temporaryFolder(t)
+  const store = await openStore(folder)
+  await store.join(Buffer.alloc(16, 8), 0n)
   await store.close()
   const node = await attach(t, undefined, folder)
   await t.throwsAsync(node.ended, { instanceOf: UsageError, message: /another cluster/ })

@@ -164,6 +164,36 @@ test('files that are still to be proved are found again after an end in order', 
   await (await store.read(own.id)).close()
 })
 
+test('the cluster of a store that no file tells yet is taken from its index, however much of that is wrong', async t => {
+  const folder = await temporaryFolder(t)
+  const own = inDomain(testBlock(200 * KiB, 1))
+  await putAll(folder, [own])
+  const before = await openStore(folder)
+  const cluster = new Uint8Array(16).fill(9)
+  await before.join(cluster, 7n)
+  await before.close()
+  await rm(join(folder, 'cluster-id'))
+  // As if the index was that of another folder.
+  await writeFile(join(folder, 'store-id'), `${'5'.repeat(32)}\n`)
+  await t.throwsAsync(openStore(folder), { message: /another store/ })
+  t.like(await repairNodeFolder(realEnv(quietLog), folder, true), { done: { unproven: 1 } })
+  const store = await openStore(folder)
+  t.teardown(() => store.close())
+  t.deepEqual([store.identity.cluster, store.identity.node], [cluster, 0n])
+})
+
+test('a start that is refused has changed nothing', async t => {
+  const folder = await temporaryFolder(t)
+  const block = testBlock(200 * KiB, 1)
+  await putAll(folder, [block])
+  await writeFile(join(folder, 'store-id'), `${'5'.repeat(32)}\n`)
+  const db = new Database(join(folder, 'index.sqlite'))
+  db.exec(`INSERT INTO unlinked (id) VALUES (x'${block.id}'); UPDATE store SET clean = 0`)
+  db.close()
+  for (let tries = 0; tries < 2; tries++) await t.throwsAsync(openStore(folder), { message: /another store/ })
+  t.deepEqual(await readdir(join(folder, 'blocks', block.id.slice(0, 2))), [block.id])
+})
+
 for (const [what, spoil] of [
   ['lost', (index: string) => rm(index)],
   ['damaged', (index: string) => writeFile(index, 'not a database at all'.repeat(1000))],
@@ -178,6 +208,8 @@ for (const [what, spoil] of [
     await putAll(folder, [plain, own, small])
     const before = await openStore(folder)
     const { store: id } = before.identity
+    const cluster = new Uint8Array(16).fill(9)
+    await before.join(cluster, 7n)
     await before.close()
     const env = realEnv(quietLog)
     t.deepEqual(await repairNodeFolder(env, folder, true), { why: undefined, files: 2, done: undefined })
@@ -199,7 +231,7 @@ for (const [what, spoil] of [
     const store = await openStore(folder)
     t.teardown(() => store.close())
     t.is(store.identity.node, 0n)
-    t.is(store.identity.cluster.length, 0)
+    t.deepEqual(store.identity.cluster, cluster, 'no other master may take its blocks for strays')
     t.notDeepEqual(store.identity.store, id, 'another store: the old one may have had what this one lacks')
     await (await store.read(plain.id)).close()
     await t.throwsAsync(store.read(own.id), { code: 'ENOENT' }, 'not before the master has proved it')

@@ -46,20 +46,23 @@ test('the last copies of blocks, in and out of exports, are read again after the
   await cluster.start(...command)
 
   const again = await cluster.mount('again')
-  t.true(readFileSync(path.join(again, 'plain')).equals(plain))
+  t.true((await readSoon(path.join(again, 'plain'))).equals(plain))
   const laptop = await cluster.mountOf('projects', 'laptop-again')
-  const deadline = Date.now() + 30_000
-  let read = Buffer.alloc(0)
-  while (!read.equals(own) && Date.now() < deadline)
-    try {
-      read = readFileSync(path.join(laptop, 'own'))
-    } catch {
-      // Until the node has told that it has it.
-      await sleep(200)
-    }
-  t.true(read.equals(own))
+  t.true((await readSoon(path.join(laptop, 'own'))).equals(own))
   t.true(readFileSync(path.join(again, 'projects', 'own')).equals(own))
   const { stdout } = await cluster.admin('damaged')
   t.regex(stdout, /small/, 'what was in the index alone is lost, and said to be')
   t.notRegex(stdout, /\/(own|plain)/)
 })
+
+/** A file of which a node may not have told yet that it has it. */
+async function readSoon(file: string): Promise<Buffer> {
+  const deadline = Date.now() + 30_000
+  for (;;)
+    try {
+      return readFileSync(file)
+    } catch (error) {
+      if (Date.now() > deadline) throw error
+      await sleep(200)
+    }
+}

@@ -9,13 +9,13 @@ import { type BlockReader, FileReader, RowReader } from './block-reader.ts'
 import type { BlockClaim } from './block-verifier.ts'
 import { DamageList } from './damage.ts'
 import { IncomingFile } from './incoming-file.ts'
-import { type BlockRow, place, type StoreIdentity, type Totals } from './index-protocol.ts'
+import { type BlockRow, place, type StoreIdentity, type Totals, type UnprovenFile } from './index-protocol.ts'
 import { KeptReaders } from './kept-readers.ts'
 import { KeyedMutex } from './keyed-mutex.ts'
 import { folderOf, pathOf, proofPathOf, temporaryFolder } from './layout.ts'
 import { PopularBlocks } from './popular-blocks.ts'
-import { proveFolder, whatOfProof } from './proof.ts'
-import { adoptedGeneration, readFound, recoverStore, type Unproven } from './recover-store.ts'
+import { clusterOf, noteCluster, proveFolder, refuseOther, whatOfProof } from './proof.ts'
+import { adoptedGeneration, readFound, recoverStore } from './recover-store.ts'
 import { Space, type SpaceOptions } from './space.ts'
 
 export interface StoreOptions extends SpaceOptions {
@@ -58,7 +58,7 @@ const keptReadBytes = 4 * pieceBytes
 export class BlockStore {
   readonly damages = new DamageList()
   /** Files without a row that the opening kept, since it could not prove them: see recoverStore and `adopt`. */
-  readonly unproven = new Map<BlockId, Unproven>()
+  readonly unproven = new Map<BlockId, UnprovenFile>()
   readonly space: Space
   readonly #disk: Disk
   readonly #index: BlockIndex
@@ -88,6 +88,7 @@ export class BlockStore {
     const opened = await options.index.ask('open', { store: new Uint8Array(options.env.random.bytes(16)) })
     const store = new BlockStore(options, opened)
     store.#scrubbed = opened.scrubbed
+    if (!opened.fresh) await refuseOther(options.disk, store.#identity.store)
     await recoverStore({
       ...options,
       opened,
@@ -97,6 +98,7 @@ export class BlockStore {
       log: store.#log,
     })
     await proveFolder(options.disk, store.#identity.store)
+    await store.#knowCluster()
     store.#totals = await options.index.ask('totals', {})
     store.space.usedBytes = store.#totals.bytes
     await store.space.refresh()
@@ -162,6 +164,7 @@ export class BlockStore {
   /** The master accepted this store. */
   async join(cluster: Uint8Array, node: bigint): Promise<void> {
     const own = new Uint8Array(cluster)
+    await noteCluster(this.#disk, own)
     await this.#index.ask('join', { cluster: own, node })
     this.#identity = { ...this.#identity, cluster: own, node }
   }
@@ -290,14 +293,13 @@ export class BlockStore {
   }
 
   /**
-   * In order: the next opening need not compare folder and index, but for files that are still to be proved. No call may be
-   * under way.
+   * In order: the next opening need not compare folder and index. No call may be under way.
    */
   async close(): Promise<void> {
     await this.#readers.close()
     await this.#unshare()
     await this.#forgetUnlinked()
-    await (this.unproven.size === 0 ? this.#index.closeInOrder() : this.#index.close())
+    await this.#index.closeInOrder()
   }
 
   async #open(id: BlockId, bytes: number): Promise<BlockReader> {
@@ -310,6 +312,23 @@ export class BlockStore {
     } catch (error) {
       return this.#missing(found.row, error)
     }
+  }
+
+  /**
+   * The folder says whose it is, too: of an index that was made anew the master of another cluster, to which the node is
+   * started by mistake, would have all blocks removed, as none of its own.
+   */
+  async #knowCluster(): Promise<void> {
+    const { cluster, node } = this.#identity
+    if (cluster.length > 0) {
+      // Of a store of an older version. A full disk must not keep it from being opened.
+      await noteCluster(this.#disk, cluster).catch((error: unknown) =>
+        this.#log.warn('the folder does not say of which cluster it is', { error: messageOf(error) }),
+      )
+      return
+    }
+    const noted = await clusterOf(this.#disk)
+    if (noted !== undefined) await this.join(noted, node)
   }
 
   /** Puts the proof into the folder; without it nobody else reads there. */

@@ -1,7 +1,7 @@
 import type { Database, Statement } from 'better-sqlite3'
 import type { BlockId } from '../../core/ids.ts'
 import { blockIdFromBytes, blockIdToBytes } from '../../core/ids.ts'
-import type { BlockRow, ChangeRow, Place } from './index-protocol.ts'
+import type { BlockRow, ChangeRow, Place, UnprovenFile } from './index-protocol.ts'
 
 /**
  * The tables of a store's index: which blocks are here. Authoritative, except `bucket`, which could be
@@ -40,6 +40,16 @@ export const schema = `
 
   -- Blocks whose rows are gone and whose files may not be. Unlinked at the next opening.
   CREATE TABLE unlinked (id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+`
+
+/** Since an index may be of a program that knew none: such a program leaves it alone. */
+export const unprovenSchema = `
+  -- Files without a row whose names are not those of their content in no dedup domain.
+  CREATE TABLE unproven (
+    id BLOB PRIMARY KEY,
+    length INTEGER NOT NULL,
+    sha256 BLOB NOT NULL
+  ) STRICT, WITHOUT ROWID;
 `
 
 /** Finest buckets that are kept; coarser ones are folded from them. */
@@ -253,5 +263,34 @@ export class BucketTable {
       digests[bucket] = (digests[bucket] ?? 0n) ^ BigInt.asUintN(64, digest)
     }
     return [...digests]
+  }
+}
+
+/** `unproven`. */
+export class UnprovenTable {
+  readonly #add: Statement<[Buffer, number, Buffer]>
+  readonly #drop: Statement<[Buffer]>
+  readonly #all: Statement<[], { readonly id: Buffer; readonly length: number; readonly sha256: Buffer }>
+
+  constructor(db: Database) {
+    this.#add = db.prepare('INSERT OR REPLACE INTO unproven (id, length, sha256) VALUES (?, ?, ?)')
+    this.#drop = db.prepare('DELETE FROM unproven WHERE id = ?')
+    this.#all = db.prepare('SELECT id, length, sha256 FROM unproven')
+  }
+
+  add({ id, length, sha256 }: UnprovenFile): void {
+    this.#add.run(blockIdToBytes(id), length, blockIdToBytes(sha256))
+  }
+
+  drop(id: BlockId): void {
+    this.#drop.run(blockIdToBytes(id))
+  }
+
+  all(): UnprovenFile[] {
+    return this.#all.all().map(({ id, length, sha256 }) => ({
+      id: blockIdFromBytes(id),
+      length,
+      sha256: blockIdFromBytes(sha256),
+    }))
   }
 }

@@ -12,6 +12,8 @@ import {
   ChangeTable,
   formatVersion,
   schema,
+  unprovenSchema,
+  UnprovenTable,
 } from './block-tables.ts'
 import {
   type ChangeRow,
@@ -37,6 +39,7 @@ interface Tables {
   readonly blocks: BlockTable
   readonly changes: ChangeTable
   readonly buckets: BucketTable
+  readonly unproven: UnprovenTable
 }
 
 /**
@@ -50,6 +53,8 @@ export class IndexEngine {
   #index: Database | undefined
   #closed = false
   #tables: Tables | undefined
+  /** Most stores have none, whose puts need not look. */
+  #hasUnproven = false
   #totals: Totals = { blocks: 0, files: 0, bytes: 0, sequence: 0n }
 
   /** `open` is called with the first batch, so that its failure is an answer. A reader's comes after the writer's. */
@@ -114,6 +119,7 @@ export class IndexEngine {
       blocks: new BlockTable(this.#db),
       changes: new ChangeTable(this.#db),
       buckets: new BucketTable(this.#db),
+      unproven: new UnprovenTable(this.#db),
     }
     return this.#tables
   }
@@ -128,6 +134,11 @@ export class IndexEngine {
     remove: ({ id, generation }) => this.#remove(id, generation),
     forgetUnlinked: ({ id }) => {
       this.#use.blocks.dropUnlinked(id)
+      return null
+    },
+    noteUnproven: file => {
+      this.#use.unproven.add(file)
+      this.#hasUnproven = true
       return null
     },
     acked: ({ sequence }) => {
@@ -181,19 +192,26 @@ export class IndexEngine {
     if (format > formatVersion)
       throw new UsageError(`the index has format ${format}, this program knows up to ${formatVersion}`)
     const fresh = tables === 0
+    // Of a program that kept such files without a note, also when it closed in order.
+    const unnoted =
+      this.#db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'unproven'").get() === undefined
     this.#db
       .transaction(() => {
         if (fresh) this.#create(store)
+        if (unnoted) this.#db.exec(unprovenSchema)
       })
       .immediate()
     const { identity, totals, clean, scrubbed } = must(this.#use.store.read(), 'store row')
     this.#totals = totals
     this.#use.store.opened()
+    const unproven = this.#use.unproven.all()
+    this.#hasUnproven = unproven.length > 0
     return {
       identity: { ...identity, incarnation: identity.incarnation + 1n },
       totals,
       fresh,
-      clean,
+      clean: clean && !unnoted,
+      unproven,
       unlinked: this.#use.blocks.unlinked(),
       scrubbed,
     }
@@ -223,6 +241,7 @@ export class IndexEngine {
       const where = data === undefined ? place.file : place.row
       blocks.insert({ id, generation, length, place: where, checksums }, data)
       blocks.dropUnlinked(id)
+      if (this.#hasUnproven) this.#use.unproven.drop(id)
       this.#count(1, where, length)
       this.#changed({ id, generation, length, removed: false })
       return { generation, totals: this.#totals }

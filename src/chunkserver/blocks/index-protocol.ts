@@ -46,15 +46,25 @@ export interface StoreIdentity {
   readonly incarnation: bigint
 }
 
+/** What a file without a row has in it, for who knows the dedup domain that its name may be made with. */
+export interface UnprovenFile {
+  readonly id: BlockId
+  readonly length: number
+  /** Of its bytes: what would be its name in no domain. */
+  readonly sha256: BlockId
+}
+
 export interface Opened {
   readonly identity: StoreIdentity
   readonly totals: Totals
   /** The folder was new: the index was made by this opening. */
   readonly fresh: boolean
-  /** The last user closed it in order: folder and index agree. */
+  /** The last user closed it in order: folder and index agree, but for files that are `unproven`. */
   readonly clean: boolean
   /** Files whose rows are gone, but which may still be there. */
   readonly unlinked: readonly BlockId[]
+  /** Files without a row that were read before. */
+  readonly unproven: readonly UnprovenFile[]
   readonly scrubbed: BlockId | undefined
 }
 
@@ -85,6 +95,8 @@ export interface IndexOps {
   }
   /** The file of a removed block is gone. */
   forgetUnlinked: { in: { readonly id: BlockId }; out: null }
+  /** A file without a row was read, which need not be done again at the next opening. Forgotten when it gets a row. */
+  noteUnproven: { in: UnprovenFile; out: null }
   /** The master has the changes up to `sequence`. */
   acked: { in: { readonly sequence: bigint }; out: null }
   scrubbed: { in: { readonly id: BlockId | undefined }; out: null }

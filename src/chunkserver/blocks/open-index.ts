@@ -56,8 +56,27 @@ export function indexDamage(folder: string, proof: string | undefined): string |
       db.close()
     }
   } catch (error) {
-    if (isDamage(error)) return messageOf(error)
+    // Unreadable sectors, and a table that is gone, are as bad here.
+    if (isDamage(error) || isUnreadable(error)) return messageOf(error)
     throw error
+  }
+}
+
+const isUnreadable = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && /^SQLITE_(IOERR|ERROR)/.test(String(error.code))
+
+/** The cluster of an index that may be damaged; undefined where that cannot be read any more, or it has none. */
+export function clusterOfIndex(folder: string): Buffer | undefined {
+  try {
+    const db = openIndexReader(folder)
+    try {
+      const cluster = db.prepare<[], Buffer>('SELECT cluster FROM store').pluck().get()
+      return cluster !== undefined && cluster.length > 0 ? cluster : undefined
+    } finally {
+      db.close()
+    }
+  } catch {
+    return undefined
   }
 }
 

@@ -6,7 +6,7 @@ import { blockBytesMax, dataMessageBytes } from '../../core/limits.ts'
 import type { Disk } from '../disk/disk.ts'
 import type { BlockIndex } from './block-index.ts'
 import type { DamageList } from './damage.ts'
-import type { Opened } from './index-protocol.ts'
+import type { Opened, UnprovenFile } from './index-protocol.ts'
 import { blocksFolder, folderCount, folderName, folderOf, pathOf, temporaryFolder } from './layout.ts'
 import { isSmall } from './stored-bytes.ts'
 
@@ -16,15 +16,8 @@ import { isSmall } from './stored-bytes.ts'
  */
 export const adoptedGeneration = 1n
 
-/** What a file without a row has in it, for who knows the dedup domain that its name may be made with. */
-export interface Unproven {
-  readonly length: number
-  /** Of its bytes: what would be its name in no domain. */
-  readonly sha256: BlockId
-}
-
 /** All of a file that could be a block, as it was read. */
-export interface FoundFile extends Unproven {
+export interface FoundFile extends Omit<UnprovenFile, 'id'> {
   readonly checksums: Uint8Array
 }
 
@@ -37,17 +30,26 @@ export interface Recovery {
   readonly rebuild: boolean
   readonly damages: DamageList
   /** Takes the files that are kept although nobody here can tell whether they are right. */
-  readonly unproven: Map<BlockId, Unproven>
+  readonly unproven: Map<BlockId, UnprovenFile>
   readonly log: Log
 }
 
 /** Makes folder and index agree, whatever a crash left. */
 export async function recoverStore(recovery: Recovery): Promise<void> {
+  const { opened, unproven, log } = recovery
+  for (const file of opened.unproven) unproven.set(file.id, file)
   await (recovery.opened.fresh ? makeFolders(recovery) : checkFolders(recovery))
   await emptyTemporaries(recovery)
   await unlinkRemoved(recovery)
-  if (!recovery.opened.clean || recovery.rebuild)
+  if (!opened.clean || recovery.rebuild)
     for (let number = 0; number < folderCount; number++) await compareFolder(recovery, number)
+  if (unproven.size > 0)
+    log.warn(
+      'files without a row match their ids in no dedup domain: they wait for the master to prove them',
+      {
+        files: unproven.size,
+      },
+    )
 }
 
 async function makeFolders({ disk, rebuild }: Recovery): Promise<void> {
@@ -113,7 +115,7 @@ async function compareFolder(recovery: Recovery, number: number): Promise<void> 
     const id = parseBlockId(name)
     if (id === undefined || folderOf(id) !== folder)
       log.warn('stray file in the store', { file: `${folder}/${name}` })
-    else if (!known.delete(id)) await adoptOrKeep(recovery, id)
+    else if (!known.delete(id) && !recovery.unproven.has(id)) await adoptOrKeep(recovery, id)
   }
   for (const id of known) await reportMissing(recovery, id)
 }
@@ -137,10 +139,9 @@ async function adoptOrKeep(recovery: Recovery, id: BlockId): Promise<void> {
   await disk.syncFolder(folderOf(id))
   const { length, sha256, checksums } = found
   if (sha256 !== id) {
-    unproven.set(id, { length, sha256 })
-    log.warn('file without a row does not match its id without a dedup domain: it is kept, unused', {
-      file: pathOf(id),
-    })
+    // All of it was read: a store with many of them could else not be opened within the time that units have.
+    await index.ask('noteUnproven', { id, length, sha256 })
+    unproven.set(id, { id, length, sha256 })
     return
   }
   await index.ask('put', { id, generation: adoptedGeneration, length, checksums, data: undefined })

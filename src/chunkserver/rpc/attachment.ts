@@ -214,7 +214,8 @@ export class Attachment {
       throw new FsError('EPROTO', 'accepted: key or cluster is too short')
     const known = store.identity
     const same = known.node === node && Buffer.compare(known.cluster, cluster) === 0
-    if (!same && known.cluster.length > 0) {
+    const ofCluster = Buffer.compare(known.cluster, cluster) === 0 && known.node === 0n
+    if (!same && !ofCluster && known.cluster.length > 0) {
       this.#fatal = new UsageError('this folder belongs to another cluster than the master')
       this.#link.close()
       return
@@ -244,7 +245,7 @@ export class Attachment {
       error => this.#link.close(error),
     )
     this.#feed = feed
-    this.#unproven = new UnprovenFeed(store, env.log)
+    this.#unproven = new UnprovenFeed(store, env.log, () => this.#report())
     for (const damage of store.damages) this.#send(damagedItem(damage))
     this.#release.push(
       store.onChange(() => feed.pump()),

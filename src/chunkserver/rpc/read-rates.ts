@@ -91,14 +91,19 @@ export class ReadRates {
   /** What was asked for since the last time, for the master. */
   takeDemands(): ReadDemand[] {
     const now = this.#clock.now()
-    const demands: ReadDemand[] = []
+    const asking: (readonly [bigint, Account])[] = []
     for (const [number, account] of this.#byExport) {
-      const bytes = Math.max(0, account.asked) + account.waitingBytes
-      account.asked = 0
-      if (bytes > 0) demands.push({ export: number, bytes: BigInt(bytes) })
+      if (account.asked > 0 || account.waitingBytes > 0) asking.push([number, account])
       else if (account.waiting.length === 0 && now - account.atMs > idleMs) this.#byExport.delete(number)
     }
-    return demands.slice(0, sharesMax)
+    // Those that must wait for the master's word come first; who is not told now is told next time.
+    const isRated = ({ floor, share }: Account): boolean => floor > 0 || share !== undefined
+    if (asking.length > sharesMax) asking.sort(([, a], [, b]) => Number(isRated(b)) - Number(isRated(a)))
+    return asking.slice(0, sharesMax).map(([number, account]) => {
+      const bytes = Math.max(0, account.asked) + account.waitingBytes
+      account.asked = 0
+      return { export: number, bytes: BigInt(bytes) }
+    })
   }
 
   noteShares(shares: readonly ReadShare[]): void {

@@ -115,12 +115,14 @@ async function repairDatabase(dir: string, { yes, json }: Options): Promise<void
 /** False if the folder is no chunkserver's. */
 async function repairNode(dir: string, keep: boolean, json: boolean): Promise<boolean> {
   const folder = path.resolve(dir)
-  const [{ isNodeFolder, repairNodeFolder }, { takeFolder }, { realEnv }, { silentLog }] = await Promise.all([
-    import('../repair-node-folder.ts'),
-    import('../daemons/daemon.ts'),
-    import('../../env/real-env.ts'),
-    import('../../core/env.ts'),
-  ])
+  const [{ isNodeFolder, repairNodeFolder }, { blocksFolder }, { takeFolder }, { realEnv }, { silentLog }] =
+    await Promise.all([
+      import('../repair-node-folder.ts'),
+      import('../../chunkserver/blocks/layout.ts'),
+      import('../daemons/daemon.ts'),
+      import('../../env/real-env.ts'),
+      import('../../core/env.ts'),
+    ])
   if (!isNodeFolder(folder)) return false
   const lock = await takeFolder(folder)
   try {
@@ -150,6 +152,7 @@ async function repairNode(dir: string, keep: boolean, json: boolean): Promise<bo
     if (why !== undefined && done === undefined) process.exitCode = 1
   } finally {
     ownLikeFolder(folder)
+    ownLikeFolder(path.join(folder, blocksFolder))
     lock.release()
   }
   return true
