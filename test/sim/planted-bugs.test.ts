@@ -34,7 +34,7 @@ for (const [name, how, count, first = 1] of [
   ['lostReferences', {}, 30],
   ['skippedDigests', { mounts: 2 }, 100],
   ['idleScrubber', {}, 80, 41],
-  ['stingyMaster', {}, 80, 51],
+  ['stingyMaster', {}, 80, 91],
   ['singleCopies', {}, 100, 71],
   ['trustingReaders', {}, 100],
   ['keptReplies', {}, 30],

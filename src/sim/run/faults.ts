@@ -278,7 +278,7 @@ export class Faults {
   #fill(index: number): void {
     const node = this.#cluster.nodes[index]
     if (node === undefined) return
-    if (this.#aside.chance(0.3)) this.#crowdMaster()
+    if (this.#aside.chance(0.7)) this.#crowdMaster()
     this.#say(`fill ${node.name}`)
     node.disk.capacityBytes = node.disk.usedBytes + this.#prng.below(256 * KiB)
     this.#later(500, 15 * second, () => {
