@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import Database from 'better-sqlite3'
 import test from 'ava'
-import { schema } from '#src/chunkserver/blocks/block-tables.ts'
+import { schema, unprovenSchema } from '#src/chunkserver/blocks/block-tables.ts'
 import { storeSchema } from '#src/chunkserver/blocks/store-table.ts'
 import { writeStamp } from '#src/master/store/backup-stamp.ts'
 import { Store } from '#src/master/store/store.ts'
@@ -38,5 +38,6 @@ test('docs/formats.md names every table of both databases, and no other', t => {
   const index = new Database(':memory:')
   index.exec(schema)
   index.exec(storeSchema)
+  index.exec(unprovenSchema)
   t.deepEqual(named("A chunkserver's folder").sort(), tablesOf(index).sort())
 })
