@@ -24,6 +24,7 @@ const exitCodes: Readonly<Record<string, readonly number[]>> = {
   'cairn status': [0, 1],
   'cairn health': [0, 1, 3],
   'cairn restore status': [0, 1],
+  'cairn fsck --repair /srv/cairn/node': [1],
 }
 
 test.serial('the commands of docs/operations.md do what the page says', async t => {
@@ -55,7 +56,9 @@ test.serial('the commands of docs/operations.md do what the page says', async t 
     ...['master', '--data', data, '--listen', '127.0.0.1:0', '--copies', '1'],
   )
   const { address } = master
-  await start('chunkserver', '--data', path.join(dir, 'a'), '--master', address, '--listen', '127.0.0.1:0')
+  const node = path.join(dir, 'srv', 'cairn', 'node')
+  const startNode = () => start('chunkserver', '--data', node, '--master', address, '--listen', '127.0.0.1:0')
+  let chunkserver = await startNode()
 
   const shell = async (line: string): Promise<number> => {
     const here = line.replaceAll(' /', ` ${dir}/`)
@@ -73,12 +76,13 @@ test.serial('the commands of docs/operations.md do what the page says', async t 
   let restored = false
   for (const line of lines) {
     if (line === '# stop the master') {
-      const child = master?.child
-      const ended = new Promise(resolve => child?.on('exit', resolve))
-      child?.kill('SIGTERM')
-      await ended
+      await stop(master?.child)
       master = undefined
-    } else if (line === '# start the master')
+    } else if (line === '# the chunkserver lost its index') {
+      await stop(chunkserver.child)
+      rmSync(path.join(node, 'index.sqlite'))
+    } else if (line === '# start the chunkserver') chunkserver = await startNode()
+    else if (line === '# start the master')
       master = await start('master', '--data', data, '--listen', address)
     else {
       t.false(line.startsWith('#'), line)
@@ -94,3 +98,9 @@ test.serial('the commands of docs/operations.md do what the page says', async t 
   }
   t.true(restored)
 })
+
+async function stop(child: ChildProcess | undefined): Promise<void> {
+  const ended = new Promise(resolve => child?.on('exit', resolve))
+  child?.kill('SIGTERM')
+  await ended
+}
