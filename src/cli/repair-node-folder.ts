@@ -9,7 +9,7 @@
  */
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { folderCount, folderName, blocksFolder } from '../chunkserver/blocks/layout.ts'
+import { blockFolders, blocksFolder } from '../chunkserver/blocks/layout.ts'
 import { clusterOfIndex, indexDamage } from '../chunkserver/blocks/open-index.ts'
 import { clusterIdFile, storeIdFile } from '../chunkserver/blocks/proof.ts'
 import type { Env } from '../core/env.ts'
@@ -79,10 +79,8 @@ function keepCluster(folder: string): void {
 }
 
 function countFiles(folder: string): number {
-  let files = 0
-  for (let number = 0; number < folderCount; number++) {
-    const names = path.join(folder, blocksFolder, folderName(number))
-    if (existsSync(names) && statSync(names).isDirectory()) files += readdirSync(names).length
-  }
-  return files
+  return blockFolders
+    .map(name => path.join(folder, name))
+    .filter(names => existsSync(names) && statSync(names).isDirectory())
+    .reduce((count, names) => count + readdirSync(names).length, 0)
 }

@@ -322,23 +322,18 @@ test('a master that refuses for good ends the node with one line', async t => {
   })
 })
 
-test('a folder of another cluster is not used', async t => {
-  const folder = await temporaryFolder(t)
-  const store = await openStore(folder)
-  await store.join(Buffer.alloc(16, 8), 1n)
-  await store.close()
-  const node = await attach(t, undefined, folder)
-  await t.throwsAsync(node.ended, { instanceOf: UsageError, message: /another cluster/ })
-})
-
-test('nor one whose index was made anew, so that it is no node yet', async t => {
-  const folder = await temporaryFolder(t)
-  const store = await openStore(folder)
-  await store.join(Buffer.alloc(16, 8), 0n)
-  await store.close()
-  const node = await attach(t, undefined, folder)
-  await t.throwsAsync(node.ended, { instanceOf: UsageError, message: /another cluster/ })
-})
+for (const [what, number] of [
+  ['a folder of another cluster', 1n],
+  ['one whose index was made anew, so that it is no node yet,', 0n],
+] as const)
+  test(`${what} is not used`, async t => {
+    const folder = await temporaryFolder(t)
+    const store = await openStore(folder)
+    await store.join(Buffer.alloc(16, 8), number)
+    await store.close()
+    const node = await attach(t, undefined, folder)
+    await t.throwsAsync(node.ended, { instanceOf: UsageError, message: /another cluster/ })
+  })
 
 test('a node asks once about files without a row, and takes as blocks those of them that the master proves', async t => {
   const folder = await temporaryFolder(t)

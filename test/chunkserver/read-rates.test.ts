@@ -49,6 +49,16 @@ test('what is over the rate of an export waits, in order, and no other export fo
   t.deepEqual(order, [1, 2, 3])
 })
 
+test('what is given back after the master was told is not missing from what is asked for next', async t => {
+  const rates = new ReadRates(new VirtualEnv())
+  await rates.admit(termsOf(), 64 * KiB, never)
+  t.deepEqual(rates.takeDemands(), [{ export: 7n, bytes: 65_536n }])
+  rates.giveBack(termsOf(), 60 * KiB)
+  t.deepEqual(rates.takeDemands(), [])
+  await rates.admit(termsOf(), 64 * KiB, never)
+  t.deepEqual(rates.takeDemands(), [{ export: 7n, bytes: 65_536n }])
+})
+
 test('who gave up costs nothing, and is told so; too many are refused', async t => {
   const env = new VirtualEnv()
   const rates = new ReadRates(env)

@@ -4,6 +4,7 @@
  */
 import { statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { onInterrupt } from './on-interrupt.js'
 import { Site } from './site.js'
 import { steps } from './steps.js'
 
@@ -31,15 +32,10 @@ let site: Site | undefined
 let disposed: Promise<void> | undefined
 const dispose = (): Promise<void> => (disposed ??= site?.dispose() ?? Promise.resolve())
 
-for (const [signal, code] of [
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-  ['SIGHUP', 129],
-] as const)
-  process.on(signal, () => {
-    say(`${signal}: cleaning up`)
-    void dispose().finally(() => process.exit(code))
-  })
+onInterrupt(signal => {
+  say(`${signal}: cleaning up`)
+  return dispose()
+})
 
 try {
   site = await Site.make()

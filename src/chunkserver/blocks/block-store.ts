@@ -292,9 +292,7 @@ export class BlockStore {
     if (this.#vacuum) this.#vacuum = (await this.#index.ask('vacuum', { pages: vacuumPages })) > 0
   }
 
-  /**
-   * In order: the next opening need not compare folder and index. No call may be under way.
-   */
+  /** In order: the next opening need not compare folder and index. No call may be under way. */
   async close(): Promise<void> {
     await this.#readers.close()
     await this.#unshare()

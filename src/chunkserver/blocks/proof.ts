@@ -21,18 +21,19 @@ export async function whatOfProof(disk: Disk, store: Uint8Array): Promise<'right
   return /^[0-9a-f]{32}\n$/.test(text) ? 'other' : 'missing'
 }
 
-/** Throws UsageError for another store's, before anything was changed there. */
-export async function refuseOther(disk: Disk, store: Uint8Array): Promise<void> {
-  if ((await whatOfProof(disk, store)) === 'other')
+/** Throws UsageError for another store's; answers whether the proof is there. Nothing is changed. */
+export async function refuseOther(disk: Disk, store: Uint8Array): Promise<boolean> {
+  const found = await whatOfProof(disk, store)
+  if (found === 'other')
     throw new UsageError(
       'its files are those of another store than its index: it was put together from two, or its index was lost, and cairn fsck --repair with this folder makes it anew',
     )
+  return found === 'right'
 }
 
 /** Of a store that is being opened: stores of older versions have none. Throws UsageError for another store's. */
 export async function proveFolder(disk: Disk, store: Uint8Array): Promise<void> {
-  await refuseOther(disk, store)
-  if ((await whatOfProof(disk, store)) === 'missing') await place(disk, storeIdFile, textOf(store))
+  if (!(await refuseOther(disk, store))) await place(disk, storeIdFile, textOf(store))
 }
 
 /** The cluster that the folder belongs to; undefined before one has taken it. */

@@ -7,7 +7,16 @@ import type { Disk } from '../disk/disk.ts'
 import type { BlockIndex } from './block-index.ts'
 import type { DamageList } from './damage.ts'
 import type { Opened, UnprovenFile } from './index-protocol.ts'
-import { blocksFolder, folderCount, folderName, folderOf, pathOf, temporaryFolder } from './layout.ts'
+import {
+  blockFolders,
+  blocksFolder,
+  folderCount,
+  folderName,
+  folderOf,
+  pathOf,
+  storeFolders,
+  temporaryFolder,
+} from './layout.ts'
 import { isSmall } from './stored-bytes.ts'
 
 /**
@@ -38,25 +47,19 @@ export interface Recovery {
 export async function recoverStore(recovery: Recovery): Promise<void> {
   const { opened, unproven, log } = recovery
   for (const file of opened.unproven) unproven.set(file.id, file)
-  await (recovery.opened.fresh ? makeFolders(recovery) : checkFolders(recovery))
+  await (opened.fresh ? makeFolders(recovery) : checkFolders(recovery))
   await emptyTemporaries(recovery)
   await unlinkRemoved(recovery)
   if (!opened.clean || recovery.rebuild)
     for (let number = 0; number < folderCount; number++) await compareFolder(recovery, number)
-  if (unproven.size > 0)
-    log.warn(
-      'files without a row match their ids in no dedup domain: they wait for the master to prove them',
-      {
-        files: unproven.size,
-      },
-    )
+  const files = unproven.size
+  if (files > 0) log.warn('files of blocks without a row wait for the master to prove them', { files })
 }
 
 async function makeFolders({ disk, rebuild }: Recovery): Promise<void> {
   await disk.makeFolder(temporaryFolder)
   await disk.makeFolder(blocksFolder)
-  for (let number = 0; number < folderCount; number++) {
-    const folder = `${blocksFolder}/${folderName(number)}`
+  for (const folder of blockFolders) {
     await disk.makeFolder(folder)
     if (!rebuild && (await disk.list(folder)).length > 0)
       throw new UsageError(
@@ -76,10 +79,7 @@ async function checkFolders({ disk, opened }: Recovery): Promise<void> {
     if (number === folderCount - 1)
       throw new UsageError(`the index has ${files} blocks in files, but the folder has none: was it emptied?`)
   }
-  await disk.makeFolder(temporaryFolder)
-  await disk.makeFolder(blocksFolder)
-  for (let number = 0; number < folderCount; number++)
-    await disk.makeFolder(`${blocksFolder}/${folderName(number)}`)
+  for (const folder of storeFolders) await disk.makeFolder(folder)
 }
 
 async function listOrNothing(disk: Disk, folder: string): Promise<string[]> {

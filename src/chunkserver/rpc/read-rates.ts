@@ -93,8 +93,13 @@ export class ReadRates {
     const now = this.#clock.now()
     const asking: (readonly [bigint, Account])[] = []
     for (const [number, account] of this.#byExport) {
-      if (account.asked > 0 || account.waitingBytes > 0) asking.push([number, account])
-      else if (account.waiting.length === 0 && now - account.atMs > idleMs) this.#byExport.delete(number)
+      if (account.asked > 0 || account.waitingBytes > 0) {
+        asking.push([number, account])
+        continue
+      }
+      // What was given back is not taken from what is asked for next.
+      account.asked = 0
+      if (account.waiting.length === 0 && now - account.atMs > idleMs) this.#byExport.delete(number)
     }
     // Those that must wait for the master's word come first; who is not told now is told next time.
     const isRated = ({ floor, share }: Account): boolean => floor > 0 || share !== undefined

@@ -29,7 +29,7 @@ export function registerFsck(program: Command, network: () => Promise<Network>):
     .addHelpText('after', '\nExit code 0 if all is well, 1 on damage, 2 if it could not be checked.')
     .action(async (options: Options) => {
       if (options.repair !== undefined) {
-        await repairDatabase(options.repair, options)
+        await repairStopped(options.repair, options)
         return
       }
       if (options.yes === true) throw new UsageError('--yes goes with --repair DIR')
@@ -77,7 +77,7 @@ function describe(data: DataReport): string {
   return `${data.copies.toString()} copies read and verified, ${bytes(data.bytes)}`
 }
 
-async function repairDatabase(dir: string, { yes, json }: Options): Promise<void> {
+async function repairStopped(dir: string, { yes, json }: Options): Promise<void> {
   if (await repairNode(dir, yes === true, json === true)) return
   const [{ repairFolder }, { DatabaseDamagedError }, { takeFolder }, { realEnv }, { silentLog }] =
     await Promise.all([
@@ -115,7 +115,7 @@ async function repairDatabase(dir: string, { yes, json }: Options): Promise<void
 /** False if the folder is no chunkserver's. */
 async function repairNode(dir: string, keep: boolean, json: boolean): Promise<boolean> {
   const folder = path.resolve(dir)
-  const [{ isNodeFolder, repairNodeFolder }, { blocksFolder }, { takeFolder }, { realEnv }, { silentLog }] =
+  const [{ isNodeFolder, repairNodeFolder }, { storeFolders }, { takeFolder }, { realEnv }, { silentLog }] =
     await Promise.all([
       import('../repair-node-folder.ts'),
       import('../../chunkserver/blocks/layout.ts'),
@@ -151,8 +151,7 @@ async function repairNode(dir: string, keep: boolean, json: boolean): Promise<bo
     }
     if (why !== undefined && done === undefined) process.exitCode = 1
   } finally {
-    ownLikeFolder(folder)
-    ownLikeFolder(path.join(folder, blocksFolder))
+    ownLikeFolder(folder, storeFolders)
     lock.release()
   }
   return true

@@ -64,11 +64,13 @@ export class FuseDevice implements Channel {
     }
   }
 
-  /** Begins to read. The device must be mounted: before that it has nothing to wait for. */
+  /**
+   * Begins to read. The device must be mounted: before that it has nothing to wait for. `poll`: for a reader on the event
+   * loop.
+   */
   read(receive: Receive, kind: ReaderKind, poll: BusyPoll): void {
     assert(this.#reader === undefined, 'a device is read once')
     const pool = new BufferPool()
-    this.#poll = poll
     const receiveAwake: Receive = bytes => {
       poll.asked()
       return receive(bytes)
@@ -89,6 +91,7 @@ export class FuseDevice implements Channel {
     if (kind === 'epoll') {
       try {
         this.#reader = readByEpoll(this.fd, pool, receiveAwake, events)
+        this.#poll = poll
         return
       } catch (thrown) {
         this.#log.warn('reads requests by threads, more slowly', { reason: messageOf(thrown) })

@@ -121,8 +121,7 @@ export const inodeOperations = {
       if (mode !== 'neither') return fs.setxattr(r.node, name, r.data(size), mode, killSgid, r)
       // To create and to replace at once: no attribute can satisfy that, and what is wrong depends on it.
       return then(fs.getxattr(r.node, name, r), value => {
-        if (value === undefined) throw new FsError('ENODATA')
-        throw new FsError('EEXIST')
+        throw new FsError(value === undefined ? 'ENODATA' : 'EEXIST')
       })
     },
   }),
