@@ -8,6 +8,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SEEDS ?= 100
 MOUNTS ?=
 SHARED ?=
+FOCUS ?=
 DISASTER ?=
 PEERS ?=
 PROFILE ?=
@@ -81,8 +82,8 @@ run: build ## start a cluster on this machine and mount it: DIR=.cairn MOUNT=mnt
 	node dist/cli/cairn.js up --dir '$(DIR)' --mount '$(MOUNT)'
 
 .PHONY: sim
-sim: build ## run the simulator on SEEDS=100 seeds: MOUNTS=2, SHARED=1 for programs that share files, DISASTER=1 for masters that lose their disk
-	node dist/sim/main.js --seeds '$(SEEDS)' $(if $(MOUNTS),--mounts '$(MOUNTS)') $(if $(SHARED),--shared) $(if $(DISASTER),--disaster)
+sim: build ## run the simulator on SEEDS=100 seeds: MOUNTS=2, SHARED=1 for programs that share files, DISASTER=1 for masters that lose their disk, FOCUS=crowded|rotten|lonely|away for one fault above all
+	node dist/sim/main.js --seeds '$(SEEDS)' $(if $(MOUNTS),--mounts '$(MOUNTS)') $(if $(SHARED),--shared) $(if $(DISASTER),--disaster) $(if $(FOCUS),--focus '$(FOCUS)')
 
 .PHONY: fuzz
 fuzz: build ## feed every decoder with wrong bytes for SECONDS=60: SEED= to do it again, KEEP=1 to keep what reached new code

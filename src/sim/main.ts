@@ -1,5 +1,5 @@
 /**
- * Runs seeds of the simulator: `node dist/sim/main.js --seeds N [--from S] [--jobs J] [--mounts M] [--shared|--disaster] [--trace SEED]`.
+ * Runs seeds of the simulator: `node dist/sim/main.js --seeds N [--from S] [--jobs J] [--mounts M] [--shared|--disaster] [--focus ${focuses.join('|')}] [--trace SEED]`.
  * One line for each seed that fails, with how to see it again; exit code 1 if one does.
  */
 import { fork } from 'node:child_process'
@@ -10,6 +10,7 @@ import { type Checksums, createChecksums } from '../core/checksum.ts'
 import { messageOf } from '../core/errors.ts'
 import { hour } from '../core/units.ts'
 import { type PlantedBugs, plantedBugs } from './cluster/options.ts'
+import { type Focus, focuses } from './run/plan.ts'
 import { runSeed } from './run/run-seed.ts'
 
 interface Orders {
@@ -23,9 +24,10 @@ interface Orders {
   readonly mounts: number | undefined
   readonly shared: boolean
   readonly disaster: boolean
+  readonly focus: Focus | undefined
 }
 
-const usage = `usage: node dist/sim/main.js [--seeds N] [--from S] [--jobs J] [--mounts M] [--shared|--disaster] [--verbose] [--plant ${plantedBugs.join('|')}] | --trace SEED`
+const usage = `usage: node dist/sim/main.js [--seeds N] [--from S] [--jobs J] [--mounts M] [--shared|--disaster] [--focus ${focuses.join('|')}] [--verbose] [--plant ${plantedBugs.join('|')}] | --trace SEED`
 
 function ordersOf(args: string[]): Orders {
   const { values } = parseArgs({
@@ -40,10 +42,13 @@ function ordersOf(args: string[]): Orders {
       mounts: { type: 'string' },
       shared: { type: 'boolean', default: false },
       disaster: { type: 'boolean', default: false },
+      focus: { type: 'string' },
     },
   })
   const bug = plantedBugs.find(name => name === values.plant)
   if (values.plant !== undefined && bug === undefined) throw new Error(`no bug ${values.plant} to plant`)
+  const focus = focuses.find(name => name === values.focus)
+  if (values.focus !== undefined && focus === undefined) throw new Error(`no focus ${values.focus}`)
   return {
     seeds: numberOf(values.seeds, 'seeds'),
     from: numberOf(values.from, 'from'),
@@ -54,6 +59,7 @@ function ordersOf(args: string[]): Orders {
     mounts: values.mounts === undefined ? undefined : numberOf(values.mounts, 'mounts'),
     shared: values.shared,
     disaster: values.disaster,
+    focus,
   }
 }
 
@@ -63,12 +69,13 @@ function numberOf(text: string, name: string): number {
 }
 
 /** What says which runs they are, besides their seeds. */
-function argumentsOf({ bugs, mounts, shared, disaster }: Orders): string[] {
+function argumentsOf({ bugs, mounts, shared, disaster, focus }: Orders): string[] {
   return [
     ...Object.keys(bugs).flatMap(name => ['--plant', name]),
     ...(mounts === undefined ? [] : ['--mounts', String(mounts)]),
     ...(shared ? ['--shared'] : []),
     ...(disaster ? ['--disaster'] : []),
+    ...(focus === undefined ? [] : ['--focus', focus]),
   ]
 }
 
@@ -81,12 +88,13 @@ interface Ended {
 async function runHere(seed: number, checksums: Checksums, orders: Orders): Promise<Ended> {
   const began = process.hrtime.bigint()
   const options = orders.trace === undefined ? {} : { trace: (line: string) => console.log(line) }
-  const { bugs, mounts, shared, disaster } = orders
+  const { bugs, mounts, shared, disaster, focus } = orders
   const outcome = await runSeed(seed, checksums, {
     ...options,
     bugs,
     shared,
     disaster,
+    focus,
     ...(mounts === undefined ? {} : { mounts }),
   })
   const ms = (process.hrtime.bigint() - began) / 1_000_000n

@@ -4,7 +4,7 @@ import { KiB } from '#src/core/units.ts'
 import type { AdminMethod } from '#src/master/engine/io.ts'
 import * as admin from '#src/wire/gen/cairn/v1/admin.ts'
 import { ChunkNode, EngineFixture, Mount, sha } from './engine-fixture.ts'
-import { makeFile, plan, unlink, writeFile } from './engine-ops.ts'
+import { commit, makeFile, plan, unlink, writeFile } from './engine-ops.ts'
 
 /** What the master does with blocks on nodes that are emptied, removed, broken, or fuller than others. */
 interface Codec<Message> {
@@ -107,6 +107,45 @@ test('a node is emptied, also over a restart of the master, takes nothing new, a
   leaving.reattach()
   t.like(leaving.items[0], { $case: 'refused' })
   t.is(status(fixture).health, 'ok')
+})
+
+test('what is committed on a node after its rows were looked at goes, too', async t => {
+  const { fixture, nodes, mount } = await cluster(['n1', 'n2', 'n3'])
+  const ino = makeFile(mount, 'late')
+  const id = mount.idOf('late')
+  const targets = mount.call(plan(ino, id, 1000), 'plan').blocks[0]?.targets ?? []
+  const leaving = one(
+    t,
+    nodes.filter(({ node }) => targets.some(target => target.node === node)),
+  )
+  drain(fixture, leaving)
+  fixture.pass(20_000, mount, ...nodes)
+  t.is(leaving.blocks.size, 0)
+  const receipts = targets.flatMap(target =>
+    nodes.filter(({ node }) => node === target.node).map(node => node.put(target, id, 1000)),
+  )
+  const { again } = mount.call(commit(ino, { key: 0n, id, length: 1000, receipts }), 'commit')
+  t.deepEqual(again, [])
+  t.is(leaving.blocks.size, 1)
+  for (const node of nodes) node.tell()
+  fixture.pass(20_000, mount, ...nodes)
+  t.is(leaving.blocks.size, 0)
+  t.is(copiesOf(nodes, id), 2)
+})
+
+test('a node that is emptied is, also if one goes away to which copies were under way', async t => {
+  const { fixture, nodes, mount, ids } = await cluster(['n1', 'n2', 'n3', 'n4'], { repairDelayMs: 60_000 })
+  const [leaving, target, ...others] = nodes
+  if (leaving === undefined || target === undefined) throw new Error('four nodes')
+  target.obedient = false
+  drain(fixture, leaving)
+  fixture.pass(5000, mount, ...nodes)
+  const left = leaving.blocks.size
+  t.true(left > 0)
+  target.lose()
+  fixture.pass(20_000, mount, leaving, ...others)
+  t.is(leaving.blocks.size, 0)
+  for (const id of ids) t.true(copiesOf(nodes, id) >= 2)
 })
 
 test('emptying is cancelled: what was copied goes again, and the node takes blocks', async t => {

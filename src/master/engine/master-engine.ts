@@ -213,7 +213,10 @@ export class MasterEngine {
       locks: this.#locks,
       readKeys: this.#readKeys,
       damaged: (id, node, what) => this.#repair.reported(id, node, what),
-      committed: proofs => planner.committed(proofs),
+      committed: proofs => {
+        planner.committed(proofs)
+        this.#repair.committed(proofs)
+      },
       isFreeing: () => this.#removal.isFreeing,
       died: (by, who) => {
         const dead = this.#sessions.proven(by, who)

@@ -10,7 +10,7 @@
  * that a restart of a chunkserver moves no data.
  */
 import { FsError } from '../../core/errors.ts'
-import type { BlockKey, Generation, NodeId } from '../../core/ids.ts'
+import { type BlockKey, blockIdToBytes, type Generation, type NodeId } from '../../core/ids.ts'
 import { errorFromWire } from '../../wire/attr.ts'
 import type { CopyResult, DamagedBlock } from '../../wire/gen/cairn/v1/nodes.ts'
 import { toBlockId } from '../../wire/validate.ts'
@@ -18,7 +18,7 @@ import type { Turn } from '../engine/turn.ts'
 import type { Node, NodeRegistry } from '../nodes/node-registry.ts'
 import type { SafeMode } from '../nodes/safe-mode.ts'
 import type { Unconfirmed } from '../nodes/unconfirmed.ts'
-import type { Planner } from '../placement/planner.ts'
+import type { Planner, Proof } from '../placement/planner.ts'
 import type { Removal } from '../removal/removal.ts'
 import { type Block, blockState } from '../store/blocks.ts'
 import { BlockViews } from './block-views.ts'
@@ -79,6 +79,8 @@ export class Repair {
       () => suspects.blocks(),
     )
     for (const key of suspects.blocks()) this.changed(key)
+    // Nobody looked after its copies meanwhile.
+    turn.store.blocks.onRevived = key => this.changed(key)
   }
 
   /** Copies of the block came or went. */
@@ -86,18 +88,39 @@ export class Repair {
     this.#find.changed(key)
   }
 
+  /** New copies: those on a node that does not keep them came after its rows were looked at. */
+  committed(proofs: readonly Proof[]): void {
+    const { nodes } = this.#parts
+    for (const { id, replicas } of proofs) {
+      const leaving = replicas.some(replica => {
+        const node = nodes.find(replica.node)
+        return node !== undefined && !nodes.isExpected(node)
+      })
+      const block = leaving ? this.#turn.store.blocks.owner(blockIdToBytes(id)) : undefined
+      if (block !== undefined) this.changed(block.key)
+    }
+  }
+
   /** A node came or went, or is to be emptied, or not any more. */
   nodeChanged(node: Node): void {
     this.#find.nodeChanged(node)
     if (!node.row.draining) this.#drained.delete(node.id)
-    if (!node.isUp) for (const order of this.orders.hopeless(node)) this.orders.end(order)
+    if (!node.isUp) this.#giveUp(node)
   }
 
   nodeRemoved(node: Node): void {
     this.#find.nodeRemoved(node)
     this.#drained.delete(node.id)
     this.#parts.suspects.nodeRemoved(node.id)
-    for (const order of this.orders.hopeless(node)) this.orders.end(order)
+    this.#giveUp(node)
+  }
+
+  /** Copies that were under way to it counted; only the orders led to these blocks. */
+  #giveUp(node: Node): void {
+    for (const order of this.orders.hopeless(node)) {
+      this.orders.end(order)
+      this.changed(order.key)
+    }
   }
 
   /** Live blocks with fewer reachable copies than wanted, and those with none. */

@@ -62,6 +62,8 @@ const fromRow = ([key, id, length, refs, wanted, have, state, since, domain]: Ro
 
 /** Blocks by short key. At most one row of an id is not in state deleting: that one owns the id. */
 export class Blocks {
+  /** Hears of blocks that had no references, and have some again. */
+  onRevived: (key: BlockKey) => void = () => undefined
   static readonly surplusIndex =
     'CREATE INDEX blocks_surplus ON blocks (key) WHERE state = 0 AND have > wanted;'
   static readonly schema = `
@@ -206,6 +208,7 @@ export class Blocks {
     if (state !== block.state) {
       this.#tally(block.state, block.length, -1n)
       this.#tally(state, block.length, 1n)
+      if (state === blockState.live) this.onRevived(key)
     }
   }
 

@@ -75,6 +75,8 @@ export const plantedBugs = [
   'keptReplies',
   /** Where its disk is full, the master keeps nothing in reserve for what was promised to programs. */
   'stingyMaster',
+  /** Rows of nodes that are to be emptied are not looked at. */
+  'idleDrains',
   /** One copy of what is stored is enough. */
   'singleCopies',
   /** Files of blocks are not removed. */

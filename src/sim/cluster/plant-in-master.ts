@@ -13,7 +13,7 @@ const endOfTime = 2n ** 62n
 
 /** Breaks what the master does with its tables. */
 export function plantInMasterStore(bugs: PlantedBugs, store: Store): Store {
-  const { blocks, counters, strays, replies } = store
+  const { blocks, counters, nodes, replicas, strays, replies } = store
   if (bugs.hastyStrays === true) {
     const olderThan = strays.olderThan.bind(strays)
     strays.olderThan = (node, _until, limit) => olderThan(node, endOfTime, limit)
@@ -25,6 +25,11 @@ export function plantInMasterStore(bugs: PlantedBugs, store: Store): Store {
   if (bugs.lostReferences === true) {
     const refer = blocks.refer.bind(blocks)
     blocks.refer = (key, delta, wanted, time) => refer(key, Math.min(delta, 1), wanted, time)
+  }
+  if (bugs.idleDrains === true) {
+    const ofNode = replicas.ofNode.bind(replicas)
+    replicas.ofNode = (node, after, limit) =>
+      nodes.all().some(({ id, draining }) => draining && id === node) ? [] : ofNode(node, after, limit)
   }
   if (bugs.keptReplies === true) replies.acknowledged = () => undefined
   return store

@@ -1,11 +1,12 @@
 import { KiB, second } from '../../core/units.ts'
+import type { MountMachine } from '../cluster/mount-machine.ts'
 import type { NodeMachine } from '../cluster/node-machine.ts'
 import type { HostEnv } from '../world/host.ts'
 import type { Prng } from '../world/prng.ts'
 import { cutBetween } from '../world/sim-network.ts'
 import type { World } from '../world/world.ts'
 import { type Cluster, nodeCapacityBytes } from './cluster.ts'
-import type { Plan } from './plan.ts'
+import type { Focus, Plan } from './plan.ts'
 
 /** Breaks machines, disks and ways, each for a while; the seed decides what and when. */
 export class Faults {
@@ -83,6 +84,11 @@ export class Faults {
   #strike(): void {
     const prng = this.#prng
     const { nodes, mounts } = this.#cluster
+    const { focus } = this.#plan
+    if (focus !== undefined && this.#aside.chance(0.8)) {
+      this.#strikeOnly(focus)
+      return
+    }
     const pick = <T>(items: readonly T[]) => prng.pick(items)
     const fault = this.#plan.shared
       ? pick([
@@ -124,6 +130,17 @@ export class Faults {
           () => this.#setClock(),
         ])
     fault()
+  }
+
+  #strikeOnly(focus: Focus): void {
+    const { mounts } = this.#cluster
+    const strikes: Record<Focus, () => void> = {
+      crowded: () => this.#crowdMaster(),
+      rotten: () => this.#rot(),
+      lonely: () => this.#leaveOne(),
+      away: () => this.#sendAway(this.#aside.pick(mounts)),
+    }
+    strikes[focus]()
   }
 
   #master(): void {
@@ -234,6 +251,43 @@ export class Faults {
     })
   }
 
+  /** A mount stops, or hears nothing, until its session has died. */
+  #sendAway(mount: MountMachine): void {
+    const ms = this.#aside.between(2, 14) * second
+    if (this.#aside.chance(0.5)) {
+      const { env } = mount
+      if (env === undefined || env.stopped) return
+      this.#say(`stop ${mount.name}`)
+      env.stop()
+      this.#world.timeline.after(ms, () => {
+        if (this.#on) this.#goOn(mount.name, env)
+      })
+      return
+    }
+    const others = this.#cluster.machineNames.filter(name => name !== mount.name)
+    const cut = this.#aside.chance(0.5) ? others : [this.#cluster.master.name]
+    this.#say(`cut off ${mount.name} from ${cut.join()}`)
+    for (const other of cut) cutBetween(this.#world.network, mount.name, other, 'both')
+    this.#world.timeline.after(ms, () => {
+      if (this.#on) for (const other of cut) this.#heal(mount.name, other)
+    })
+  }
+
+  /** Of the chunkservers, nobody reaches but one; at last its disk is gone, once in a run. */
+  #leaveOne(): void {
+    const { machineNames, nodes } = this.#cluster
+    const one = this.#frail ?? this.#aside.pick(nodes)
+    const others = nodes.filter(node => node !== one).map(({ name }) => name)
+    const ways = machineNames.flatMap(a => others.filter(b => b !== a).map(b => [a, b] as const))
+    this.#say(`only ${one.name} is left`)
+    for (const [a, b] of ways) cutBetween(this.#world.network, a, b, 'both')
+    this.#world.timeline.after(this.#aside.between(500, 4 * second), () => {
+      if (!this.#on) return
+      if (one.up && this.#mayLose(one) && this.#aside.chance(0.5)) this.#loseDisk(one)
+      for (const [a, b] of ways) this.#heal(a, b)
+    })
+  }
+
   get #machines() {
     const { master, nodes, mounts } = this.#cluster
     return [master, ...nodes, ...mounts]
@@ -293,12 +347,15 @@ export class Faults {
     if (how !== 'crowded') master.full = true
     if (how !== 'full') master.crowded = this.#aside.pick([0.01, 0.1, 0.5])
     this.#say(`the disk of ${master.name} is ${how === 'full' ? 'nearly full' : 'full now and then'}`)
-    this.#world.timeline.after(this.#aside.between(500, 10 * second), () => {
-      if (!this.#on) return
-      this.#say(`the disk of ${master.name} has room`)
-      master.crowded = 0
-      master.full = false
-    })
+    this.#world.timeline.after(
+      this.#aside.between(500, (this.#plan.focus === 'crowded' ? 2 : 10) * second),
+      () => {
+        if (!this.#on) return
+        this.#say(`the disk of ${master.name} has room`)
+        master.crowded = 0
+        master.full = false
+      },
+    )
   }
 
   /** Its disk fails now and then, fails always, or takes no writes any more. */

@@ -23,23 +23,35 @@ export interface Plan {
   readonly shared: boolean
   /** The master keeps its log on chunkservers; at last its disk is lost. */
   readonly disaster: boolean
+  /** The fault that strikes most of the time; undefined: all alike. */
+  readonly focus: Focus | undefined
 }
+
+/**
+ *   crowded   the disk of the master fills up and has room again
+ *   rotten    bits flip
+ *   lonely    but one chunkserver can be reached, and then loses its disk
+ *   away      mounts stop, or are cut off, for longer than a lease
+ */
+export const focuses = ['crowded', 'rotten', 'lonely', 'away'] as const
+export type Focus = (typeof focuses)[number]
 
 export interface PlanOptions {
   readonly disaster?: boolean
   readonly bugs?: PlantedBugs
   readonly mounts?: number
   readonly shared?: boolean
+  readonly focus?: Focus | undefined
 }
 
 export function planOf(seed: number, options: PlanOptions = {}): Plan {
   return options.shared === true ? sharedPlan(seed, options) : ownPlan(seed, options)
 }
 
-function sharedPlan(seed: number, { bugs = {}, mounts }: PlanOptions): Plan {
+function sharedPlan(seed: number, { bugs = {}, mounts, focus }: PlanOptions): Plan {
   const prng = new Prng(seed ^ 0x5eed)
   const picked = prng.pick([2, 2, 2, 3, 4])
-  const quiet = prng.chance(0.15)
+  const quiet = prng.chance(0.15) && focus === undefined
   return {
     seed,
     nodes: 2,
@@ -54,14 +66,15 @@ function sharedPlan(seed: number, { bugs = {}, mounts }: PlanOptions): Plan {
     bugs,
     shared: true,
     disaster: false,
+    focus,
   }
 }
 
-function ownPlan(seed: number, { bugs = {}, mounts = 1, disaster = false }: PlanOptions): Plan {
+function ownPlan(seed: number, { bugs = {}, mounts = 1, disaster = false, focus }: PlanOptions): Plan {
   const prng = new Prng(seed ^ 0x5eed)
   const nodes = prng.pick([3, 3, 3, 4, 5])
   const copies = prng.pick([2, 3, 3])
-  const quiet = prng.chance(0.1)
+  const quiet = prng.chance(0.1) && focus === undefined
   return {
     seed,
     nodes,
@@ -71,10 +84,11 @@ function ownPlan(seed: number, { bugs = {}, mounts = 1, disaster = false }: Plan
     programs: prng.pick([1, 2, 3]),
     calmMs: prng.between(1, 5) * second,
     faultMs: quiet ? 0 : prng.between(15, 60) * second,
-    faultEveryMs: prng.pick([1000, 4000, 8000, 15_000]),
-    frail: prng.chance(0.5) ? prng.below(nodes) : undefined,
+    faultEveryMs: focus === undefined ? prng.pick([1000, 4000, 8000, 15_000]) : prng.pick([500, 1000]),
+    frail: prng.chance(0.5) || focus === 'rotten' ? prng.below(nodes) : undefined,
     bugs,
     shared: false,
     disaster,
+    focus,
   }
 }

@@ -12,6 +12,7 @@ import type { Prng } from '../world/prng.ts'
 import { type Failure, World } from '../world/world.ts'
 import { Cluster } from './cluster.ts'
 import { Course, endMs } from './course.ts'
+import { Drains, notEmpty } from './drains.ts'
 import { Faults } from './faults.ts'
 import {
   checkCopies,
@@ -129,8 +130,10 @@ export class Run {
     if (faultMs > 0) {
       this.#disturbed = true
       this.#faults.begin()
+      const drains = Drains.begin(this.#world, this.#cluster, this.#plan)
       if (!(await this.#course.for(faultMs))) return
       this.#faults.end()
+      drains?.end()
       this.#world.say('*', 'all is repaired')
       removeLostNodes(this.#world, this.#cluster)
       if (!(await this.#course.for(this.#prng.between(0, 10) * second))) return
@@ -244,7 +247,11 @@ export class Run {
   /** What is not yet as it should be at last. */
   async #left(rots: boolean): Promise<string | undefined> {
     const { master } = this.#cluster
-    const left = master.inspect(unfinished) ?? master.inspect(keptForNobody) ?? this.#lostNode()
+    const left =
+      master.inspect(unfinished) ??
+      master.inspect(keptForNobody) ??
+      master.inspect(notEmpty) ??
+      this.#lostNode()
     if (left !== undefined) return left
     let found: string | undefined
     await this.#course.whole('the disks can be looked at', async () => {
