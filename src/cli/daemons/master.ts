@@ -4,8 +4,7 @@ import { ConsoleServer } from '../../console/console-server.ts'
 import type { Clock } from '../../core/env.ts'
 import { messageOf } from '../../core/errors.ts'
 import { blockBytesDefault, copiesDefault } from '../../core/limits.ts'
-import { MiB, second } from '../../core/units.ts'
-import { collectEvery } from '../../env/collect-every.ts'
+import { second } from '../../core/units.ts'
 import { runProcess } from '../../env/run-process.ts'
 import { WorkerLane } from '../../env/worker-lane.ts'
 import { Backups, type BackupJob, type TakenBackup } from '../../master/backup/backups.ts'
@@ -30,8 +29,6 @@ import { consoleView } from './console-view.ts'
 import { type Started, takeFolder, type World } from './daemon.ts'
 import { keepAuthority, type KeptAuthority } from './keep-authority.ts'
 
-/** Of what goes to the nodes that keep the log. */
-const collectedBytes = 16 * MiB
 /** How old what is shown of the process may be. */
 const sampleMs = 1 * second
 
@@ -127,7 +124,6 @@ export async function startMaster(
               await lane.run([])
               return base
             },
-            onMoved: collectEvery(collectedBytes),
           })
     let page: ConsoleServer | undefined
     const consoleTls =

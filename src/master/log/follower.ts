@@ -24,8 +24,6 @@ export interface FollowerParts extends LogParts {
   readonly queue: RecordQueue
   /** Something was stored, or the link came or went. */
   readonly changed: () => void
-  /** Hears of bytes that go to the node. */
-  readonly moved: (bytes: number) => void
 }
 
 /** What may be on its way and not be stored yet: of records, and of a base. */
@@ -280,7 +278,6 @@ export class Follower {
       this.#underWayBytes += bytes.length
       this.#sinceBase += bytes.length
       this.#send({ $case: 'record', value: { data: bytes } })
-      this.#parts.moved(bytes.length)
     }
   }
 
@@ -312,7 +309,6 @@ export class Follower {
         sent.reading = false
         if (this.#base !== sent) return
         this.#send({ $case: 'data', value: { offset: BigInt(sent.sent), data } })
-        this.#parts.moved(data.length)
         sent.sent += data.length
         this.pump()
       },

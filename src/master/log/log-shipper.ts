@@ -22,8 +22,6 @@ export interface LogShipperOptions {
   readonly copies: number
   /** Copies the database as of one moment; one at a time. */
   readonly takeBase: () => Promise<BaseFile>
-  /** Hears of bytes that go to the nodes. */
-  readonly onMoved?: (bytes: number) => void
   /** Bytes of records that wait. */
   readonly queueBytes?: number
   /** After so many bytes of records, or as many as the base has if that is more, a new base begins. */
@@ -169,7 +167,6 @@ export class LogShipper {
           ...this.#parts,
           queue: this.#queue,
           changed: () => this.#look(),
-          moved: this.#options.onMoved ?? (() => undefined),
         }
         this.#followers.set(node.node, new Follower(parts, node))
       }

@@ -4,7 +4,7 @@ import { performance } from 'node:perf_hooks'
 import { workerData } from 'node:worker_threads'
 import { createChecksums } from '../../core/checksum.ts'
 import { MiB } from '../../core/units.ts'
-import { collectEvery } from '../../env/collect-every.ts'
+import { collectFreed } from '../../env/collect-freed.ts'
 import { readAt } from '../../env/read-at.ts'
 import { serveLane } from '../../env/serve-lane.ts'
 import type { EngineInput, EngineOutput } from '../engine/io.ts'
@@ -19,9 +19,9 @@ serveLane<readonly EngineInput[], readonly EngineOutput[]>(async () =>
   }),
 )
 
+collectFreed(16 * MiB)
+
 let fd: number | undefined
-/** Of what is read of SQLite's log. */
-const passed = collectEvery(16 * MiB)
 
 /**
  * It is there as soon as the database was used, and stays one file as long as that is open. A database that is opened
@@ -32,7 +32,6 @@ function openWal(file: string): ReadWal {
   fd = undefined
   return (offset, length) => {
     fd ??= openSync(file, 'r')
-    passed(length)
     return readAt(fd, offset, length)
   }
 }
