@@ -30,7 +30,7 @@ export interface ClientOptions extends FilesOptions {
   readonly cache: CacheLimits
 }
 
-export const cacheDefaults: CacheLimits = { inodes: 65_536, names: 300_000 }
+export const cacheDefaults: CacheLimits = { inodes: 65_536, names: 150_000 }
 
 /** What another process, which served this mount before, leaves to this one. */
 export interface Inheritance {

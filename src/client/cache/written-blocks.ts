@@ -1,9 +1,12 @@
 import type { BlockId } from '../../core/ids.ts'
 import { pieceBytes } from '../../core/limits.ts'
+import { KiB } from '../../core/units.ts'
 import type { Piece } from './pieces.ts'
 
 /** Of the ring, for one block. */
 const largestShare = 1 / 4
+/** What a block counts at least: what is known of one takes some 350 bytes of the heap. */
+const leastBytes = 1 * KiB
 
 /** A whole block of one piece, in the ring. */
 class WrittenBlock implements Piece {
@@ -72,10 +75,12 @@ export class WrittenBlocks {
     if (this.#blocks.has(id)) return
     const wraps = this.#at + length > this.#maxBytes
     const offset = wraps ? 0 : this.#at
+    const most = this.#maxBytes / leastBytes
     for (const [oldest, block] of this.#blocks) {
+      const isOneTooMany = this.#blocks.size >= most
       const isLeftBehind = wraps && block.offset >= this.#at
       const isInTheWay = block.offset < offset + length && block.offset + block.cost > offset
-      if (!isLeftBehind && !isInTheWay) break
+      if (!isLeftBehind && !isInTheWay && !isOneTooMany) break
       if (block.isHeld) return
       this.#blocks.delete(oldest)
     }

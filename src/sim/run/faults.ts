@@ -375,11 +375,12 @@ export class Faults {
     disk.readOnly = false
   }
 
+  /** One that lost its disk has harmed what it may: its new one can be the second of two copies. */
   get #frail(): NodeMachine | undefined {
     const { frail } = this.#plan
     return frail === undefined
       ? undefined
-      : this.#cluster.nodes.find(({ name }) => name === `node${frail + 1}`)
+      : this.#cluster.nodes.find(({ name, lost }) => name === `node${frail + 1}` && !lost)
   }
 
   /** Only one disk rots: with two good copies of everything nothing is lost by it. */
