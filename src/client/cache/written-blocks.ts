@@ -5,8 +5,8 @@ import type { Piece } from './pieces.ts'
 
 /** Of the ring, for one block. */
 const largestShare = 1 / 4
-/** What a block counts at least: what is known of one takes some 350 bytes of the heap. */
-const leastBytes = 1 * KiB
+/** Beside its bytes, a block takes some 350 of the heap: there is one for each so many bytes of the ring, at most. */
+const bytesPerBlock = 1 * KiB
 
 /** A whole block of one piece, in the ring. */
 class WrittenBlock implements Piece {
@@ -55,13 +55,15 @@ class WrittenBlock implements Piece {
  */
 export class WrittenBlocks {
   readonly #maxBytes: number
+  readonly #maxBlocks: number
   #memory: Uint8Array<ArrayBuffer> | undefined
   /** Oldest first, which is the order around the ring from `#at` on. */
   readonly #blocks = new Map<BlockId, WrittenBlock>()
   #at = 0
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, maxBlocks = maxBytes / bytesPerBlock) {
     this.#maxBytes = maxBytes
+    this.#maxBlocks = maxBlocks
   }
 
   get(id: BlockId): WrittenBlock | undefined {
@@ -75,9 +77,8 @@ export class WrittenBlocks {
     if (this.#blocks.has(id)) return
     const wraps = this.#at + length > this.#maxBytes
     const offset = wraps ? 0 : this.#at
-    const most = this.#maxBytes / leastBytes
     for (const [oldest, block] of this.#blocks) {
-      const isOneTooMany = this.#blocks.size >= most
+      const isOneTooMany = this.#blocks.size >= this.#maxBlocks
       const isLeftBehind = wraps && block.offset >= this.#at
       const isInTheWay = block.offset < offset + length && block.offset + block.cost > offset
       if (!isLeftBehind && !isInTheWay && !isOneTooMany) break

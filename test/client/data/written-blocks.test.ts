@@ -15,7 +15,7 @@ test('what is kept is what was written, the oldest go first, and what is looked 
         fc.record({ length: fc.integer({ min: 0, max: 90 }), look: fc.boolean(), letGo: fc.boolean() }),
       ),
       steps => {
-        const kept = new WrittenBlocks(256)
+        const kept = new WrittenBlocks(256, 100)
         const all: { id: ReturnType<typeof blockIdOf>; bytes: Buffer }[] = []
         const held: { piece: { bytes: Uint8Array; release(): void }; bytes: Buffer }[] = []
         for (const [seed, { length, look, letGo }] of steps.entries()) {
@@ -43,7 +43,7 @@ test('what is kept is what was written, the oldest go first, and what is looked 
       },
     ),
   )
-  const kept = new WrittenBlocks(256)
+  const kept = new WrittenBlocks(256, 100)
   const ids = [0, 1, 2, 3, 4].map(seed => {
     const bytes = pattern(60, seed)
     kept.keep(blockIdOf(bytes), bytes)
@@ -52,6 +52,19 @@ test('what is kept is what was written, the oldest go first, and what is looked 
   t.deepEqual(
     ids.map(id => kept.get(id) !== undefined),
     [false, true, true, true, true],
+  )
+})
+
+test('of very small blocks no more are kept than what is known of them may take', t => {
+  const kept = new WrittenBlocks(1 << 20, 10)
+  const ids = Array.from({ length: 25 }, (_, seed) => {
+    const bytes = pattern(60, seed)
+    kept.keep(blockIdOf(bytes), bytes)
+    return blockIdOf(bytes)
+  })
+  t.deepEqual(
+    ids.map(id => kept.get(id) !== undefined),
+    ids.map((_, at) => at >= 15),
   )
 })
 
