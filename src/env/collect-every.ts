@@ -2,9 +2,9 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
 /** V8's own function, in this thread. */
-export function exposedGc(): () => void {
+export function exposedGc(): (what?: { readonly type: 'minor' | 'major' }) => void {
   setFlagsFromString('--expose-gc')
-  return runInNewContext('gc') as () => void
+  return runInNewContext('gc') as ReturnType<typeof exposedGc>
 }
 
 /**

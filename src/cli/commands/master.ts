@@ -4,7 +4,7 @@ import { masterDaemon } from '../config/daemons.ts'
 import { type DaemonFlags, settingsOf, withDaemonOptions } from '../daemon-options.ts'
 
 /** Of messages, and of what goes to the nodes that keep the log. */
-const freedBytes = 16 * MiB
+const freedBytes = 8 * MiB
 
 export function registerMaster(program: Command): void {
   withDaemonOptions(program.command('master'), masterDaemon)

@@ -31,7 +31,6 @@ import { Rates } from '../exports/rates.ts'
 import { ReadShares } from '../exports/read-shares.ts'
 import { Subtrees } from '../exports/subtree.ts'
 import type { LogNode } from '../log/log-state.ts'
-import { stepOrphansOf } from '../namespace/lifetime.ts'
 import { Inventory } from '../nodes/inventory.ts'
 import { type Node, NodeRegistry, ns } from '../nodes/node-registry.ts'
 import { SafeMode } from '../nodes/safe-mode.ts'
@@ -47,13 +46,14 @@ import { Suspects } from '../repair/suspects.ts'
 import { Calls } from '../sessions/calls.ts'
 import { LockCalls } from '../sessions/lock-calls.ts'
 import { ReadKeys } from '../sessions/read-keys.ts'
-import { type Session, SessionRegistry } from '../sessions/session-registry.ts'
+import { SessionRegistry } from '../sessions/session-registry.ts'
 import { jumpAhead } from '../store/jump-ahead.ts'
 import { newestTime } from '../store/newest-time.ts'
 import type { Store } from '../store/store.ts'
 import { Entropy } from './entropy.ts'
 import type { ConnectionKind, EngineInput, EngineMeasures, EngineOutput } from './io.ts'
 import { Outbox } from './outbox.ts'
+import { SessionLife } from './session-life.ts'
 import { defaultSettings, type EngineSettings } from './settings.ts'
 import type { Turn } from './turn.ts'
 
@@ -92,6 +92,7 @@ export class MasterEngine {
   readonly #recalls: Recalls
   readonly #locks: LockCalls
   readonly #calls: Calls
+  readonly #life: SessionLife
   readonly #pins: Pins
   readonly #inventory: Inventory
   readonly #removal: Removal
@@ -103,12 +104,6 @@ export class MasterEngine {
     number,
     { readonly kind: ConnectionKind; readonly identity: string | undefined }
   >()
-  /** Sessions that ended and still have orphans. */
-  readonly #dying = new Set<Session['id']>()
-  /** Until then sessions of the database may reclaim; undefined when none is left to. */
-  #graceUntilMs: number | undefined
-  /** Sessions of which frames wait for a later step. */
-  readonly #unheard = new Set<Session>()
   /** No block is condemned to death before: the clock jumped. */
   #removalFromMs = Number.NEGATIVE_INFINITY
   /** The latest cluster time that the database knew of when it was opened. */
@@ -158,7 +153,7 @@ export class MasterEngine {
       suspects,
       doomed,
       () =>
-        this.#graceUntilMs !== undefined ||
+        this.#life.isGracePeriod ||
         store.restores.pending !== undefined ||
         this.#safeMode.isOn ||
         mistrust(turn.integrity) !== '',
@@ -186,7 +181,7 @@ export class MasterEngine {
     this.#locks = new LockCalls(
       turn,
       this.#leases,
-      session => this.#reclaimed(session),
+      session => this.#life.reclaimed(session),
       ino => this.#recallAll(ino),
       id => this.#sessions.find(id)?.row.identity,
     )
@@ -218,13 +213,19 @@ export class MasterEngine {
         this.#repair.committed(proofs)
       },
       isFreeing: () => this.#removal.isFreeing,
-      died: (by, who) => {
-        const dead = this.#sessions.proven(by, who)
-        if (dead === undefined) return
-        // Of one that was to end, its mount says so: it knows, and believes nothing of it any more, but goes on.
-        if (dead.condemned !== undefined) this.#endSession(dead, dead.condemned)
-        else this.#endSession(dead, 'Its process has died', true)
-      },
+      died: (by, who) => this.#life.died(by, who),
+    })
+    this.#life = new SessionLife({
+      turn,
+      sessions: this.#sessions,
+      calls: this.#calls,
+      leases: this.#leases,
+      recalls: this.#recalls,
+      locks: this.#locks,
+      pins: this.#pins,
+      nodes: this.#nodes,
+      closed: connection => this.#closed(connection),
+      forgotten: connection => this.#connections.delete(connection),
     })
     this.#admin = new Admin(turn, {
       startedMs: clock.now,
@@ -243,16 +244,13 @@ export class MasterEngine {
       removal: this.#removal,
       measures: () => this.#measures(),
       paused: () => this.#removalPaused(),
-      evict: session => this.#endSession(session, 'An operator ended it'),
-      exportChanged: name => this.#exportChanged(name),
+      evict: session => this.#life.end(session, 'An operator ended it'),
+      exportChanged: name => this.#life.exportChanged(name),
       setCopies: new SetCopies(turn),
       drains: new Drains(turn, this.#nodes, this.#repair),
       removeNode: new RemoveNode(turn, this.#nodes, this.#repair, this.#removal),
       damaged: new Damaged(turn, this.#repair, suspects),
     })
-    if (this.#sessions.size > 0) this.#graceUntilMs = clock.now + settings.leaseMs + settings.leaseMarginMs
-    for (const { session } of store.orphans.all())
-      if (this.#sessions.find(session) === undefined) this.#dying.add(session)
   }
 
   /**
@@ -320,10 +318,7 @@ export class MasterEngine {
       case 'identities': {
         const good = new Set(input.good)
         this.#nodes.disown(good)
-        for (const session of this.#sessions.ofOthersThan(good))
-          this.#endSession(session, 'Its identity is not good any more')
-        this.#sessions.noteTokens(input.exports ?? new Map())
-        this.#endOfOtherExports()
+        this.#life.identitiesChanged(good, input.exports ?? new Map())
         return tickMs
       }
       case 'measure':
@@ -384,15 +379,10 @@ export class MasterEngine {
       if (connection !== undefined) out.session(connection, { $case: 'room', value: { full } })
   }
 
-  /** Whose frames wait for others' is not silent; and what it answered may be among them. */
+  /** Whose frames wait for others' is not silent. */
   #noteWaiting(connections: readonly number[]): void {
-    this.#unheard.clear()
+    this.#life.noteWaiting(connections)
     for (const connection of connections) {
-      const session = this.#sessions.ofConnection(connection)
-      if (session !== undefined) {
-        session.heardMs = this.#turn.now
-        this.#unheard.add(session)
-      }
       const node = this.#nodes.ofConnection(connection)
       if (node !== undefined) node.heardMs = this.#turn.now
     }
@@ -483,7 +473,7 @@ export class MasterEngine {
         for (const ino of item.value.inos) this.#calls.release(session, toIno(ino, 'release.inos'))
         return
       case 'goodbye':
-        this.#endSession(session, undefined)
+        this.#life.end(session, undefined)
         this.#turn.out.close(connection)
         this.#connections.delete(connection)
     }
@@ -572,110 +562,16 @@ export class MasterEngine {
     })
   }
 
-  // ---- the life of sessions
-
-  #reclaimed(session: Session): void {
-    session.reclaiming = false
-    this.#turn.out.log('info', 'mount reclaimed its leases', { session: session.id })
-    this.#checkGrace()
-  }
-
-  /** Ends a session: `why` is told to it, if it is connected; undefined when it said goodbye itself. */
-  #endSession(session: Session, why: string | undefined, gone = why === undefined): void {
-    const { out } = this.#turn
-    out.log(why === undefined ? 'info' : 'warn', 'mount ended', {
-      session: session.id,
-      host: session.row.host,
-      mountpoint: session.row.mountpoint,
-      reason: why ?? 'unmounted',
-    })
-    if (why !== undefined && session.connection !== undefined) {
-      this.#sessions.refuse(session.connection, new FsError('ESTALE', why), true)
-      this.#connections.delete(session.connection)
-    }
-    this.#sessions.remove(session)
-    if (!gone) this.#sessions.noteStranger()
-    this.#nodes.fence(session.id)
-    this.#calls.forget(session)
-    this.#recalls.releaseSession(session.id)
-    this.#pins.releaseSession(session.id)
-    this.#locks.sessionEnded(session)
-    if (this.#leases.countOf(session.id) > 0) {
-      this.#leases.releaseSession(session.id)
-      this.#calls.retryAll()
-    }
-    this.#dying.add(session.id)
-    this.#checkGrace()
-  }
-
-  /** Who may not mount any more what it shows has nothing of it from now on. */
-  #endOfOtherExports(): void {
-    for (const session of this.#sessions.ofOtherExports())
-      this.#endSession(session, 'Its identity may not mount this any more')
-  }
-
-  /** The rules are other ones, which count at once; who is connected is to attach anew, and is told of them then. */
-  #exportChanged(name: string): void {
-    this.#endOfOtherExports()
-    for (const { row, connection } of [...this.#sessions.all()]) {
-      if (row.export !== name || connection === undefined) continue
-      this.#turn.out.close(connection, new FsError('ECANCELED', 'The rules of the export have changed'))
-      this.#closed(connection)
-    }
-  }
-
   /** Why nothing is removed now. */
   #removalPaused(): string {
     const { store, now } = this.#turn
     if (store.restores.pending !== undefined) return 'a restore is not confirmed: cairn restore status'
     if (this.#safeMode.isOn) return `safe mode: ${this.#safeMode.reason}`
-    if (this.#graceUntilMs !== undefined) return 'mounts have yet to say what they held before the restart'
+    if (this.#life.isGracePeriod) return 'mounts have yet to say what they held before the restart'
     const mistrusted = mistrust(this.#turn.integrity)
     if (mistrusted !== '') return mistrusted
     const leftMs = this.#removalFromMs - now
     return leftMs <= 0 ? '' : `the clock jumped ahead: it goes on in ${Math.ceil(leftMs / minute)} min`
-  }
-
-  #checkGrace(): void {
-    if (this.#graceUntilMs === undefined) return
-    for (const session of this.#sessions.all())
-      if (session.reclaiming) {
-        // With one left to reclaim, its own calls may run.
-        this.#calls.retryAll()
-        return
-      }
-    this.#graceUntilMs = undefined
-    this.#calls.retryAll()
-    this.#turn.out.log('info', 'the grace period is over')
-  }
-
-  /** Ends a session when its lease has run out: until then its mount may believe what others are about to change. */
-  #condemn(session: Session, why: string): void {
-    if (session.condemned !== undefined) return
-    session.condemned = why
-    const { connection } = session
-    if (connection === undefined) return
-    // Heartbeats may have been answered until now.
-    session.heardMs = this.#turn.now
-    this.#sessions.refuse(connection, new FsError('ESTALE', why), true)
-    this.#closed(connection)
-  }
-
-  #expireSessions(): void {
-    const { now, settings } = this.#turn
-    const { leaseMs } = settings
-    for (const session of this.#sessions.expired())
-      this.#endSession(session, session.condemned ?? 'The mount was silent for too long')
-    const overdue = this.#recalls.overdue(
-      (session, ino) => this.#unheard.has(session) || this.#calls.changeWaits(session, ino),
-    )
-    for (const { session, ino } of overdue)
-      if (this.#sessions.find(session.id) !== undefined)
-        this.#condemn(session, `The mount did not give back its lease on inode ${ino}`)
-    if (this.#graceUntilMs !== undefined && now >= this.#graceUntilMs)
-      for (const session of [...this.#sessions.all()])
-        if (session.reclaiming && (!this.#unheard.has(session) || now >= this.#graceUntilMs + leaseMs))
-          this.#endSession(session, 'The mount did not reclaim its leases in time')
   }
 
   // ---- background
@@ -689,7 +585,7 @@ export class MasterEngine {
       this.#sessions.forgive(gap)
       this.#nodes.forgive(gap)
     }
-    this.#expireSessions()
+    this.#life.expire()
     for (const connection of this.#nodes.silent()) {
       this.#turn.out.close(connection, new FsError('ETIMEDOUT', 'The chunkserver was silent for too long'))
       this.#closed(connection)
@@ -703,7 +599,7 @@ export class MasterEngine {
     boundLeases(this.#turn, this.#sessions, this.#leases, this.#recalls)
     assert(store.inTransaction, 'a tick runs in a transaction')
     const rows = settings.rowsPerTick
-    const orphans = this.#stepOrphans(rows)
+    const orphans = this.#life.stepOrphans(rows)
     const doomed = stepDoomed(store, rows, time)
     const goals = stepGoals(store, rows)
     const asked = this.#admin.step(rows)
@@ -711,14 +607,6 @@ export class MasterEngine {
     const repair = this.#repair.step(rows)
     const removal = now >= this.#removalFromMs && this.#removal.step(rows)
     return orphans || doomed || goals || asked || inventory || repair || removal
-  }
-
-  #stepOrphans(budget: number): boolean {
-    for (const session of this.#dying) {
-      if (stepOrphansOf(this.#turn.store, session, budget, this.#turn.time)) return true
-      this.#dying.delete(session)
-    }
-    return false
   }
 
   #recallAll(ino: Ino): void {

@@ -19,7 +19,7 @@ serveLane<readonly EngineInput[], readonly EngineOutput[]>(async () =>
   }),
 )
 
-collectFreed(16 * MiB)
+collectFreed(8 * MiB)
 
 let fd: number | undefined
 
