@@ -1,5 +1,7 @@
 import { must } from '../../core/assert.ts'
 
+const noBytes = new Uint8Array(0)
+
 interface Queued {
   readonly sequence: bigint
   readonly bytes: Uint8Array
@@ -32,7 +34,9 @@ export class RecordQueue {
     this.#last = sequence
   }
 
-  add(sequence: bigint, bytes: Uint8Array): void {
+  add(sequence: bigint, given: Uint8Array): void {
+    // One that came as a part of something larger would keep all of that.
+    const bytes = given.buffer.byteLength > 2 * given.length ? given.slice() : given
     this.#records.push({ sequence, bytes })
     this.#bytes += bytes.length
     this.#last = sequence
@@ -88,8 +92,9 @@ export class RecordQueue {
     const first = this.#records[this.#gone]
     if (first === undefined) return
     this.#bytes -= first.bytes.length
+    this.#records[this.#gone] = { sequence: first.sequence, bytes: noBytes }
     this.#gone++
-    // Memory goes with the array, which is cut now and then.
+    // The array is cut now and then: its memory, not that of the records.
     if (this.#gone < 1024 && this.#gone < this.#records.length) return
     this.#records = this.#records.slice(this.#gone)
     this.#gone = 0

@@ -12,7 +12,7 @@ import type { Prng } from '../world/prng.ts'
 import { type Failure, World } from '../world/world.ts'
 import { Cluster } from './cluster.ts'
 import { Course, endMs } from './course.ts'
-import { Drains, notEmpty } from './drains.ts'
+import { notEmpty, Operator } from './operator.ts'
 import { Faults } from './faults.ts'
 import {
   checkCopies,
@@ -130,10 +130,10 @@ export class Run {
     if (faultMs > 0) {
       this.#disturbed = true
       this.#faults.begin()
-      const drains = Drains.begin(this.#world, this.#cluster, this.#plan)
+      const operator = Operator.begin(this.#world, this.#cluster, this.#plan)
       if (!(await this.#course.for(faultMs))) return
       this.#faults.end()
-      drains?.end()
+      operator?.end()
       this.#world.say('*', 'all is repaired')
       removeLostNodes(this.#world, this.#cluster)
       if (!(await this.#course.for(this.#prng.between(0, 10) * second))) return
