@@ -83,6 +83,8 @@ async function timed(
   const rate = units / (ms / 1000)
   addRate(measuring.results, { key, name, unit, ...(goal === undefined ? {} : { goal }) }, side.key, rate)
   measuring.say(`round ${round + 1}: ${name}, ${side.name}: ${rate.toFixed(0)} ${unit}/s`)
+  // Whoever comes next on this machine is not to wait for what this one left to be done.
+  await side.settle()
 }
 
 /** The next round begins as this one did. */

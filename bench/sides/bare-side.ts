@@ -24,8 +24,9 @@ export class BareSide implements Side {
   }
 
   async settle(): Promise<void> {
-    // Of the whole disk, which is that of the chunkservers.
-    await command('sync', ['-f', this.dir])
+    // Of a folder of the mount it stores everything of it, as `cairn sync` does.
+    await command('sync', [this.dir])
+    // The whole disk, which is that of the chunkservers.
     await command('sync', ['-f', path.dirname(this.dir)])
   }
 
