@@ -1,6 +1,7 @@
 import Database from 'better-sqlite3'
 import { createHash } from 'node:crypto'
 import { blockIdOf, createChecksums, type Checksums } from '#src/core/checksum.ts'
+import { FsError } from '#src/core/errors.ts'
 import type { AdminMethod, EngineInput, EngineOutput } from '#src/master/engine/io.ts'
 import { MasterEngine } from '#src/master/engine/master-engine.ts'
 import type { EngineSettings } from '#src/master/engine/settings.ts'
@@ -14,6 +15,7 @@ import {
   type ReadShare,
   type UnprovenBlock,
 } from '#src/wire/gen/cairn/v1/nodes.ts'
+import { errorToWire } from '#src/wire/attr.ts'
 import type { Receipt, Target } from '#src/wire/gen/cairn/v1/common.ts'
 import { type Call, type Hello, type Reply, SessionDown, SessionUp } from '#src/wire/gen/cairn/v1/session.ts'
 import { wireVersion } from '#src/core/limits.ts'
@@ -360,6 +362,8 @@ export class ChunkNode implements Peer {
   /** Answers orders and questions by itself. */
   obedient = true
   failDeletes = false
+  /** Blocks in hex that it cannot copy: nobody has a good one. */
+  rotten: ReadonlySet<string> = new Set()
   /** Keeps orders to delete until it is told to carry them out. */
   hesitant = false
   readonly deletes: Delete[] = []
@@ -538,6 +542,13 @@ export class ChunkNode implements Peer {
       case 'copy': {
         const results = item.value.orders.map(({ order, id, length, grant }) => {
           if (grant === undefined) throw new Error('copy without grant')
+          if (this.rotten.has(Buffer.from(id).toString('hex')))
+            return {
+              order,
+              receipt: undefined,
+              error: errorToWire(new FsError('EIO', 'rotten')),
+              badSources: [],
+            }
           const receipt = this.keep(Buffer.from(id), length, grant)
           return { order, receipt, error: undefined, badSources: [] }
         })

@@ -4,7 +4,7 @@ import { KiB } from '#src/core/units.ts'
 import type { AdminMethod } from '#src/master/engine/io.ts'
 import * as admin from '#src/wire/gen/cairn/v1/admin.ts'
 import { ChunkNode, EngineFixture, Mount, sha } from './engine-fixture.ts'
-import { commit, makeFile, plan, unlink, writeFile } from './engine-ops.ts'
+import { commit, lookup, makeFile, plan, unlink, writeFile } from './engine-ops.ts'
 
 /** What the master does with blocks on nodes that are emptied, removed, broken, or fuller than others. */
 interface Codec<Message> {
@@ -146,6 +146,114 @@ test('a node that is emptied is, also if one goes away to which copies were unde
   fixture.pass(20_000, mount, leaving, ...others)
   t.is(leaving.blocks.size, 0)
   for (const id of ids) t.true(copiesOf(nodes, id) >= 2)
+})
+
+test('a node is not removed with a block that was committed there while it was looked at', async t => {
+  const { fixture, nodes, mount, ids } = await cluster(
+    ['n1', 'n2', 'n3'],
+    { rowsPerTick: 1 },
+    { copies: 1, minCopies: 1 },
+  )
+  const leaving = one(t, nodes)
+  const there = ids.filter(id => leaving.blocks.has(id.toString('hex')))
+  t.true(there.length > 2)
+  for (const id of there) mount.call(unlink(`f${String(ids.indexOf(id))}`), 'remove')
+  t.deepEqual(drain(fixture, leaving).refused, [])
+  fixture.step({
+    kind: 'admin',
+    call: 777,
+    method: 'removeNode',
+    bytes: admin.RemoveNodeRequest.encode({ node: leaving.node, anyway: false }).finish(),
+  })
+  fixture.step({ kind: 'tick' })
+  t.false(fixture.answers.has(777))
+  // What was written first has the lowest key: it has been looked at, and had no references.
+  const [id] = there as [Buffer]
+  const ino = makeFile(mount, 'again')
+  const { key } = one(t, mount.call(plan(ino, id, 1000), 'plan').blocks)
+  t.not(key, 0n)
+  const { again } = mount.call(commit(ino, { key, id, length: 1000, receipts: [] }), 'commit')
+  t.deepEqual(again, [])
+  for (const node of nodes) node.obedient = false
+  fixture.pass(5000, mount, ...nodes)
+  const { bytes } = fixture.answers.get(777) ?? {}
+  t.regex(admin.RemoveNodeReply.decode(bytes ?? new Uint8Array()).refused, /no other chunkserver/)
+  // It goes when the block is elsewhere.
+  for (const node of nodes) {
+    node.obedient = true
+    node.reattach()
+  }
+  fixture.pass(20_000, mount, ...nodes)
+  t.is(remove(fixture, leaving).refused, '')
+  t.is(copiesOf(nodes.slice(1), id), 1)
+})
+
+test('what nothing can be done about does not keep the rest from getting its copies', async t => {
+  const { fixture, nodes, mount, ids } = await cluster(
+    ['n1', 'n2', 'n3'],
+    {},
+    { copies: 1, minCopies: 1 },
+    520,
+  )
+  const healthy = ids.slice(500)
+  const rotten = new Set(ids.slice(0, 500).map(id => id.toString('hex')))
+  for (const node of nodes) node.rotten = rotten
+  for (const id of ids.slice(0, 500))
+    for (const node of nodes) {
+      const { generation } = node.blocks.get(id.toString('hex')) ?? {}
+      if (generation !== undefined) node.up({ $case: 'damaged', value: { id, generation, what: 'rotten' } })
+    }
+  fixture.pass(5000, mount, ...nodes)
+  t.is(repair(fixture).get('lost'), 500n)
+  for (const [at] of healthy.entries())
+    ask(fixture, 'setCopies', admin.SetCopiesRequest, admin.SetCopiesReply, {
+      ino: mount.call(lookup(`f${String(500 + at)}`), 'entry').attr?.ino ?? 0n,
+      copies: 2,
+      recursive: false,
+    })
+  fixture.pass(20_000, mount, ...nodes)
+  for (const id of healthy) t.is(copiesOf(nodes, id), 2)
+})
+
+test('more copies are made also where a dead node is still counted among those that have one', async t => {
+  const { fixture, nodes, mount, ids } = await cluster(['n1', 'n2', 'n3', 'n4'])
+  const [dead, ...others] = nodes
+  dead?.lose()
+  fixture.pass(20_000, mount, ...others)
+  for (const id of ids) t.is(copiesOf(others, id), 2)
+  ask(fixture, 'setCopies', admin.SetCopiesRequest, admin.SetCopiesReply, {
+    ino: 1n,
+    copies: 3,
+    recursive: true,
+  })
+  fixture.pass(20_000, mount, ...others)
+  for (const id of ids) t.is(copiesOf(others, id), 3)
+})
+
+test('what was written while a machine was away is spread over it when it is back', async t => {
+  const { fixture, nodes, mount } = await cluster([], {}, { copies: 2, minCopies: 1 }, 0)
+  nodes.push(
+    new ChunkNode(fixture, 'a1', 'a'),
+    new ChunkNode(fixture, 'a2', 'a'),
+    new ChunkNode(fixture, 'c1', 'c'),
+  )
+  const away = one(t, nodes, 2)
+  const here = nodes.slice(0, 2)
+  fixture.pass(5000, mount, ...nodes)
+  away.lose()
+  fixture.pass(20_000, mount, ...here)
+  const ids = [1, 2, 3].map(n =>
+    writeFile(mount, here, makeFile(mount, `w${String(n)}`), `written ${String(n)}`),
+  )
+  for (const node of here) node.tell()
+  fixture.pass(5000, mount, ...here)
+  for (const id of ids) t.is(copiesOf(here, id), 2)
+  away.reattach()
+  fixture.pass(30_000, mount, ...nodes)
+  for (const id of ids) {
+    t.is(copiesOf(nodes, id), 2)
+    t.is(copiesOf([away], id), 1)
+  }
 })
 
 test('emptying is cancelled: what was copied goes again, and the node takes blocks', async t => {

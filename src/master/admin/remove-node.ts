@@ -8,7 +8,7 @@ import type { Node, NodeRegistry } from '../nodes/node-registry.ts'
 import type { Removal } from '../removal/removal.ts'
 import { liveOf } from '../repair/plan-repair.ts'
 import type { Repair } from '../repair/repair.ts'
-import { blockState } from '../store/blocks.ts'
+import { type Block, blockState } from '../store/blocks.ts'
 import { FindRanges } from './find-ranges.ts'
 
 /** Files that are named when a removal is refused. */
@@ -83,7 +83,7 @@ export class RemoveNode {
       const block = store.blocks.byKey(key)
       if (block?.state !== blockState.live) continue
       job.blocks += 1
-      if (liveOf(this.#repair.views.of(block)).some(node => node !== job.node)) continue
+      if (!this.#isOnlyOn(job.node, block)) continue
       job.lost += 1
       job.lostBytes += block.length
       if (job.some.length < filesMax) job.some.push(key)
@@ -102,6 +102,11 @@ export class RemoveNode {
     }
   }
 
+  /** Nobody else who is up has a good copy. */
+  #isOnlyOn(node: Node, block: Block): boolean {
+    return liveOf(this.#repair.views.of(block)).every(other => other === node)
+  }
+
   #name(job: Job, budget: number): void {
     if (job.ranges?.step(budget) === true)
       this.#answer(job, `no other chunkserver that is up has a good copy of ${job.lost} blocks on it`)
@@ -117,6 +122,15 @@ export class RemoveNode {
     }
     const rows = store.replicas.ofNode(node.id, 0n, budget)
     for (const { block: key } of rows) {
+      // It was committed since it was counted, or lost its other copies.
+      const before = store.blocks.byKey(key)
+      if (!job.anyway && before?.state === blockState.live && this.#isOnlyOn(node, before)) {
+        this.#answer(
+          job,
+          'no other chunkserver that is up has a good copy of a block on it any more: try again',
+        )
+        return
+      }
       store.replicas.forget(key, node.id)
       const block = store.blocks.byKey(key)
       if (block?.state === blockState.deleting && block.have === 0) store.blocks.gone(key)

@@ -57,6 +57,8 @@ interface Order {
 }
 
 export class Removal {
+  /** Hears of blocks that got one more copy, which was a stray. */
+  onRecorded: (key: BlockKey) => void = () => undefined
   readonly #turn: Turn
   readonly #nodes: NodeRegistry
   readonly #pins: Pins
@@ -228,6 +230,7 @@ export class Removal {
         // Its block was committed with other receipts: it is one more copy.
         store.strays.settled(node.id, id, generation)
         store.replicas.record(owner.key, node.id, generation)
+        this.onRecorded(owner.key)
       }
     }
     this.#order(node, doomed)

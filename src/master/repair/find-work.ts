@@ -1,16 +1,29 @@
 /**
  * Where blocks that need something are found: in the rows of nodes that came, went or changed their part; among
  * those with too few or too many rows; among those with bad copies, since one that was removed may be wanted again;
- * and, when a new zone or machine has come, among all. Everything is looked
- * at in steps; a block that is found goes to `look`.
+ * and among all, when a zone or machine has come, and else slowly, again and again: what no event told of is found then.
+ * Everything is looked at in steps; a block that is found goes to `look`.
  */
 import type { BlockKey } from '../../core/ids.ts'
 import type { Turn } from '../engine/turn.ts'
+import { minute } from '../../core/units.ts'
 import type { Node, NodeRegistry } from '../nodes/node-registry.ts'
 
 /** Blocks with too few or too many copies are looked for this often, so many at once. */
 const pageMs = 250
 const pageBlocks = 1000
+/** All blocks are looked at in pages of this size where nothing calls for it, and no sooner again than after so long. */
+const slowPageBlocks = 32
+const roundMs = 10 * minute
+/** Rows of one node that are looked at before another one's. */
+const scanRowsMin = 100
+
+/** A look at all rows of a node: from `from` on, then, if it began in the middle, from the first one up to `upTo`. */
+interface Scan {
+  readonly from: bigint
+  readonly upTo: bigint | undefined
+  readonly isSecondPart: boolean
+}
 
 export class FindWork {
   readonly #turn: Turn
@@ -20,14 +33,17 @@ export class FindWork {
   readonly #suspects: () => IterableIterator<BlockKey>
   /** Blocks to be looked at: copies came or went. */
   readonly #changed = new Set<BlockKey>()
-  /** Nodes whose rows are to be looked at; from which key on. */
-  readonly #scans = new Map<Node, bigint>()
+  /** Nodes whose rows are to be looked at: the one that waited for longest comes first. */
+  readonly #scans = new Map<Node, Scan>()
   /** Nodes that were away, or failing, for too long. */
   readonly #givenUp = new Set<Node>()
   /** Zones and machines for which all blocks were looked at. */
   readonly #places = new Set<string>()
   /** From which key on all blocks are looked at; undefined when they have been. */
   #all: bigint | undefined
+  /** The same without a reason, and when that begins anew. */
+  #slowly = 0n
+  #nextRoundMs: number
   /** Where among the blocks with bad copies it is. */
   #suspectsLeft: IterableIterator<BlockKey> | undefined
   #nextPageMs = 0
@@ -47,6 +63,7 @@ export class FindWork {
     this.#look = look
     this.#known = known
     this.#suspects = suspects
+    this.#nextRoundMs = turn.now + roundMs
     for (const node of nodes.all()) this.nodeChanged(node)
   }
 
@@ -58,8 +75,10 @@ export class FindWork {
     this.#changed.add(key)
   }
 
+  /** A look that is under way goes on, and round: who comes and goes all the time does not keep it at the beginning. */
   nodeChanged(node: Node): void {
-    this.#scans.set(node, 0n)
+    const from = this.#scans.get(node)?.from ?? 0n
+    this.#scans.set(node, { from, upTo: from === 0n ? undefined : from, isSecondPart: false })
   }
 
   nodeRemoved(node: Node): void {
@@ -75,13 +94,16 @@ export class FindWork {
   step(budget: number): boolean {
     this.#noteGivenUp()
     this.#notePlaces()
-    const left = this.#lookAtChanged(this.#scan(budget))
+    // Neither may keep the other from what it has to do.
+    const unused = this.#lookAtChanged(Math.ceil(budget / 2))
+    const left = this.#lookAtChanged(this.#scan(unused + Math.floor(budget / 2)))
     if (this.#turn.now >= this.#nextPageMs) {
       this.#nextPageMs = this.#turn.now + pageMs
       this.#lookAtShort()
       this.#lookAtSurplus()
       this.#lookAtSuspects()
       this.#lookAtAll()
+      this.#lookSlowly()
     }
     return left <= 0
   }
@@ -92,33 +114,39 @@ export class FindWork {
       const at = this.#nodes.givenUpAtMs(node)
       const givenUp = at !== undefined && this.#turn.now >= at
       if (givenUp === this.#givenUp.has(node)) continue
-      if (givenUp) this.#givenUp.add(node)
-      else this.#givenUp.delete(node)
-      this.#scans.set(node, 0n)
+      if (givenUp) {
+        this.#givenUp.add(node)
+        // Blocks that are written meanwhile are spread without it.
+        this.#places.delete(placeOf(node))
+      } else this.#givenUp.delete(node)
+      this.nodeChanged(node)
     }
   }
 
   /** A zone or machine that was not there before, or was for no block of a dedup domain: blocks may be spread over it. */
   #notePlaces(): void {
     for (const node of this.#nodes.accepting()) {
-      const place = `${node.zone}\0${node.host}\0${String(node.knowsDomains)}`
+      const place = placeOf(node)
       if (this.#places.has(place)) continue
       this.#places.add(place)
       if (this.#places.size > 1) this.#all = 0n
     }
   }
 
-  /** Looks at the rows of nodes that came or went. Returns what is left of the budget. */
+  /** Looks at the rows of nodes that came or went, of each some. Returns what is left of the budget. */
   #scan(budget: number): number {
     let left = budget
-    for (const [node, from] of this.#scans) {
+    const share = Math.max(scanRowsMin, Math.ceil(budget / Math.max(1, this.#scans.size)))
+    for (const [node, scan] of [...this.#scans]) {
       if (left <= 0) break
-      const rows = this.#turn.store.replicas.ofNode(node.id, from, left)
+      const limit = Math.min(left, share)
+      const rows = this.#turn.store.replicas.ofNode(node.id, scan.from, limit)
       for (const { block } of rows) this.#look(block)
-      const last = rows.at(-1)
-      if (rows.length < left || last === undefined) this.#scans.delete(node)
-      else this.#scans.set(node, last.block)
       left -= rows.length
+      const last = rows.length < limit ? undefined : rows.at(-1)
+      this.#scans.delete(node)
+      const rest = restOf(scan, last?.block)
+      if (rest !== undefined) this.#scans.set(node, rest)
     }
     return left
   }
@@ -167,4 +195,24 @@ export class FindWork {
     for (const { key } of blocks) if (!this.#known(key)) this.#look(key)
     this.#all = blocks.length < pageBlocks ? undefined : blocks.at(-1)?.key
   }
+
+  #lookSlowly(): void {
+    if (this.#turn.now < this.#nextRoundMs) return
+    const blocks = this.#turn.store.blocks.liveAfter(this.#slowly, slowPageBlocks)
+    for (const { key } of blocks) if (!this.#known(key)) this.#look(key)
+    this.#slowly = blocks.at(-1)?.key ?? 0n
+    if (blocks.length === slowPageBlocks) return
+    this.#slowly = 0n
+    this.#nextRoundMs = this.#turn.now + roundMs
+  }
+}
+
+const placeOf = ({ zone, host, knowsDomains }: Node): string => `${zone}\0${host}\0${String(knowsDomains)}`
+
+/** What is left to do of a look; `last`: the last row that was looked at, undefined when there are no more. */
+function restOf({ upTo, isSecondPart }: Scan, last: bigint | undefined): Scan | undefined {
+  if (upTo === undefined) return last === undefined ? undefined : { from: last, upTo, isSecondPart }
+  if (!isSecondPart)
+    return last === undefined ? { from: 0n, upTo, isSecondPart: true } : { from: last, upTo, isSecondPart }
+  return last === undefined || last >= upTo ? undefined : { from: last, upTo, isSecondPart }
 }

@@ -10,7 +10,8 @@ export interface QueueEntry {
 }
 
 /** More are found again when these are done. */
-const entriesMax = 300_000
+const entriesMaxDefault = 300_000
+const leastUrgentFirst: readonly (RepairClass | undefined)[] = [undefined, ...[...repairClasses].reverse()]
 
 /** Blocks that need something, by its urgency. In memory only: found again in the tables. */
 export class RepairQueue {
@@ -22,15 +23,32 @@ export class RepairQueue {
   #lacking = 0
   #lackingAll = 0
   #overflowed = false
+  readonly #entriesMax: number
+
+  constructor(entriesMax = entriesMaxDefault) {
+    this.#entriesMax = entriesMax
+  }
 
   put(key: BlockKey, entry: QueueEntry): void {
     this.delete(key)
-    if (this.#size >= entriesMax) {
+    if (this.#size >= this.#entriesMax) {
       this.#overflowed = true
-      return
+      if (!this.#makeRoom(entry.class)) return
     }
     this.#of(entry.class).set(key, entry)
     this.#count(entry, 1)
+  }
+
+  /** One that is less urgent goes, if there is one: it is found again. */
+  #makeRoom(cls: RepairClass | undefined): boolean {
+    for (const other of leastUrgentFirst) {
+      if (other === cls) return false
+      for (const key of this.#of(other).keys()) {
+        this.delete(key)
+        return true
+      }
+    }
+    return false
   }
 
   has(key: BlockKey): boolean {
@@ -86,7 +104,7 @@ export class RepairQueue {
 
   /** Blocks were left out, and there is room for them again. Says so once. */
   takeMissed(): boolean {
-    if (!this.#overflowed || this.#size > entriesMax / 2) return false
+    if (!this.#overflowed || this.#size > this.#entriesMax / 2) return false
     this.#overflowed = false
     return true
   }

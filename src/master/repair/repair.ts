@@ -31,8 +31,9 @@ import { Rebalance } from './rebalance.ts'
 import { RepairQueue } from './repair-queue.ts'
 import type { Suspects } from './suspects.ts'
 
-/** Blocks that are looked at in one step to find copies to be made, and at once. */
-const viewsPerStep = 400
+/** Copies that are ordered in one step; blocks of one class that are looked at for it in vain; and at once. */
+const copiesPerStep = 400
+const viewsInVain = 128
 const viewsAtOnce = 64
 /** Copies that are removed in one step. */
 const trimPerStep = 500
@@ -79,8 +80,8 @@ export class Repair {
       () => suspects.blocks(),
     )
     for (const key of suspects.blocks()) this.changed(key)
-    // Nobody looked after its copies meanwhile.
-    turn.store.blocks.onRevived = key => this.changed(key)
+    turn.store.blocks.onNeed = key => this.#noteNeed(key)
+    parts.removal.onRecorded = key => this.changed(key)
   }
 
   /** Copies of the block came or went. */
@@ -90,15 +91,22 @@ export class Repair {
 
   /** New copies: those on a node that does not keep them came after its rows were looked at. */
   committed(proofs: readonly Proof[]): void {
-    const { nodes } = this.#parts
     for (const { id, replicas } of proofs) {
-      const leaving = replicas.some(replica => {
-        const node = nodes.find(replica.node)
-        return node !== undefined && !nodes.isExpected(node)
-      })
-      const block = leaving ? this.#turn.store.blocks.owner(blockIdToBytes(id)) : undefined
+      if (replicas.every(({ node }) => this.#keeps(node))) continue
+      const block = this.#turn.store.blocks.owner(blockIdToBytes(id))
       if (block !== undefined) this.changed(block.key)
     }
+  }
+
+  /** A block has references again, or is to have more copies: rows on nodes that do not keep theirs hide that it has too few. */
+  #noteNeed(key: BlockKey): void {
+    if (this.#turn.store.replicas.of(key).some(({ node }) => !this.#keeps(node))) this.changed(key)
+  }
+
+  #keeps(id: NodeId): boolean {
+    const { nodes } = this.#parts
+    const node = nodes.find(id)
+    return node !== undefined && nodes.isExpected(node)
   }
 
   /** A node came or went, or is to be emptied, or not any more. */
@@ -291,22 +299,30 @@ export class Repair {
     return true
   }
 
+  /**
+   * By urgency. Of a class, only so many are looked at in vain: what cannot be done now (nobody has room, or its last copy
+   * failed a short while ago) does not hide what is less urgent and can.
+   */
   #orderCopies(): void {
     const targets = this.#parts.nodes.accepting()
+    if (targets.length === 0) return
     const budget = this.orders.budget(false)
     let looked = 0
-    for (const cls of copying)
-      for (let left = this.queue.sizeOf(cls).blocks; left > 0 && !budget.isEmpty; ) {
-        if (looked >= viewsPerStep || targets.length === 0) return
+    for (const cls of copying) {
+      let inVain = 0
+      for (let left = this.queue.sizeOf(cls).blocks; left > 0 && inVain < viewsInVain; ) {
+        if (looked >= copiesPerStep || budget.isEmpty) return
         const keys = this.queue.take(cls, Math.min(left, viewsAtOnce))
         left -= keys.length
-        looked += keys.length
         const needs = keys.flatMap(key => this.#needOf(key))
         const copies = planRepair(needs, targets, budget, this.#turn.entropy.below)
         const purpose = new Map(needs.map(need => [need.view.key, need.class]))
         this.orders.issue(copies.map(copy => ({ ...copy, purpose: purpose.get(copy.key) ?? cls })))
         for (const { key } of copies) this.changed(key)
+        inVain += keys.length - new Set(copies.map(({ key }) => key)).size
+        looked += copies.length
       }
+    }
   }
 
   #needOf(key: BlockKey): CopyNeed<Node>[] {

@@ -62,8 +62,8 @@ const fromRow = ([key, id, length, refs, wanted, have, state, since, domain]: Ro
 
 /** Blocks by short key. At most one row of an id is not in state deleting: that one owns the id. */
 export class Blocks {
-  /** Hears of blocks that had no references, and have some again. */
-  onRevived: (key: BlockKey) => void = () => undefined
+  /** Hears of blocks that had no references and have some again, and of those that are to have more copies than before. */
+  onNeed: (key: BlockKey) => void = () => undefined
   static readonly surplusIndex =
     'CREATE INDEX blocks_surplus ON blocks (key) WHERE state = 0 AND have > wanted;'
   static readonly schema = `
@@ -208,12 +208,13 @@ export class Blocks {
     if (state !== block.state) {
       this.#tally(block.state, block.length, -1n)
       this.#tally(state, block.length, 1n)
-      if (state === blockState.live) this.onRevived(key)
     }
+    if (state === blockState.live && (block.state !== state || goal > block.wanted)) this.onNeed(key)
   }
 
   setWanted(key: BlockKey, wanted: number): void {
     this.#setWanted.run(wanted, key)
+    this.onNeed(key)
   }
 
   /** The block is about to be ordered deleted: from now on its content is a new block. */

@@ -103,7 +103,7 @@ export class Operator {
     )
     if (inos.length === 0) return undefined
     const more = this.#copies + this.#prng.below(this.#cluster.nodes.length - this.#copies + 1)
-    return this.#setCopies(call, BigInt(this.#prng.pick(inos)), more, this.#prng.chance(0.5))
+    return this.#setCopies(call, this.#prng.pick(inos), more, this.#prng.chance(0.5))
   }
 
   #setCopies(call: Call, ino: bigint, copies: number, recursive: boolean): Order {
