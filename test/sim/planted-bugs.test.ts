@@ -17,7 +17,7 @@ async function seedThatCatches(options: PlanOptions, count: number): Promise<num
   return undefined
 }
 
-// How many seeds are tried: of none of them does one in a thousand runs, with other seeds, come to the end.
+// So many seeds are tried that other histories, as any change of the product makes them, catch each, too.
 for (const [name, how, count] of [
   ['lyingDisks', {}, 30],
   ['lyingFolders', {}, 60],
