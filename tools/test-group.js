@@ -4,6 +4,9 @@
 // file is written last: a group that was killed leaves none. The counts are read from ava's report for people:
 // its TAP report dies of a timeout and of a test that calls process.exit(). What it says of failures is left, too,
 // so that the end of a long log tells what to look at.
+//
+// Ava's own timeout is not to be relied on: a test that sets its own one takes it from the whole run, and a worker that
+// does not end is then waited for without end. Here the run is interrupted when nothing was said for long.
 import { spawn } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -19,6 +22,10 @@ if (!group) {
 }
 
 const results = process.env.CAIRN_TEST_RESULTS
+/** The longest tests take four minutes. */
+const silentMaxMs = 10 * 60_000
+/** Ava then tells what failed and what was running; if it does not end by that either, it is killed. */
+const interruptedMaxMs = 60_000
 
 const files = testFilesOf(group)
 if (files.length === 0) {
@@ -60,22 +67,35 @@ const totalOfFailures = new RegExp(
 )
 
 const counts = { passed: 0, failed: 0, skipped: 0 }
+let watchdog = setTimeout(interrupt, silentMaxMs)
+let interrupted = false
 /** What ava says of the failures: a line each as they come, and after the first line of one dash all about them. */
 const failures = []
 let details
 for await (const line of createInterface({ input: ava.stdout })) {
   console.log(line)
+  if (!interrupted) watchdog.refresh()
   const plain = stripVTControlCharacters(line)
   count(plain)
   keep(plain)
 }
 
 const { code, signal } = await exited
+clearTimeout(watchdog)
 if (signal) console.error(`${name}: ava was ended by ${signal}`)
 // What failed outside of any test, such as a file that did not load, counts as one.
-if (code !== 0 && counts.failed === 0) counts.failed = 1
+if ((code !== 0 || interrupted) && counts.failed === 0) counts.failed = 1
 report(counts)
-process.exit(code ?? 1)
+process.exit(interrupted ? 1 : (code ?? 1))
+
+function interrupt() {
+  const said = `${name}: interrupted, as nothing was said for ${String(silentMaxMs / 60_000)} minutes`
+  console.error(said)
+  failures.push(said)
+  interrupted = true
+  ava.kill('SIGINT')
+  watchdog = setTimeout(() => ava.kill('SIGKILL'), interruptedMaxMs)
+}
 
 /** Passed tests are listed one by one; the closing lines have their number only when nothing failed. */
 function count(line) {

@@ -80,7 +80,7 @@ const errorsOf = ({ log }: Daemon): string[] =>
 
 test.serial('the folder of a chunkserver is deleted under a load', async t => {
   const cluster = await start(t, 4)
-  const load = new AckedLoad(cluster.mount)
+  const load = new AckedLoad(t, cluster.mount)
   await load.more(60)
   const victim = cluster.of('node-2')
   rmSync(victim.folder, { recursive: true })
@@ -100,7 +100,7 @@ test.serial(
   'the folders of two chunkservers are swapped under a load, and again while they are down',
   async t => {
     const cluster = await start(t, 4)
-    const load = new AckedLoad(cluster.mount)
+    const load = new AckedLoad(t, cluster.mount)
     await load.more(60)
     const [one, two] = [cluster.of('node-1'), cluster.of('node-2')]
     const swap = (): void => {
@@ -139,7 +139,7 @@ test.serial(
   'of three chunkservers two are stopped: reads go on, writes wait or say so, and go on',
   async t => {
     const cluster = await start(t, 3)
-    const load = new AckedLoad(cluster.mount)
+    const load = new AckedLoad(t, cluster.mount)
     await load.more(60)
     const stopped = [cluster.of('node-1'), cluster.of('node-3')]
     for (const { child } of stopped) child.kill('SIGSTOP')
@@ -169,7 +169,7 @@ test.serial('a disk turns read-only under a load', async t => {
   await run('mount', ['-o', 'loop', image, disk])
   t.teardown(() => run('umount', ['-l', disk]))
   const victim = await cluster.node(4)
-  const load = new AckedLoad(cluster.mount)
+  const load = new AckedLoad(t, cluster.mount)
   await load.more(60)
   await run('mount', ['-o', 'remount,abort', disk])
   await load.more(60)
@@ -197,7 +197,7 @@ test.serial(
       t.teardown(() => run('umount', ['-l', disk]))
       await cluster.node(index + 1)
     }
-    const load = new AckedLoad(cluster.mount, [800, 60_000, 200_000])
+    const load = new AckedLoad(t, cluster.mount, [800, 60_000, 200_000])
     await load.more(60)
     for (const disk of disks)
       await run('dd', ['if=/dev/zero', `of=${path.join(disk, 'filler')}`, 'bs=64k']).catch(() => undefined)
@@ -236,7 +236,7 @@ for (const [seed, spared] of [
 ] as const)
   test.serial(`a bit of every file of a chunkserver flips while it is down (${String(seed)})`, async t => {
     const cluster = await start(t, 4)
-    const load = new AckedLoad(cluster.mount)
+    const load = new AckedLoad(t, cluster.mount)
     await load.more(120)
     const victim = cluster.of('node-2')
     victim.child.kill('SIGTERM')

@@ -28,7 +28,7 @@ test('bits that flip in the database of a master are noticed at its start, and i
   t.timeout(900_000)
   const cluster = await Daemons.start(3)
   t.teardown(() => cluster.dispose())
-  const load = new AckedLoad(cluster.mount)
+  const load = new AckedLoad(t, cluster.mount)
   await load.more(60)
   await load.end()
   t.deepEqual(load.failures, [])

@@ -5,7 +5,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 import { cairn, cairnFails } from '../support/cluster.js'
 import { Daemons } from '../support/daemons.js'
 
@@ -23,8 +23,11 @@ class Load {
   #stop = false
   readonly #ended: Promise<unknown>
 
-  constructor(dir: string) {
+  constructor(t: ExecutionContext, dir: string) {
     this.#dir = dir
+    t.teardown(() => {
+      this.#stop = true
+    })
     this.#ended = Promise.all([this.#synced(), this.#promised()])
   }
 
@@ -106,7 +109,7 @@ test('the disk of the master is full under a load: what was vouched for is there
   t.teardown(() => cluster.dispose())
   const health = async (): Promise<string> =>
     (await cairnFails(['health', '--master', cluster.master])).stdout
-  const load = new Load(cluster.mount)
+  const load = new Load(t, cluster.mount)
   for (let round = 0; round < 3; round++) {
     while (load.kept.size < (round + 1) * 60) await sleep(50)
     const before = load.failures.length

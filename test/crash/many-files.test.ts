@@ -41,7 +41,7 @@ async function inParallel(work: (number: number) => Promise<void>): Promise<void
 }
 
 test(`a node that is gone for good, with ${String(count)} files stored`, async t => {
-  t.timeout(3_600_000)
+  t.timeout(300_000 + count * 40)
   const cluster = await Daemons.start(nodes, '--repair-delay', '20')
   t.teardown(() => cluster.dispose())
   for (let folder = 0; folder * filesOfFolder < count; folder++)

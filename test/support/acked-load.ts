@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { promises as fs } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { ExecutionContext } from 'ava'
 
 const sha = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex')
 
@@ -21,9 +22,14 @@ export class AckedLoad {
   #number = 0
   #stop = false
 
-  constructor(dir: string, sizes: readonly number[] = [800, 60_000, 600_000]) {
+  /** It ends with the test at the latest. */
+  constructor(t: ExecutionContext, dir: string, sizes: readonly number[] = [800, 60_000, 600_000]) {
     this.#dir = dir
     this.#programs = Promise.all(sizes.map(size => this.#write(size)))
+    // Not waited for: what hangs in a call is freed by what takes the mount away.
+    t.teardown(() => {
+      this.#stop = true
+    })
   }
 
   /** Until so many more were acknowledged. */
