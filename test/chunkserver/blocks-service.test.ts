@@ -1,7 +1,10 @@
 import test from 'ava'
+import { RealDisk } from '#src/chunkserver/disk/real-disk.ts'
+import type { Log } from '#src/core/env.ts'
+import { FsError } from '#src/core/errors.ts'
 import { KiB, MiB } from '#src/core/units.ts'
 import { TestClient, testBlock } from './support/test-client.ts'
-import { startNode } from './support/test-node.ts'
+import { quietLog, startNode } from './support/test-node.ts'
 
 test('a large block goes along a chain of three and comes back from each', async t => {
   const nodes = [await startNode(t, 1n), await startNode(t, 2n), await startNode(t, 3n)]
@@ -56,4 +59,32 @@ test('many small blocks come with one question; what is not here, or no small on
   }
   t.deepEqual([...(await client.getSmall([testBlock(10, 1000).id])).got], [])
   await t.throwsAsync(client.getSmall(Array.from({ length: 65 }, () => large.id)), { code: 'EINVAL' })
+})
+
+/** A disk on which files can be made, and no longer written. */
+class UnwritableDisk extends RealDisk {
+  refuses = false
+
+  override async create(path: string): ReturnType<RealDisk['create']> {
+    const file = await super.create(path)
+    const refused = async (): Promise<never> => Promise.reject(new FsError('EROFS', 'the disk is read-only'))
+    return this.refuses ? { append: refused, datasync: refused, close: async () => file.close() } : file
+  }
+}
+
+test('a disk that refuses the bytes of a put is out of service, and the log says so', async t => {
+  const errors: string[] = []
+  const log: Log = { ...quietLog, error: message => errors.push(message), child: () => log }
+  const disks: UnwritableDisk[] = []
+  const diskOf = (folder: string): UnwritableDisk => {
+    const disk = new UnwritableDisk(folder)
+    disks.push(disk)
+    return disk
+  }
+  const node = await startNode(t, 1n, { log, diskOf })
+  const client = new TestClient(node.network, node.address).hello()
+  for (const disk of disks) disk.refuses = true
+  for (const seed of [1, 2]) await client.put(testBlock(1 * MiB, seed), [node]).catch(() => undefined)
+  t.true(node.store.space.status().failing)
+  t.is(errors.filter(message => message.startsWith('the disk takes no writes')).length, 1)
 })

@@ -121,7 +121,7 @@ export class IncomingPut {
       await own.append(data)
     } catch (error) {
       this.#ownError ??= FsError.from(error)
-      this.#parts.store.space.failed(this.#ownError)
+      this.#parts.store.noteFailure(this.#ownError)
       if (this.#own === own) this.#own = undefined
       own.abandon()
     }

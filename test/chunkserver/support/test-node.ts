@@ -52,6 +52,8 @@ export function directLane(open: () => Database): IndexLane & { readonly engine:
 export interface OpenStoreOptions extends SpaceOptions {
   readonly env?: Env
   readonly disk?: Disk
+  /** Of a node, whose folder is made for it. */
+  readonly diskOf?: (folder: string) => Disk
   /** Whether the node believes that a master accepted it; default true. */
   readonly accepted?: boolean
   readonly tls?: Tls
@@ -62,7 +64,8 @@ export interface OpenStoreOptions extends SpaceOptions {
 export async function openStore(folder: string, options: OpenStoreOptions = {}): Promise<BlockStore> {
   const {
     env = realEnv(quietLog),
-    disk = new RealDisk(folder),
+    diskOf = at => new RealDisk(at),
+    disk = diskOf(folder),
     accepted: _,
     tls: __,
     putSilentMs: ____,
