@@ -1,4 +1,5 @@
 import type { Attr } from '../core/attr.ts'
+import type { FsError } from '../core/errors.ts'
 import type { Ino } from '../core/ids.ts'
 import type { ReadBytes } from '../core/read-bytes.ts'
 import type { AttrPort, FileData, MasterPort } from './ports.ts'
@@ -92,6 +93,10 @@ export class FileState implements FileData {
 
   discardFrom(size: number): Promise<void> {
     return this.writer.discardFrom(size)
+  }
+
+  abandon(why: FsError): void {
+    this.writer.abandon(why)
   }
 
   cutTo(size: number): Promise<void> {

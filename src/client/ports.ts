@@ -1,5 +1,6 @@
 import type { DataTraffic } from './session/lease-holder.ts'
 import type { Attr } from '../core/attr.ts'
+import type { FsError } from '../core/errors.ts'
 import type { Ino } from '../core/ids.ts'
 import type { ReadBytes } from '../core/read-bytes.ts'
 import type { Op } from '../wire/commands.ts'
@@ -72,6 +73,11 @@ export interface FileData {
   takeError(): Error | undefined
   /** Forgets accepted bytes from `size` on and waits for write-back under way: before a truncation is sent. */
   discardFrom(size: number): Promise<void>
+  /**
+   * The session under which it was accepted died, and others may have changed the file since: whatever is not committed
+   * is dropped, and nothing of it is stored any more. Who waits for it hears `why`; others are for the caller to tell.
+   */
+  abandon(why: FsError): void
   /** Forgets cached extents and clean bytes kept for appends (and clean bytes are reached by block id, so they stay valid). After a command changed them, or a lease went. */
   forgetExtents(): void
   /**

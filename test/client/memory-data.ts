@@ -216,6 +216,10 @@ export class MemoryFile implements FileData {
       this.#data.stored.set(this.#ino, stored.subarray(0, size))
   }
 
+  abandon(): void {
+    this.#dirty = []
+  }
+
   cutTo(size: number): Promise<void> {
     return this.discardFrom(size)
   }

@@ -248,6 +248,29 @@ test('what was posted ends with its session, also if it was not sent', async t =
   t.deepEqual(network.last.calls.map(caseOf), ['endSession'])
 })
 
+test('a commit ends with its session, also if it was not sent: what it stores was written under that', async t => {
+  const { env, network, session } = await attached()
+  network.last.break()
+  const commit: Op = {
+    $case: 'commit',
+    value: {
+      ...{ ino: 7n, extents: [], blocks: [], size: undefined, mtime: undefined, atime: undefined },
+      ...{ killSuidgid: false, time: 1n, append: false, pages: false },
+    },
+  }
+  const unsent = session.call(commit, 'commit')
+  await env.advance(1000)
+  network.last.deliver({
+    $case: 'refused',
+    value: { error: { errno: 116, message: 'gone' }, sessionDead: true },
+  })
+  t.is((await t.throwsAsync(unsent, { instanceOf: FsError })).code, 'EIO')
+  await env.advance(1000)
+  network.last.welcome({ session: 6n })
+  await settle()
+  t.deepEqual(network.last.calls.map(caseOf), ['endSession'])
+})
+
 test('the lease counts from the sending of the last heartbeat that was answered', async t => {
   const { env, network, session, holder } = await attached()
   await env.advance(5500)

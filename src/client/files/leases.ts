@@ -99,9 +99,7 @@ export class Leases implements LeaseHolder {
       if (contents !== undefined && contents.dirtyBytes > 0) {
         env.log.error('Written data is lost with the session', { ino: node.ino, bytes: contents.dirtyBytes })
         node.lost = new FsError('EIO', `inode ${node.ino}: written under a session that died`)
-        void contents.discardFrom(0).catch((thrown: unknown) => {
-          env.log.error('Cannot discard', { ino: node.ino, why: messageOf(thrown) })
-        })
+        contents.abandon(node.lost)
       }
       contents?.forgetExtents()
       node.lease = 'none'

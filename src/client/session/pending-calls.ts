@@ -142,12 +142,12 @@ export class PendingCalls {
   }
 
   /**
-   * The session died: what may have been executed and cannot be asked again is EIO; the rest goes on
-   * in the next session. Returns what is lost.
+   * The session died: what may have been executed and cannot be asked again is EIO, and so are commits, of what
+   * was accepted under it; the rest goes on in the next session. Returns what is lost.
    */
   sessionDied(): PendingCall[] {
     const lost = [...this.#calls.values()].filter(
-      call => call.bound || (call.sent && !timeless.has(call.op.$case)),
+      ({ bound, sent, op }) => bound || op.$case === 'commit' || (sent && !timeless.has(op.$case)),
     )
     for (const call of lost) {
       this.#remove(call)

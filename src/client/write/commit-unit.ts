@@ -21,6 +21,8 @@ export interface CommitUnit {
   clipTo: number
   /** Offsets count from where the file ends when it is committed. */
   readonly append: boolean
+  /** The session that accepted it died: its ranges are dropped, and whatever is answered counts for nothing. */
+  abandoned: boolean
 }
 
 /** As many settled batches as fit in one commit without overlapping each other, in order. */
@@ -40,7 +42,8 @@ export function nextUnit(batches: readonly Batch[]): CommitUnit | undefined {
   const last = taken.at(-1)
   if (last === undefined) return undefined
   const mtime = taken.findLast(batch => batch.mtime !== undefined)?.mtime
-  return { batches: taken, ranges, mtime, time: last.time, clipTo: Number.POSITIVE_INFINITY, append: false }
+  const [clipTo, append, abandoned] = [Number.POSITIVE_INFINITY, false, false]
+  return { batches: taken, ranges, mtime, time: last.time, clipTo, append, abandoned }
 }
 
 function touches(covered: IntervalSet, { offset, end }: SealedRange): boolean {

@@ -200,6 +200,25 @@ export class FileWriter {
     await committing.done.promise
   }
 
+  /** As in FileData. What is on its way is left to itself: it is committed by nobody. */
+  abandon(why: FsError): void {
+    const before = this.dirtyBytes
+    const [batches, committing] = [this.#batches, this.#committing]
+    this.#batches = []
+    this.#sealedBytes = 0
+    this.#committing = undefined
+    if (committing !== undefined) committing.unit.abandoned = true
+    this.#buffer.discardFrom(0)
+    for (const batch of batches) {
+      batch.cancelled = true
+      for (const range of batch.ranges) range.chunk.release()
+      batch.done.reject(why)
+    }
+    committing?.done.resolve(undefined)
+    this.#context.space.giveBack(before - this.dirtyBytes)
+    this.#count()
+  }
+
   cutEnded(): void {
     this.#sizeMin = 0
     this.#cutting?.resolve(undefined)
@@ -286,7 +305,10 @@ export class FileWriter {
   /** Beside the batches: nobody reads it before it is committed, and where it goes depends on none of them. */
   async #storeAppend(batch: Batch): Promise<number> {
     const { ranges, mtime, time } = batch
-    const unit = { batches: [batch], ranges: [...ranges], mtime, time, clipTo: Infinity, append: true }
+    const unit = {
+      ...{ batches: [batch], ranges: [...ranges], mtime, time },
+      ...{ clipTo: Infinity, append: true, abandoned: false },
+    }
     const bytes = dirtyOfAll(ranges)
     this.#appendingBytes += bytes
     this.#count()
@@ -395,8 +417,10 @@ export class FileWriter {
         await this.#commit(unit)
       } catch (thrown) {
         failure = FsError.from(thrown)
-        this.#sealedBytes -= clipRanges(unit.ranges, unit.clipTo)
+        if (!unit.abandoned) this.#sealedBytes -= clipRanges(unit.ranges, unit.clipTo)
       }
+      // What is committed now, if anything, is of another session.
+      if (unit.abandoned) return
       this.#committing = undefined
       if (failure !== undefined) this.#fail(failure)
       this.#count()
@@ -424,6 +448,7 @@ export class FileWriter {
         if (master.identity.session !== session) throw new FsError('ESTALE', error.message, { cause: error })
         throw error
       }
+      if (unit.abandoned) return 0
       if (reply.again.length === 0) {
         const attr = attrFromWire(reply.attr)
         const base = unit.append ? attr.size - (unit.ranges.at(-1)?.end ?? 0) : 0
@@ -436,6 +461,7 @@ export class FileWriter {
       if (round >= againMax)
         throw new FsError('EIO', `Blocks of inode ${this.ino} vanish before they are committed`)
       await this.#storeAgain(unit, reply.again.map(index => made.rangesOfBlock[index] ?? []).flat())
+      if (unit.abandoned) return 0
     }
   }
 

@@ -65,7 +65,7 @@ export function plantInData(bugs: PlantedBugs, data: ClientDataPath): ClientData
 const spared = (file: FileData): FileData =>
   Object.create(file, {
     dirtyBytes: { value: 0 },
-    discardFrom: { value: async () => undefined },
+    abandon: { value: () => undefined },
     forgetExtents: { value: () => undefined },
   }) as FileData
 

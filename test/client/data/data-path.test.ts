@@ -339,6 +339,35 @@ test('a commit of a session that died is not repeated in the next', async t => {
   t.is(file.dirtyBytes, 0)
 })
 
+test('what is on its way when the session dies is not committed in the next, nor is what that accepts lost with it', async t => {
+  for (const again of [0, 1]) {
+    const { env, master, data } = await harness()
+    const file = data.file(file1)
+    master.faults.again = again
+    await env.run(Promise.resolve(file.write(0, pattern(5000, 1))))
+    const flush = file.flush()
+    const lost = t.throwsAsync<FsError>(flush)
+    while (!master.calls.includes('commit')) await env.pass(0.1)
+    // Of the old session, and before its answer is here.
+    await env.pass(1)
+    await env.run(Promise.resolve(file.write(9000, pattern(100, 2))))
+    file.abandon(new FsError('EIO', 'the session died'))
+    master.identity = { session: 2n, epoch: 1n }
+    t.is(file.dirtyBytes, 0)
+    t.is((await lost).code, 'EIO')
+    await env.pass(10)
+    master.faults.again = 0
+    await env.run(Promise.resolve(file.write(20_000, pattern(70, 3))))
+    await env.run(file.flush())
+    await env.pass(10_000)
+    const offsets = master.commits.flatMap(({ extents }) => extents.map(({ offset }) => offset))
+    t.deepEqual(offsets, again === 0 ? [0n, 20_000n] : [20_000n])
+    t.is(master.calls.filter(name => name === 'commit').length, 2)
+    t.is(file.dirtyBytes, 0)
+    t.is(file.takeError(), undefined)
+  }
+})
+
 test('a write past the largest size is EFBIG and one at a huge offset costs no memory', async t => {
   const { env, master, data } = await harness()
   const file = data.file(file1)
