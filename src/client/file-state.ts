@@ -99,8 +99,12 @@ export class FileState implements FileData {
     this.writer.abandon(why)
   }
 
-  cutTo(size: number): Promise<void> {
+  cutTo(size: number): Promise<number> {
     return this.writer.cutTo(size)
+  }
+
+  cutRefused(): boolean {
+    return this.writer.cutRefused()
   }
 
   cutEnded(): void {

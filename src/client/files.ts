@@ -192,8 +192,7 @@ export class Files {
 
   /** The directory's names are stored. ENOSPC or EIO if a change of them is lost. */
   async syncDirectory(ino: Ino): Promise<void> {
-    if ((this.#context.cache.get(ino)?.promised ?? 0) > 0)
-      await this.#promises.settled().catch(() => undefined)
+    if ((this.#context.cache.get(ino)?.promised ?? 0) > 0) await this.#promises.heard()
     throwUnheardLoss(this.#context, ino)
   }
 

@@ -82,9 +82,11 @@ export interface FileData {
   forgetExtents(): void
   /**
    * As discardFrom, for a truncation: until `cutEnded` the file looks as long as it was, and who reads it waits if
-   * bytes of it went.
+   * bytes of it went. Resolves with how many accepted bytes that were.
    */
-  cutTo(size: number): Promise<void>
+  cutTo(size: number): Promise<number>
+  /** Before `cutEnded`: the truncation certainly did not happen, so these bytes are here again. False if they cannot be. */
+  cutRefused(): boolean
   /** The master has the size to which the file was cut, or will not have it. */
   cutEnded(): void
   /** Forgets clean bytes kept for appends: others may change them. Before each write that no write lease covers. */
@@ -133,8 +135,10 @@ export interface AttrPort {
    * and now, and what it stored is not dirty any more.
    */
   latest(resolved: Attr): Attr
-  /** Undefined for an inode that the master has; else resolves when it has it, rejects if it never will. */
+  /** Undefined for an inode that the master has; else resolves when it has it, rejects if it never will, or with ETIMEDOUT. */
   creation(ino: Ino): Promise<void> | undefined
+  /** Nobody else may read or write the file before we have stored what we accept. */
+  isAlone(ino: Ino): boolean
   /** Attributes that came back with a commit; `early`: other mounts may not know of it yet. */
   noteCommitted(attr: Attr, early: boolean): void
   /** The kernel keeps pages of what is written to the file. */

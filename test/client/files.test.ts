@@ -315,6 +315,56 @@ test('each handle hears of a loss once, whoever has heard of it', async t => {
   t.deepEqual([await sync(third), await sync(late)], ['ENOSPC', 'ok'])
 })
 
+test('what cannot be stored before a lease goes is lost, and said to be; it is not stored over what others have since', async t => {
+  await using mounts = await Mounts.start()
+  const [here, there] = [await mounts.mount(), await mounts.mount()]
+  Object.defineProperty(here.session, 'leaseMs', { value: 1000 })
+  const { ino, handle } = await make(here, rootIno, 'f', 'old')
+  await here.fs.fsync(ino, handle)
+  await here.fs.write(ino, handle, 0, Buffer.from('lost'), plainWrite, root)
+  here.data.file(ino).failure = new FsError('ENOSPC')
+  t.is(await contentOf(there, ino), 'old')
+  here.data.file(ino).failure = undefined
+  t.is(here.data.dirtyBytes, 0)
+  t.deepEqual(
+    [await code(here.fs.fsync(ino, handle)), await code(here.fs.fsync(ino, handle))],
+    ['ENOSPC', 'ok'],
+  )
+  t.is(await contentOf(here, ino), 'old')
+})
+
+test('what is stored at last before a lease goes is no loss', async t => {
+  await using mounts = await Mounts.start()
+  const [here, there] = [await mounts.mount(), await mounts.mount()]
+  const { ino, handle } = await make(here, rootIno, 'f', 'old')
+  await here.fs.write(ino, handle, 0, Buffer.from('new'), plainWrite, root)
+  here.data.file(ino).failure = new FsError('ENOSPC')
+  const read = contentOf(there, ino)
+  await new Promise(resolve => setTimeout(resolve, 100))
+  here.data.file(ino).failure = undefined
+  t.is(await read, 'new')
+  // That it failed at first may be told to somebody, not that it is gone.
+  t.is(here.data.dirtyBytes, 0)
+})
+
+test('a truncation that did not happen takes nothing', async t => {
+  await using mounts = await Mounts.start()
+  const mount = await mounts.mount()
+  const { ino, handle } = await make(mount, rootIno, 'f', 'content')
+  const call = mount.session.call.bind(mount.session)
+  for (const failure of ['ETIMEDOUT', 'EIO'] as const) {
+    await mount.fs.write(ino, handle, 0, Buffer.from('written'), plainWrite, root)
+    mount.session.call = (op, expect, signal) =>
+      op.$case === 'setAttr' ? Promise.reject(new FsError(failure)) : call(op, expect, signal)
+    t.is(await code(() => mount.fs.setattr(ino, { size: 3 }, undefined, root)), failure)
+    mount.session.call = call
+    // After EIO it may have happened: what was cut off is lost then.
+    t.is(await code(mount.fs.fsync(ino, handle)), failure === 'EIO' ? 'EIO' : 'ok')
+    t.is((await content(mount, ino, handle)).slice(0, 3), 'wri')
+    if (failure === 'ETIMEDOUT') t.is(await content(mount, ino, handle), 'written')
+  }
+})
+
 test('while a change is at the master, nothing that the change may make old is given out or kept', async t => {
   await using mounts = await Mounts.start()
   const [here, there] = [await mounts.mount(), await mounts.mount()]

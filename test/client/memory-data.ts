@@ -81,6 +81,7 @@ export class MemoryFile implements FileData {
   readonly #ino: Ino
   /** Accepted and not committed, in order. */
   #dirty: { at: number; bytes: Buffer }[] = []
+  #cutOff: { at: number; bytes: Buffer }[] = []
   #mtime: bigint | undefined
   failure: FsError | undefined
   /** There is no room for an append before it resolves. */
@@ -220,8 +221,16 @@ export class MemoryFile implements FileData {
     this.#dirty = []
   }
 
-  cutTo(size: number): Promise<void> {
-    return this.discardFrom(size)
+  async cutTo(size: number): Promise<number> {
+    const before = this.dirtyBytes
+    this.#cutOff = this.#dirty
+    await this.discardFrom(size)
+    return before - this.dirtyBytes
+  }
+
+  cutRefused(): boolean {
+    this.#dirty = this.#cutOff
+    return true
   }
 
   cutEnded(): void {

@@ -315,6 +315,33 @@ test('a call waits for a master that is away, and only so long', async t => {
   t.deepEqual(holder.events, ['distrust'])
 })
 
+test('what was posted is sent when the master is back, however late; who waits for it is told that it is away', async t => {
+  const { env, network, session } = await attached({ waitMs: 20_000 })
+  const sent = session.post(mkdir, 'done')
+  session.hurry()
+  await settle()
+  network.away = true
+  network.last.break()
+  const unsent = session.post(mkdir, 'done')
+  const waiting = t.throwsAsync(session.patiently(Promise.all([sent, unsent])), { code: 'ETIMEDOUT' })
+  await env.advance(21_000)
+  await waiting
+  await env.advance(100_000)
+  network.away = false
+  await env.advance(30_000)
+  network.last.welcome({ resumed: true })
+  await settle()
+  t.deepEqual(
+    network.last.calls.map(({ id, promised }) => [id, promised]),
+    [
+      [1n, true],
+      [2n, true],
+    ],
+  )
+  for (const id of [1n, 2n]) network.last.reply(id, done)
+  await session.patiently(Promise.all([sent, unsent]))
+})
+
 test('after a restart of the master leases are reclaimed before anything else is sent', async t => {
   const { env, network, session, holder } = await attached()
   holder.leases = Array.from({ length: 4500 }, (_, i) => ({

@@ -11,6 +11,7 @@ import { atLeast } from '../cache/inode-cache.ts'
 import type { AttrPort } from '../ports.ts'
 import { chain, type FilesContext, mustBeOurs, mustBeWritable } from './context.ts'
 import type { PromisedAttributes } from './promised-attributes.ts'
+import { noteLoss } from './losses.ts'
 import { whileChanging } from './while-changing.ts'
 
 /** How often a writer who shares a file asks whether it still does. */
@@ -47,8 +48,14 @@ export class Attributes implements AttrPort {
   creation(ino: Ino): Promise<void> | undefined {
     const { cache, session } = this.#context
     const creation = cache.get(ino)?.creation
-    if (creation !== undefined) session.hurry()
-    return creation
+    if (creation === undefined) return undefined
+    session.hurry()
+    return session.patiently(creation)
+  }
+
+  isAlone(ino: Ino): boolean {
+    const node = this.#context.cache.get(ino)
+    return node !== undefined && (node.lease === 'write' || node.gone)
   }
 
   noteCommitted(attr: Attr, early: boolean): void {
@@ -151,9 +158,16 @@ export class Attributes implements AttrPort {
     if (change.size === undefined) return this.shown(this.latest(await this.#sendNow(node, change)))
     const file = this.#context.data.known(node.ino)
     let attr: Attr
+    let cutBytes = 0
     try {
-      await file?.cutTo(change.size)
+      cutBytes = (await file?.cutTo(change.size)) ?? 0
       attr = await this.#sendNow(node, change)
+    } catch (thrown) {
+      const error = FsError.from(thrown)
+      // After EIO it may have happened, and what was cut off must not come back then.
+      const restored = error.code !== 'EIO' && file?.cutRefused() !== false
+      if (cutBytes > 0 && !restored) noteLoss(node, error)
+      throw error
     } finally {
       file?.cutEnded()
     }

@@ -283,7 +283,9 @@ export class Contents {
     if (how.append && !how.fromCache)
       return chain(this.#attributes.committed(node.ino), committed => {
         const end = this.#attributes.shown(this.#attributes.latest(committed)).size
-        return this.#isAlone(node) ? this.#appendAlone(node, end, bytes, how) : this.#append(node, end, bytes)
+        return this.#attributes.isAlone(node.ino)
+          ? this.#appendAlone(node, end, bytes, how)
+          : this.#append(node, end, bytes)
       })
     return this.#accept(node, offset, bytes, how)
   }
@@ -294,7 +296,11 @@ export class Contents {
     const { cache, data } = this.#context
     const holds = () => {
       const committed = cache.attr(node.ino)
-      return committed !== undefined && this.#isAlone(node) && this.#attributes.shown(committed).size === end
+      return (
+        committed !== undefined &&
+        this.#attributes.isAlone(node.ino) &&
+        this.#attributes.shown(committed).size === end
+      )
     }
     return chain(data.file(node.ino).writeIf(end, part, holds), held =>
       held ? { at: end, count: part.length } : this.#take(node, end, bytes, how),
@@ -312,18 +318,13 @@ export class Contents {
   #accept(node: Inode, at: number, bytes: Uint8Array, how: WriteHow): Written | Promise<Written> {
     const part = fitting(node, at, bytes)
     const contents = this.#context.data.file(node.ino)
-    if (!this.#isAlone(node)) contents.dropClean()
+    if (!this.#attributes.isAlone(node.ino)) contents.dropClean()
     if (how.fromCache) node.laundered = true
     return chain(contents.write(at, part), () => ({ at, count: part.length }))
   }
 
-  /** Nobody else may read or write the file before we have stored what we accept. */
-  #isAlone(node: Inode): boolean {
-    return node.lease === 'write' || node.gone
-  }
-
   #writesThrough(file: OpenFile, how: WriteHow): boolean {
-    return how.sync || file.how.sync || !this.#isAlone(file.node)
+    return how.sync || file.how.sync || !this.#attributes.isAlone(file.node.ino)
   }
 
   /** Without a lease nothing that is known of the file's extents may be used. */

@@ -44,6 +44,10 @@ export interface SessionPort extends MasterPort {
   post<Case extends Result['$case']>(op: Op, expect: Case): Promise<ResultOf<Case>>
   /** What was posted is sent now, since somebody waits for it. */
   hurry(): void
+  /** As `posted`, or rejects with ETIMEDOUT where the master is away for as long as calls wait: it is made later all the same. */
+  patiently<T>(posted: Promise<T>): Promise<T>
+  /** How long a lease lasts without word from us, ms. */
+  readonly leaseMs: number
 }
 
 /** What the parts of the file system share. */

@@ -193,7 +193,7 @@ export class Handles {
     const file = this.get(handle)
     if (this.#promises.pending) {
       // Of names, too, since they may be this file's. What failed is a loss of this file or of a directory.
-      await this.#promises.settled().catch(() => undefined)
+      await this.#promises.heard()
       throwLossTo(this.#context, file)
     }
     await this.#stored(file.node)

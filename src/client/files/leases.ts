@@ -7,6 +7,7 @@ import { atLeast } from '../cache/inode-cache.ts'
 import type { Locks } from '../locks/locks.ts'
 import type { DataTraffic, HeldLease, HeldLock, LeaseHolder, RecallHow } from '../session/lease-holder.ts'
 import type { AccessTimes } from './access-times.ts'
+import type { FileData } from '../ports.ts'
 import type { FilesContext, Forgetter } from './context.ts'
 import type { Promises } from './promises.ts'
 
@@ -14,6 +15,9 @@ import type { Promises } from './promises.ts'
 const flushRoundsMax = 8
 /** Likewise for reads that fill the page cache while it is being invalidated. */
 const invalidationRoundsMax = 8
+/** What cannot be stored before a lease goes is tried again after so long, for this part of what a lease lasts. */
+const storePauseMs = 500
+const storePatienceShare = 1 / 2
 /** How long it is waited for the kernel to forget pages while a truncation keeps it from writing them back. */
 const truncatingPatienceMs = 200
 /** When there are too many inodes, so many of them are given back at once. */
@@ -159,11 +163,18 @@ export class Leases implements LeaseHolder {
     void this.#atimes.flushOne(node)
     const held = deferred<undefined>()
     const contents = this.#context.data.known(node.ino)
-    for (let round = 0; (contents?.dirtyBytes ?? 0) > 0; round++) {
+    const { env, session } = this.#context
+    const until = env.clock.now() + session.leaseMs * storePatienceShare
+    for (let round = 0; contents !== undefined && contents.dirtyBytes > 0; round++) {
       if (round === flushRoundsMax) node.holdBack = held.promise
-      if (!(await this.#store(node))) break
+      const error = await this.#store(node)
+      if (error === undefined || contents.dirtyBytes === 0) continue
+      // Without the lease it would be stored some time, over what others have written by then.
+      if (env.clock.now() >= until) this.#giveUpWritten(node, contents, error)
+      else await env.timers.sleep(storePauseMs)
     }
-    node.lease = 'read'
+    // The session may have died meanwhile.
+    if (node.lease === 'write') node.lease = 'read'
     node.laundered = false
     node.holdBack = undefined
     held.resolve(undefined)
@@ -175,20 +186,34 @@ export class Leases implements LeaseHolder {
     await kernel?.inode(node.ino, false)
   }
 
-  /** False, and the file has the error, if that is not possible. */
-  async #store(node: Inode): Promise<boolean> {
+  /** Stores what is dirty, or says why it cannot be. What was dropped by that is noted. */
+  async #store(node: Inode): Promise<FsError | undefined> {
     const { data, env } = this.#context
+    const contents = data.known(node.ino)
     try {
-      await data.known(node.ino)?.flush()
-      return true
+      await contents?.flush()
+      return undefined
     } catch (thrown) {
-      env.log.error('Cannot store what was written before the lease goes', {
+      const error = FsError.from(thrown)
+      env.log.warn('Cannot store what was written before the lease goes', {
         ino: node.ino,
-        why: messageOf(thrown),
+        why: messageOf(error),
       })
-      node.lost ??= FsError.from(thrown)
-      return false
+      if (contents?.dirtyBytes === 0) node.lost ??= error
+      return error
     }
+  }
+
+  #giveUpWritten(node: Inode, contents: FileData, error: FsError): void {
+    const { ino } = node
+    const { env } = this.#context
+    env.log.error('Written data is lost: it could not be stored', {
+      ino,
+      bytes: contents.dirtyBytes,
+      why: error.message,
+    })
+    node.lost ??= error
+    contents.abandon(error)
   }
 
   /** Has the kernel forget, again after requests that were answered meanwhile: they may have filled its pages anew. */

@@ -88,10 +88,16 @@ export class Promises {
     await Promise.allSettled([...this.#pending])
   }
 
-  /** Everything promised so far is made. Rejects with the first that is lost. */
+  /** As `answered`, for who does not wait for ever: rejects with ETIMEDOUT where the master is away for too long. */
+  async heard(): Promise<PromiseSettledResult<void>[]> {
+    const { session } = this.#context
+    session.hurry()
+    return await session.patiently(Promise.allSettled([...this.#pending]))
+  }
+
+  /** Everything promised so far is made. Rejects with the first that is lost, or ETIMEDOUT. */
   async settled(): Promise<void> {
-    this.#context.session.hurry()
-    const results = await Promise.allSettled([...this.#pending])
+    const results = await this.heard()
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 }

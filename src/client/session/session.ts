@@ -19,6 +19,7 @@ import type {
 } from '../../wire/gen/cairn/v1/session.ts'
 import { toIno } from '../../wire/validate.ts'
 import type { Op } from '../../wire/commands.ts'
+import { deferred, type Deferred } from '../waiting.ts'
 import type { ClusterFacts, MasterPort, Result, ResultOf } from '../ports.ts'
 import { ClusterClock } from './cluster-clock.ts'
 import { EarlyAnswers } from './early-answers.ts'
@@ -93,6 +94,8 @@ export class Session implements MasterPort {
   #heartbeatAt = 0
   #awaySince = 0
   #timer: Timer | undefined
+  /** Who waits for what was posted. */
+  readonly #patient = new Set<{ readonly since: number; readonly late: Deferred<never> }>()
   #opened: { resolve: () => void; reject: (error: FsError) => void } | undefined
   #gone: (() => void) | undefined
   /** Of the session that the master refused as dead: it may wait for us to have given up what was of it. */
@@ -178,6 +181,10 @@ export class Session implements MasterPort {
     return this.#time.now()
   }
 
+  get leaseMs(): number {
+    return this.#welcome?.leaseMs ?? leaseMs
+  }
+
   /** Milliseconds for which what the leases cover may be served, 0 if not at all. */
   leaseLeftMs(): number {
     return this.#lease.leftMs()
@@ -199,6 +206,21 @@ export class Session implements MasterPort {
       else this.#posting ??= this.#env.timers.after(postedMs, () => this.#flush())
     }
     return this.#call(op, expect, schedule, { bound: true })
+  }
+
+  /**
+   * For who waits for what was posted: rejects with ETIMEDOUT where the master is away for as long as calls wait. What was
+   * posted is not given up by that, since programs were told that it is so: it is sent when the master is back.
+   */
+  async patiently<T>(posted: Promise<T>): Promise<T> {
+    const waiting = { since: this.#env.clock.now(), late: deferred<never>() }
+    waiting.late.promise.catch(() => undefined)
+    this.#patient.add(waiting)
+    try {
+      return await Promise.race([posted, waiting.late.promise])
+    } finally {
+      this.#patient.delete(waiting)
+    }
   }
 
   /** Somebody waits for what was posted. */
@@ -511,7 +533,7 @@ export class Session implements MasterPort {
   #onContact(time: bigint, sentMs: number): void {
     // What went over the wire is whole milliseconds.
     this.#time.sample(time, Math.floor(this.#heartbeatAt) === sentMs ? this.#heartbeatAt : sentMs)
-    this.#lease.contact(sentMs, this.#welcome?.leaseMs ?? leaseMs)
+    this.#lease.contact(sentMs, this.leaseMs)
   }
 
   #sessionDied(why: string): void {
@@ -567,9 +589,11 @@ export class Session implements MasterPort {
       this.#failStart(new FsError('ETIMEDOUT', `The master at ${address} does not answer`))
       return
     }
+    const isLate = ({ since }: { readonly since: number }) => now - Math.max(since, this.#awaySince) > waitMs
+    const away = () => new FsError('ETIMEDOUT', `The master at ${address} is away`)
+    for (const waiting of this.#patient) if (isLate(waiting)) waiting.late.reject(away())
     for (const call of this.#pending.all())
-      if (now - Math.max(call.since, this.#awaySince) > waitMs)
-        this.#pending.abandon(call, new FsError('ETIMEDOUT', `The master at ${address} is away`))
+      if (!call.bound && isLate(call)) this.#pending.abandon(call, away())
   }
 
   /** The master takes this mount no more, ever. */

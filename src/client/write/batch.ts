@@ -41,6 +41,18 @@ export const dirtyOf = (range: SealedRange): number => Math.max(0, range.end - r
 export const dirtyOfAll = (ranges: readonly SealedRange[]): number =>
   ranges.reduce((sum, range) => sum + dirtyOf(range), 0)
 
+/** The dirty parts of ranges from `size` on, the last range first, each to be released. */
+export function dirtyPartsFrom(ranges: readonly SealedRange[], size: number): SealedRange[] {
+  const parts: SealedRange[] = []
+  for (const { offset, end, dirtyFrom, data, chunk } of [...ranges].reverse()) {
+    const from = Math.max(dirtyFrom, size)
+    if (from >= end) continue
+    const bytes = data.subarray(from - offset, end - offset)
+    parts.push({ offset: from, end, dirtyFrom: from, data: bytes, chunk: chunk.retain() })
+  }
+  return parts
+}
+
 /** Shortens ranges to what lies before `size`; returns how many dirty bytes that took away. */
 export function clipRanges(ranges: readonly SealedRange[], size: number): number {
   let taken = 0

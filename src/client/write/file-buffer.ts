@@ -97,6 +97,25 @@ export class FileBuffer {
     this.#dirtyEnd = undefined
   }
 
+  /** The dirty bytes from `size` on, each to be released, and to be put back with `restore` if they are needed again. */
+  dirtyFrom(size: number): SealedRange[] {
+    const found: SealedRange[] = []
+    for (const segments of this.#windows.values())
+      for (const segment of segments) {
+        const from = Math.max(segment.start, segment.cleanTo, size)
+        if (from >= segment.end) continue
+        const { chunk, end } = segment
+        found.push({
+          offset: from,
+          end,
+          dirtyFrom: from,
+          data: bytesOf(segment, from, end),
+          chunk: chunk.retain(),
+        })
+      }
+    return found
+  }
+
   /** Forgets bytes from `size` on. */
   discardFrom(size: number): void {
     for (const [index, segments] of this.#windows) {

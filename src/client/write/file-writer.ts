@@ -18,7 +18,7 @@ import { attrFromWire } from '../../wire/attr.ts'
 import { IntervalSet, type Range } from '../interval-set.ts'
 import type { FileExtents } from '../read/file-extents.ts'
 import { deferred, type Deferred, nextTurn } from '../waiting.ts'
-import { type Batch, clipRanges, dirtyOf, dirtyOfAll, newBatch } from './batch.ts'
+import { type Batch, clipRanges, dirtyOf, dirtyOfAll, dirtyPartsFrom, newBatch } from './batch.ts'
 import { type CommitUnit, commitOf, extentsOf, nextUnit, tokensOf } from './commit-unit.ts'
 import { FileBuffer } from './file-buffer.ts'
 import { sealBlock, sealSmall } from './seal-block.ts'
@@ -54,6 +54,8 @@ export class FileWriter {
   /** While a truncation is under way: what the size does not fall below, though the bytes that made it are gone. */
   #sizeMin = 0
   #cutting: Deferred<undefined> | undefined
+  /** Dirty bytes that it took, later ones before earlier ones; undefined when the session that accepted them died. */
+  #cut: SealedRange[] | undefined = []
   #lastEnd = 0
   #sequentialBytes = 0
   #lastWrite = 0n
@@ -170,12 +172,22 @@ export class FileWriter {
     this.#buffer.dropClean()
   }
 
-  async cutTo(size: number): Promise<void> {
+  async cutTo(size: number): Promise<number> {
     this.#sizeMin = this.sizeOver(0)
     const before = this.dirtyBytes
+    const sent = new Set(this.#committing?.unit.ranges)
+    this.#cut = this.#buffer.dirtyFrom(size)
+    for (const { ranges } of [...this.#batches].reverse())
+      this.#cut.push(
+        ...dirtyPartsFrom(
+          ranges.filter(range => !sent.has(range)),
+          size,
+        ),
+      )
     const discarded = this.discardFrom(size)
     if (this.dirtyBytes < before) this.#cutting = deferred()
     await discarded
+    return before - this.dirtyBytes
   }
 
   /** A truncation is under way, and bytes that the file still has are gone here: pending until it is over. */
@@ -209,6 +221,8 @@ export class FileWriter {
     this.#committing = undefined
     if (committing !== undefined) committing.unit.abandoned = true
     this.#buffer.discardFrom(0)
+    this.#dropCut()
+    this.#cut = undefined
     for (const batch of batches) {
       batch.cancelled = true
       for (const range of batch.ranges) range.chunk.release()
@@ -219,10 +233,27 @@ export class FileWriter {
     this.#count()
   }
 
+  cutRefused(): boolean {
+    const { space, schedule } = this.#context
+    if (this.#cut === undefined) return false
+    const before = this.dirtyBytes
+    for (const range of this.#cut) this.#buffer.restore(range)
+    space.accepted(0, this.dirtyBytes - before)
+    this.#count()
+    if (this.dirtyBytes > 0) schedule.dirtied(this)
+    return true
+  }
+
   cutEnded(): void {
+    this.#dropCut()
     this.#sizeMin = 0
     this.#cutting?.resolve(undefined)
     this.#cutting = undefined
+  }
+
+  #dropCut(): void {
+    for (const { chunk } of this.#cut ?? []) chunk.release()
+    this.#cut = []
   }
 
   /** The file's size as programs see it, when `committed` is the master's. */
@@ -390,11 +421,12 @@ export class FileWriter {
     if (unmade !== undefined) batch.error = unmade
   }
 
-  /** Nothing is committed of a file that the master may yet fail to make. ESTALE if it did. */
+  /** Nothing is committed of a file that the master may yet fail to make. ESTALE if it did, ETIMEDOUT if it is away. */
   async #created(): Promise<void> {
     try {
       await this.#context.attrs.creation(this.ino)
     } catch (thrown) {
+      if (FsError.from(thrown).code === 'ETIMEDOUT') throw thrown
       throw new FsError('ESTALE', messageOf(thrown), { cause: thrown })
     }
   }
@@ -417,7 +449,10 @@ export class FileWriter {
         await this.#commit(unit)
       } catch (thrown) {
         failure = FsError.from(thrown)
-        if (!unit.abandoned) this.#sealedBytes -= clipRanges(unit.ranges, unit.clipTo)
+        if (!unit.abandoned) {
+          this.#cut?.push(...dirtyPartsFrom(unit.ranges, unit.clipTo))
+          this.#sealedBytes -= clipRanges(unit.ranges, unit.clipTo)
+        }
       }
       // What is committed now, if anything, is of another session.
       if (unit.abandoned) return
@@ -490,12 +525,16 @@ export class FileWriter {
     for (const batch of done) batch.done.resolve(undefined)
   }
 
-  /** Nothing that is sealed will be committed: all of it is dirty again, or dropped if nobody may store it. */
+  /**
+   * Nothing that is sealed will be committed: all of it is dirty again, or dropped if nobody may store it. That is so
+   * without a lease, too: by the next try others may have stored what is newer.
+   */
   #fail(error: FsError): void {
-    const { env, schedule, space } = this.#context
+    const { attrs, env, schedule, space } = this.#context
     if (error.code === 'ENOSPC') space.doubt()
     const batches = this.#batches
-    const dropped = error.code === 'ENOENT' || error.code === 'ESTALE'
+    const gone = error.code === 'ENOENT' || error.code === 'ESTALE'
+    const dropped = gone || !attrs.isAlone(this.ino)
     this.#batches = []
     this.#sealedBytes = 0
     this.#buffer.dropClean()
@@ -513,7 +552,8 @@ export class FileWriter {
       env.log.info('a removed file was not written back', fields)
     else env.log.error('a file could not be written back', fields)
     const report = error.code === 'ESTALE' ? new FsError('EIO', error.message, { cause: error }) : error
-    const heard = batches.some(batch => batch.awaited)
+    // What a mapping left is in it, too, of which nobody waits to hear.
+    const heard = batches.some(batch => batch.awaited) && (gone || !dropped)
     if (!heard && error.code !== 'ENOENT') {
       this.#lostData ||= dropped
       this.#error = report

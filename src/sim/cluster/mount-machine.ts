@@ -126,7 +126,7 @@ export class MountMachine {
       program: 'sim',
       zone: '',
       readOnly: false,
-      waitMs: Number.POSITIVE_INFINITY,
+      waitMs: 60 * second,
       startWaitMs: 10 * second,
       began: key => {
         this.#last = key

@@ -311,6 +311,43 @@ test('a file that is being cut is as long as it was, and read only after that, i
   t.is(size(), 100, 'nor does it get longer before the master says so')
 })
 
+test('what a truncation cut off is here again when it did not happen', async t => {
+  for (const sealed of [false, true]) {
+    const { env, master, data } = await harness()
+    const file = data.file(file1)
+    const written = pattern(600 * KiB, 1)
+    await env.run(Promise.resolve(file.write(0, written)))
+    // Windows that are complete are on their way by themselves; one commit may be, too.
+    if (sealed) file.flush().catch(() => undefined)
+    await env.pass(sealed ? 2 : 0)
+    t.true((await env.run(file.cutTo(1000))) > 0)
+    t.true(file.cutRefused())
+    file.cutEnded()
+    const later = pattern(300, 2)
+    await env.run(Promise.resolve(file.write(2000, later)))
+    later.copy(written, 2000)
+    t.is(file.overlay(master.attrOf(file1)).size, written.length)
+    t.true((await env.run(Promise.resolve(file.read(0, written.length)).then(taken))).equals(written))
+    await env.run(file.flush())
+    t.true(master.contentOf(file1).equals(written))
+    t.is(file.dirtyBytes, 0)
+  }
+})
+
+test('what cannot be stored is dropped without a lease, and said: others may store what is newer', async t => {
+  const { env, master, data } = await harness()
+  const file = data.file(file1)
+  master.alone = false
+  await env.run(Promise.resolve(file.write(0, pattern(100, 1))))
+  master.commitError = new FsError('ENOSPC')
+  t.is((await t.throwsAsync<FsError>(env.run(file.flush()))).code, 'ENOSPC')
+  t.is(file.dirtyBytes, 0)
+  master.commitError = undefined
+  await env.pass(100_000)
+  t.is(master.commits.length, 0)
+  t.is((file.takeError() as FsError).code, 'ENOSPC')
+})
+
 test('a removed file is forgotten without a word', async t => {
   const { env, master, data } = await harness()
   const file = data.file(file1)

@@ -116,6 +116,8 @@ export class FakeMaster implements MasterPort, AttrPort {
   spaceBytes = Number.MAX_SAFE_INTEGER
   usedBytes = 0
   diskFull = false
+  /** Whether this mount holds write leases. */
+  alone = true
   /** Answered to a plan when too few nodes are up. */
   tooFew: ErrnoName = 'EIO'
   /** Thrown by the next commits. */
@@ -196,6 +198,10 @@ export class FakeMaster implements MasterPort, AttrPort {
 
   noteCommitted(attr: Attr): void {
     this.#known.set(attr.ino, attr)
+  }
+
+  isAlone(): boolean {
+    return this.alone
   }
 
   keepsPages(): boolean {
