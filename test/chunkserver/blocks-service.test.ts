@@ -3,7 +3,7 @@ import { RealDisk } from '#src/chunkserver/disk/real-disk.ts'
 import type { Log } from '#src/core/env.ts'
 import { FsError } from '#src/core/errors.ts'
 import { KiB, MiB } from '#src/core/units.ts'
-import { TestClient, testBlock } from './support/test-client.ts'
+import { grantFor, TestClient, testBlock } from './support/test-client.ts'
 import { quietLog, startNode } from './support/test-node.ts'
 
 test('a large block goes along a chain of three and comes back from each', async t => {
@@ -25,6 +25,29 @@ test('a large block goes along a chain of three and comes back from each', async
   const range = await client.get(block.id, 100 * KiB, 10)
   t.is(range.offset, 64 * KiB)
   t.true(range.data.equals(block.data.subarray(64 * KiB, 128 * KiB)))
+})
+
+test('a receipt ends with its grant: what is not committed by then may be deleted', async t => {
+  const node = await startNode(t, 1n)
+  const [small, large] = [testBlock(1000, 1), testBlock(200_000, 2)]
+  const client = new TestClient(node.network, node.address).hello()
+  const outcomes = [...(await client.putSmall(1n, [small])), ...(await client.put(large, [node]))]
+  for (const [index, block] of [small, large].entries())
+    t.is(outcomes[index]?.receipt?.expiry, grantFor(1n, block).expiry)
+})
+
+test('a client that takes nothing keeps nobody else from reading', async t => {
+  const node = await startNode(t, 1n)
+  const block = testBlock(4 * MiB, 1)
+  const client = new TestClient(node.network, node.address).hello()
+  await client.put(block, [node])
+  for (let each = 0; each < 6; each++) {
+    const deaf = new TestClient(node.network, node.address).hello()
+    deaf.link.pause()
+    for (let get = 0; get < 6; get++) deaf.get(block.id, 0, block.length).catch(() => undefined)
+  }
+  await new Promise(resolve => setTimeout(resolve, 1000))
+  t.true((await client.get(block.id, 0, 10)).data.equals(block.data.subarray(0, 64 * KiB)))
 })
 
 test('small blocks are stored with one message', async t => {

@@ -127,6 +127,28 @@ test('an unreferenced block goes after its grace, unless it is pinned, referred 
   t.is(status(fixture).blocks?.total, 1n, 'the second commit replaced the first')
 })
 
+test('blocks whose node is away do not keep later ones from going on other nodes', async t => {
+  const fixture = await EngineFixture.make({ rowsPerTick: 10, condemnedMs: 1000, pinMs: 1000 })
+  const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')
+  const [first, second, third] = nodes
+  if (first === undefined || second === undefined || third === undefined) return
+  const mount = new Mount(fixture)
+  const names = Array.from({ length: 30 }, (_, index) => `f${index}`)
+  for (const name of names) writeFile(mount, nodes, makeFile(mount, name), name)
+  third.lose()
+  const up = [first, second]
+  for (const name of names) mount.call(unlink(name), 'remove')
+  fixture.pass(60_000, mount, ...up)
+  t.deepEqual([first.blocks.size, second.blocks.size, third.blocks.size], [0, 0, 30])
+  writeFile(mount, up, makeFile(mount, 'later'), 'later')
+  mount.call(unlink('later'), 'remove')
+  fixture.pass(60_000, mount, ...up)
+  t.deepEqual([first.blocks.size, second.blocks.size], [0, 0])
+  third.reattach()
+  fixture.pass(60_000, mount, ...nodes)
+  t.is(third.blocks.size, 0)
+})
+
 test('a block that is being deleted is a new block for who writes it again, and no late delete hits it', async t => {
   const fixture = await EngineFixture.make({ condemnedMs: 1000 })
   const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')

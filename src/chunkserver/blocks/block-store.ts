@@ -292,12 +292,14 @@ export class BlockStore {
     if (this.#vacuum) this.#vacuum = (await this.#index.ask('vacuum', { pages: vacuumPages })) > 0
   }
 
-  /** In order: the next opening need not compare folder and index. No call may be under way. */
+  /** In order: the next opening need not compare folder and index, unless a file is left that has no row. */
   async close(): Promise<void> {
+    await this.#locks.idle()
     await this.#readers.close()
     await this.#unshare()
     await this.#forgetUnlinked()
-    await this.#index.closeInOrder()
+    if (this.#stuck.size === 0) await this.#index.closeInOrder()
+    else await this.#index.close()
   }
 
   async #open(id: BlockId, bytes: number): Promise<BlockReader> {
@@ -455,6 +457,7 @@ export class BlockStore {
     if (code === 'ENOENT') await this.#prove()
     const still = await this.#index.ask('lookup', { id: row.id })
     if (still === undefined) throw absent(row.id)
+    // Anything else (too many files, say) is no fault of the block.
     if (code === 'ENOENT' || code === 'EIO')
       this.noteDamage(still, `its file cannot be opened: ${messageOf(error)}`)
     throw new FsError('EIO', `block ${row.id} cannot be opened: ${messageOf(error)}`, { cause: error })

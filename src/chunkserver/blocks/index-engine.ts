@@ -47,6 +47,9 @@ interface Tables {
  * a daemon. A batch with changes is one transaction, answered after its one sync: either all of its
  * changes are on stable storage or none is.
  */
+/** Of what is asked for and cannot be, on a disk that does as it should. */
+const refusal = 'EINVAL'
+
 export class IndexEngine {
   readonly #open: () => Database
   readonly #checksums: Checksums
@@ -81,7 +84,7 @@ export class IndexEngine {
     const before = this.#totals
     try {
       this.#db.exec('BEGIN IMMEDIATE')
-      const replies = batch.map((request): IndexReply => ({ ok: true, out: this.#run(request) }))
+      const replies = batch.map(request => this.#runOrRefuse(request))
       if (this.#totals !== before) this.#use.store.setTotals(this.#totals)
       this.#db.exec('COMMIT')
       return replies
@@ -90,6 +93,16 @@ export class IndexEngine {
       if (this.#index?.inTransaction === true) this.#index.exec('ROLLBACK')
       const reply = failure(error)
       return batch.map(() => reply)
+    }
+  }
+
+  /** What is refused before it has changed anything costs the others of the batch nothing. */
+  #runOrRefuse(request: IndexRequest): IndexReply {
+    try {
+      return { ok: true, out: this.#run(request) }
+    } catch (error) {
+      if (error instanceof FsError && error.code === refusal) return failure(error)
+      throw error
     }
   }
 
@@ -248,11 +261,12 @@ export class IndexEngine {
     }
     if (stored.length !== length)
       throw new FsError(
-        'EIO',
+        refusal,
         `Cannot put block ${id}: stored with ${stored.length} bytes, put with ${length}`,
       )
     if (data === undefined) blocks.setContent(id, checksums, undefined)
-    else if (!this.#holds(id, data)) blocks.setContent(id, checksums, data)
+    else if (!this.#holds(id, data) || Buffer.compare(stored.checksums, checksums) !== 0)
+      blocks.setContent(id, checksums, data)
     if (generation <= stored.generation) return { generation: stored.generation, totals: this.#totals }
     this.#use.buckets.toggle(id, this.#hash(id, stored.generation, length))
     blocks.setGeneration(id, generation)

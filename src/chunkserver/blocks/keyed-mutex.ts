@@ -2,6 +2,11 @@
 export class KeyedMutex<K> {
   readonly #last = new Map<K, Promise<void>>()
 
+  /** Resolves when nobody holds or waits for any key. */
+  async idle(): Promise<void> {
+    while (this.#last.size > 0) await Promise.all(this.#last.values())
+  }
+
   async run<T>(key: K, task: () => Promise<T>): Promise<T> {
     const before = this.#last.get(key)
     const { promise, release } = signal()

@@ -3,7 +3,7 @@ import type { Clock } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import { blockIdToBytes } from '../../core/ids.ts'
 import { blockBytesMax } from '../../core/limits.ts'
-import { hour, nsPerMs, nsPerSecond } from '../../core/units.ts'
+import { nsPerSecond } from '../../core/units.ts'
 import type { Grant, Receipt } from '../../wire/gen/cairn/v1/common.ts'
 import type { ReadKey as WireKey } from '../../wire/gen/cairn/v1/nodes.ts'
 import { isGrantMac, receiptMac } from '../../wire/mac.ts'
@@ -30,9 +30,6 @@ export interface Membership {
   readonly key: Uint8Array
   readonly blockBytes: number
 }
-
-/** A receipt outlives the retries of a commit over a restart of the master. */
-const receiptNs = BigInt(hour) * nsPerMs
 
 /** A master that starts anew again and again tells others each time, while the older ones are still good. */
 const readKeysMax = 32
@@ -168,11 +165,11 @@ export class Authority {
     return makeReadToken(used, noSession, expiry, block)
   }
 
-  /** Only for what is on stable storage. */
+  /** Only for what is on stable storage. It ends with the grant: what is not committed by then may be deleted as a stray. */
   receipt(grant: Grant, { id, length }: BlockClaim, generation: bigint): Receipt {
     const { node, incarnation, key } = must(this.#membership, 'membership')
     const { session, epoch } = grant
-    const claim = { node, incarnation, generation, session, epoch, expiry: this.#now() + receiptNs }
+    const claim = { node, incarnation, generation, session, epoch, expiry: grant.expiry }
     return { ...claim, mac: receiptMac(key, { ...claim, block: blockIdToBytes(id), length }) }
   }
 

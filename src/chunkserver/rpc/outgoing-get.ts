@@ -45,8 +45,9 @@ export async function sendBlock(
         const value = { ...message(get.call, reader, at, bytes), last: until === end }
         link.send({ item: { $case: 'data', value } }, release)
         sent += bytes.length
-        await link.drained()
       })
+      // Outside: who takes nothing keeps nobody else from reading.
+      await link.drained()
     }
     return sent
   } finally {

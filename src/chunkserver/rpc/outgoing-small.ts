@@ -29,15 +29,13 @@ export async function sendSmall(
 ): Promise<number> {
   const ids = listOf(get.ids, smallAtOnce, 'get_small.ids').map(id => toBlockId(id, 'get_small.ids'))
   let sent = 0
-  await parts.reads.run(async () => {
-    const found = await Promise.all(ids.map((id, index) => find(parts, id, index)))
-    for (const [blocks, last] of messages(found.filter(block => block !== undefined))) {
-      if (cancelled()) return
-      link.send({ item: { $case: 'small', value: { call: get.call, blocks, last } } })
-      for (const { data } of blocks) sent += data.length
-      await link.drained()
-    }
-  })
+  const found = await parts.reads.run(() => Promise.all(ids.map((id, index) => find(parts, id, index))))
+  for (const [blocks, last] of messages(found.filter(block => block !== undefined))) {
+    if (cancelled()) return sent
+    link.send({ item: { $case: 'small', value: { call: get.call, blocks, last } } })
+    for (const { data } of blocks) sent += data.length
+    await link.drained()
+  }
   return sent
 }
 

@@ -78,14 +78,18 @@ export class PeerLink {
       this.#link.send({ item: { $case: 'put', value: { ...begin, call } } })
     })
     // Whoever waits for the outcomes hears of a failure; a put that is cancelled has nobody waiting.
-    outcomes.catch(() => undefined)
+    const ended = outcomes.then(
+      () => undefined,
+      () => undefined,
+    )
     return {
       outcomes,
       send: data => {
         if (this.#calls.has(call)) this.#link.send({ item: { $case: 'data', value: { call, data } } })
       },
+      // A peer that takes nothing more costs this call alone, once its patience ends.
       drained: async () => {
-        await this.#link.drained()
+        await Promise.race([this.#link.drained(), ended])
         this.#progress(call)
       },
       cancel,

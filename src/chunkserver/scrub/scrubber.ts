@@ -116,8 +116,18 @@ export class Scrubber {
   }
 
   async #scrub(row: BlockRow, signal: AbortSignal): Promise<void> {
+    let reader
     try {
-      const reader = await this.#store.read(row.id)
+      reader = await this.#store.read(row.id)
+    } catch (error) {
+      const { code, message } = FsError.from(error)
+      // Removed meanwhile; or one that cannot be opened, which read has noted if it is a fault of this block.
+      if (code === 'ENOENT' || signal.aborted) return
+      this.#log.debug('a block is not scrubbed', { block: row.id, error: message })
+      await this.#pace(row.length)
+      return
+    }
+    try {
       try {
         const pace = (bytes: number): Promise<void> => this.#pace(bytes)
         // A second look tells rot on the disk from a bit lost on the way.
@@ -128,7 +138,6 @@ export class Scrubber {
       }
     } catch (error) {
       const { code, message } = FsError.from(error)
-      // Removed meanwhile; the end of the process; or a file that cannot be opened, which read has noted.
       if (code === 'ENOENT' || signal.aborted) return
       this.#store.noteDamage(row, message)
     }

@@ -468,6 +468,7 @@ export class FileWriter {
     const { master, attrs } = this.#context
     const { session } = master.identity
     for (let round = 0; ; round++) {
+      if (isAbandoned(unit)) return 0
       const made = commitOf(this.ino, unit, attrs.keepsPages(this.ino))
       if (made === undefined) {
         this.#forgetRanges(unit)
@@ -483,7 +484,7 @@ export class FileWriter {
         if (master.identity.session !== session) throw new FsError('ESTALE', error.message, { cause: error })
         throw error
       }
-      if (unit.abandoned) return 0
+      if (isAbandoned(unit)) return 0
       if (reply.again.length === 0) {
         const attr = attrFromWire(reply.attr)
         const base = unit.append ? attr.size - (unit.ranges.at(-1)?.end ?? 0) : 0
@@ -496,7 +497,6 @@ export class FileWriter {
       if (round >= againMax)
         throw new FsError('EIO', `Blocks of inode ${this.ino} vanish before they are committed`)
       await this.#storeAgain(unit, reply.again.map(index => made.rangesOfBlock[index] ?? []).flat())
-      if (unit.abandoned) return 0
     }
   }
 
@@ -571,6 +571,9 @@ export class FileWriter {
     this.#context.schedule.counted(this, change)
   }
 }
+
+/** Asked again after each wait. */
+const isAbandoned = ({ abandoned }: CommitUnit): boolean => abandoned
 
 type Visit = (from: number, to: number, bytes: Buffer) => void
 

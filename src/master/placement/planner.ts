@@ -181,7 +181,7 @@ export class Planner {
       if (owner !== undefined) for (const node of this.#good(owner.key)) present.add(node)
       if (proved.size === 0 || present.size < this.minCopies(copies)) return 'again'
       const replicas = [...proved].map(([node, generation]) => ({ node, generation }))
-      proofs.push({ id, length, replicas })
+      proofs.push({ id, length, replicas: this.#unknown(owner, replicas) })
       return replicas
     }
   }
@@ -219,6 +219,16 @@ export class Planner {
     if (receipt.generation >= this.#turn.store.counters.peek('generation')) return false
     if (this.#doomed.refuses(node, Buffer.from(block), receipt.generation as Generation)) return false
     return isReceiptMac(node.row.key, { ...receipt, block, length }, receipt.mac)
+  }
+
+  /** Without those that have a row: of another commit, or since the node has told of them. */
+  #unknown(owner: Block | undefined, instances: readonly VerifiedReplica[]): readonly VerifiedReplica[] {
+    if (owner === undefined) return instances
+    const { replicas } = this.#turn.store
+    return instances.filter(({ node, generation }) => {
+      const known = replicas.generationOn(owner.key, node)
+      return known === undefined || known < generation
+    })
   }
 
   #judgePinned(who: Planning, stored: StoredBlock): readonly VerifiedReplica[] | 'again' {

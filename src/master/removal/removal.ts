@@ -74,6 +74,8 @@ export class Removal {
   readonly #isShort: () => boolean
   #short = false
   #nextStrayMs = 0
+  /** Of the blocks in state deleting, the one up to which their nodes were told. */
+  #deletingAfter: Block | undefined
 
   constructor(
     turn: Turn,
@@ -198,12 +200,22 @@ export class Removal {
     return short
   }
 
-  /** Tells nodes of the blocks in state deleting, oldest first. */
+  /**
+   * Tells nodes of the blocks in state deleting, oldest first, and round again: those whose nodes are away are passed by.
+   */
   #orderDeleting(budget: number): void {
-    const { store, time } = this.#turn
+    const { store } = this.#turn
     const perNode = new Map<Node, Doomed[]>()
     if (![...this.#nodes.all()].some(node => this.#mayOrder(node))) return
-    for (const block of store.blocks.leaving(blockState.deleting, time, budget)) {
+    const blocks = store.blocks.deletingAfter(this.#deletingAfter, budget)
+    this.#deletingAfter = blocks.length < budget ? undefined : blocks.at(-1)
+    let before: Block | undefined
+    for (const block of blocks) {
+      if ([...perNode.values()].some(list => list.length >= instancesPerOrder)) {
+        this.#deletingAfter = before
+        break
+      }
+      before = block
       const replicas = store.replicas.of(block.key)
       if (replicas.length === 0) store.blocks.gone(block.key)
       for (const { node: id, generation } of replicas) {
@@ -211,7 +223,7 @@ export class Removal {
         if (node === undefined || !this.#mayOrder(node) || this.#ordered.has(`${block.key}/${id}`)) continue
         const list = perNode.get(node) ?? []
         perNode.set(node, list)
-        if (list.length < instancesPerOrder) list.push({ key: block.key, id: block.id, generation })
+        list.push({ key: block.key, id: block.id, generation })
       }
     }
     for (const [node, list] of perNode) this.#order(node, list)

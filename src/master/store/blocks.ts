@@ -98,6 +98,7 @@ export class Blocks {
   readonly #short
   readonly #shortAfter
   readonly #surplusAfter
+  readonly #deletingAfter
   readonly #lost
   readonly #countShort
   readonly #oldest
@@ -114,6 +115,11 @@ export class Blocks {
     this.#byKey = select('WHERE key = ?').safeIntegers().raw()
     this.#owner = select('WHERE id = ? AND state < 2').safeIntegers().raw()
     this.#leaving = select('WHERE state > 0 AND state = ? AND since <= ? ORDER BY since LIMIT ?')
+      .safeIntegers()
+      .raw()
+    this.#deletingAfter = select(
+      'WHERE state > 0 AND state = 2 AND (since, key) > (?, ?) ORDER BY since, key LIMIT ?',
+    )
       .safeIntegers()
       .raw()
     this.#short = select('WHERE state = 0 AND have < wanted ORDER BY have LIMIT ?').safeIntegers().raw()
@@ -246,6 +252,11 @@ export class Blocks {
     limit: number,
   ): Block[] {
     return this.#leaving.all(state, until, limit).map(fromRow)
+  }
+
+  /** In state deleting, after this one in the order in which they came to be so; from the first if undefined. */
+  deletingAfter(after: Block | undefined, limit: number): Block[] {
+    return this.#deletingAfter.all(after?.since ?? -1n, after?.key ?? 0n, limit).map(fromRow)
   }
 
   /** Since when the oldest block has been in the state, ns. */

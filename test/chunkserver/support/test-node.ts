@@ -64,7 +64,7 @@ export interface OpenStoreOptions extends SpaceOptions {
 export async function openStore(folder: string, options: OpenStoreOptions = {}): Promise<BlockStore> {
   const {
     env = realEnv(quietLog),
-    diskOf = at => new RealDisk(at),
+    diskOf = (at: string) => new RealDisk(at),
     disk = diskOf(folder),
     accepted: _,
     tls: __,
