@@ -11,6 +11,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { clearTimeout, setTimeout } from 'node:timers'
 import { stripVTControlCharacters } from 'node:util'
 import { groups, testFilesOf } from './groups.js'
 
