@@ -14,7 +14,7 @@ import { SpreadCluster } from '../support/spread-cluster.js'
  * everything that breaks in practice breaks, one after the other. No call may fail, nothing may be wrong, and at the
  * end all is whole and small. CAIRN_SOAK_SECONDS: how long (10 minutes: 600), CAIRN_SOAK_SEED: in which order.
  */
-const soakMs = Number(process.env['CAIRN_SOAK_SECONDS'] ?? '60') * 1000
+const soakMs = Number(process.env['CAIRN_SOAK_SECONDS'] ?? '120') * 1000
 const seed = Number(process.env['CAIRN_SOAK_SEED'] ?? String(Date.now() % 1_000_000))
 const nodeCount = 4
 /** For one fault and the return to full copies after it. */
