@@ -190,7 +190,7 @@ export class Files {
     await Promise.all([this.#promises.settled(), this.#context.data.flushAll(), this.#atimes.flush()])
   }
 
-  /** The directory's names are stored. ENOSPC or EIO if a change of them is lost. */
+  /** The directory's names are stored. ENOSPC or EIO if a change of them is lost, ETIMEDOUT if the master is away. */
   async syncDirectory(ino: Ino): Promise<void> {
     if ((this.#context.cache.get(ino)?.promised ?? 0) > 0) await this.#promises.heard()
     throwUnheardLoss(this.#context, ino)

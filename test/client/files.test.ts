@@ -343,7 +343,6 @@ test('what is stored at last before a lease goes is no loss', async t => {
   await new Promise(resolve => setTimeout(resolve, 100))
   here.data.file(ino).failure = undefined
   t.is(await read, 'new')
-  // That it failed at first may be told to somebody, not that it is gone.
   t.is(here.data.dirtyBytes, 0)
 })
 

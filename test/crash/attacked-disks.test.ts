@@ -232,6 +232,7 @@ function flipAll(folder: string, dice: Dice, spared: readonly string[]): number 
 for (const [seed, spared] of [
   [1, []],
   [2, ['store-id']],
+  [3, ['store-id']],
 ] as const)
   test.serial(`a bit of every file of a chunkserver flips while it is down (${String(seed)})`, async t => {
     const cluster = await start(t, 4)

@@ -172,7 +172,7 @@ test('a block that is being deleted is a new block for who writes it again, and 
   fixture.pass(5000, mount, ...nodes)
   t.is(copiesOf(nodes, id), 3)
   t.is(fixture.store.blocks.owner(id)?.have, 3)
-  t.is(fixture.store.blocks.leaving(2, 1n << 62n, 10).length, 0)
+  t.is(fixture.store.blocks.deletingAfter(undefined, 10).length, 0)
 })
 
 test('an error stops the removal on its node, visibly, until it attaches again', async t => {
@@ -524,6 +524,21 @@ test('a report that left before a block was stored frees nothing', async t => {
     node.beat()
   }
   t.is(grantOf(mount), 21_000n, 'and it counts once')
+})
+
+test('content that two wrote at once counts once, also where its nodes tell before the second commit', async t => {
+  const fixture = await EngineFixture.make()
+  const nodes = small(fixture)
+  const mount = new Mount(fixture)
+  const commits = ['a', 'b'].map(name => putSome(mount, nodes, makeFile(mount, name), 'content'))
+  commits[0]?.()
+  for (const node of nodes) node.tell()
+  commits[1]?.()
+  for (const node of nodes) {
+    node.usedBytes = 7000n
+    node.beat()
+  }
+  t.is(grantOf(mount), 21_000n)
 })
 
 test('a plan that completes copies counts those that are there', async t => {

@@ -34,6 +34,9 @@ type Handlers = { readonly [Op in IndexOp]: (input: IndexOps[Op]['in']) => Index
 /** An index up to this size is checked page by page when it is opened (about 0.1 s). */
 const checkedBytesMax = 32 * MiB
 
+/** Of what is asked for and cannot be, on a disk that does as it should. */
+const refusal = 'EINVAL'
+
 interface Tables {
   readonly store: StoreTable
   readonly blocks: BlockTable
@@ -47,9 +50,6 @@ interface Tables {
  * a daemon. A batch with changes is one transaction, answered after its one sync: either all of its
  * changes are on stable storage or none is.
  */
-/** Of what is asked for and cannot be, on a disk that does as it should. */
-const refusal = 'EINVAL'
-
 export class IndexEngine {
   readonly #open: () => Database
   readonly #checksums: Checksums

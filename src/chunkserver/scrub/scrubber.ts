@@ -138,8 +138,10 @@ export class Scrubber {
       }
     } catch (error) {
       const { code, message } = FsError.from(error)
-      if (code === 'ENOENT' || signal.aborted) return
-      this.#store.noteDamage(row, message)
+      if (signal.aborted) return
+      // Anything but EIO (too many files, say) is no fault of the block.
+      if (code === 'EIO') this.#store.noteDamage(row, message)
+      else this.#log.debug('a block is not scrubbed', { block: row.id, error: message })
     }
   }
 

@@ -164,8 +164,9 @@ export class Attributes implements AttrPort {
       attr = await this.#sendNow(node, change)
     } catch (thrown) {
       const error = FsError.from(thrown)
-      // After EIO it may have happened, and what was cut off must not come back then.
-      const restored = error.code !== 'EIO' && file?.cutRefused() !== false
+      // It may have happened, and what was cut off must not come back then.
+      const unknown = error.code === 'EIO' || error.code === 'EPROTO'
+      const restored = !unknown && file?.cutRefused() !== false
       if (cutBytes > 0 && !restored) noteLoss(node, error)
       throw error
     } finally {

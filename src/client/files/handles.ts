@@ -188,7 +188,7 @@ export class Handles {
     await node.settling
   }
 
-  /** No RPC when nothing is dirty or promised, since all else is durable when it is answered. */
+  /** ETIMEDOUT if the master is away. No RPC when nothing is dirty or promised, since all else is durable when it is answered. */
   async fsync(handle: bigint): Promise<void> {
     const file = this.get(handle)
     if (this.#promises.pending) {

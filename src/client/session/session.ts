@@ -19,7 +19,6 @@ import type {
 } from '../../wire/gen/cairn/v1/session.ts'
 import { toIno } from '../../wire/validate.ts'
 import type { Op } from '../../wire/commands.ts'
-import { deferred, type Deferred } from '../waiting.ts'
 import type { ClusterFacts, MasterPort, Result, ResultOf } from '../ports.ts'
 import { ClusterClock } from './cluster-clock.ts'
 import { EarlyAnswers } from './early-answers.ts'
@@ -29,6 +28,7 @@ import { LeaseClock } from './lease-clock.ts'
 import type { LeaseHolder } from './lease-holder.ts'
 import { MasterLink } from './master-link.ts'
 import { Outbox } from './outbox.ts'
+import { Patience } from './patience.ts'
 import { describe, PendingCalls, type PendingCall } from './pending-calls.ts'
 import { reclaimOps } from './reclaim-ops.ts'
 import { ReleasedLeases } from './released-leases.ts'
@@ -94,8 +94,7 @@ export class Session implements MasterPort {
   #heartbeatAt = 0
   #awaySince = 0
   #timer: Timer | undefined
-  /** Who waits for what was posted. */
-  readonly #patient = new Set<{ readonly since: number; readonly late: Deferred<never> }>()
+  readonly #patience = new Patience()
   #opened: { resolve: () => void; reject: (error: FsError) => void } | undefined
   #gone: (() => void) | undefined
   /** Of the session that the master refused as dead: it may wait for us to have given up what was of it. */
@@ -212,15 +211,8 @@ export class Session implements MasterPort {
    * For who waits for what was posted: rejects with ETIMEDOUT where the master is away for as long as calls wait. What was
    * posted is not given up by that, since programs were told that it is so: it is sent when the master is back.
    */
-  async patiently<T>(posted: Promise<T>): Promise<T> {
-    const waiting = { since: this.#env.clock.now(), late: deferred<never>() }
-    waiting.late.promise.catch(() => undefined)
-    this.#patient.add(waiting)
-    try {
-      return await Promise.race([posted, waiting.late.promise])
-    } finally {
-      this.#patient.delete(waiting)
-    }
+  patiently<T>(posted: Promise<T>): Promise<T> {
+    return this.#patience.wait(posted, this.#env.clock.now())
   }
 
   /** Somebody waits for what was posted. */
@@ -591,7 +583,7 @@ export class Session implements MasterPort {
     }
     const isLate = ({ since }: { readonly since: number }) => now - Math.max(since, this.#awaySince) > waitMs
     const away = () => new FsError('ETIMEDOUT', `The master at ${address} is away`)
-    for (const waiting of this.#patient) if (isLate(waiting)) waiting.late.reject(away())
+    this.#patience.giveUp(isLate, away)
     for (const call of this.#pending.all())
       if (!call.bound && isLate(call)) this.#pending.abandon(call, away())
   }

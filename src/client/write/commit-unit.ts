@@ -42,8 +42,15 @@ export function nextUnit(batches: readonly Batch[]): CommitUnit | undefined {
   const last = taken.at(-1)
   if (last === undefined) return undefined
   const mtime = taken.findLast(batch => batch.mtime !== undefined)?.mtime
-  const [clipTo, append, abandoned] = [Number.POSITIVE_INFINITY, false, false]
-  return { batches: taken, ranges, mtime, time: last.time, clipTo, append, abandoned }
+  return {
+    batches: taken,
+    ranges,
+    mtime,
+    time: last.time,
+    clipTo: Number.POSITIVE_INFINITY,
+    append: false,
+    abandoned: false,
+  }
 }
 
 function touches(covered: IntervalSet, { offset, end }: SealedRange): boolean {

@@ -54,8 +54,8 @@ export class FileWriter {
   /** While a truncation is under way: what the size does not fall below, though the bytes that made it are gone. */
   #sizeMin = 0
   #cutting: Deferred<undefined> | undefined
-  /** Dirty bytes that it took, later ones before earlier ones; undefined when the session that accepted them died. */
-  #cut: SealedRange[] | undefined = []
+  /** Dirty bytes that it took, later ones before earlier ones. Undefined while none is under way, and when the session died. */
+  #cut: SealedRange[] | undefined
   #lastEnd = 0
   #sequentialBytes = 0
   #lastWrite = 0n
@@ -222,7 +222,6 @@ export class FileWriter {
     if (committing !== undefined) committing.unit.abandoned = true
     this.#buffer.discardFrom(0)
     this.#dropCut()
-    this.#cut = undefined
     for (const batch of batches) {
       batch.cancelled = true
       for (const range of batch.ranges) range.chunk.release()
@@ -253,7 +252,7 @@ export class FileWriter {
 
   #dropCut(): void {
     for (const { chunk } of this.#cut ?? []) chunk.release()
-    this.#cut = []
+    this.#cut = undefined
   }
 
   /** The file's size as programs see it, when `committed` is the master's. */
@@ -336,9 +335,14 @@ export class FileWriter {
   /** Beside the batches: nobody reads it before it is committed, and where it goes depends on none of them. */
   async #storeAppend(batch: Batch): Promise<number> {
     const { ranges, mtime, time } = batch
-    const unit = {
-      ...{ batches: [batch], ranges: [...ranges], mtime, time },
-      ...{ clipTo: Infinity, append: true, abandoned: false },
+    const unit: CommitUnit = {
+      batches: [batch],
+      ranges: [...ranges],
+      mtime,
+      time,
+      clipTo: Number.POSITIVE_INFINITY,
+      append: true,
+      abandoned: false,
     }
     const bytes = dirtyOfAll(ranges)
     this.#appendingBytes += bytes

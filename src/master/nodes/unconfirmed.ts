@@ -25,10 +25,16 @@ export class Unconfirmed {
     this.#store = store
   }
 
-  /** A receipt became a replica row. */
-  committed(node: Node, id: BlockId, bytes: Uint8Array, generation: Generation, length: number): void {
-    // Its change came first, and made it a stray until now.
-    if (this.#store.strays.settled(node.id, bytes, generation)) {
+  /** A receipt became a replica row; `told`: the node's change had made one before. */
+  committed(
+    node: Node,
+    id: BlockId,
+    bytes: Uint8Array,
+    { generation, length }: Instance,
+    told: boolean,
+  ): void {
+    // Its change came first, and made it a stray until now, or a copy.
+    if (this.#store.strays.settled(node.id, bytes, generation) || told) {
       node.recentBytes += length
       return
     }

@@ -48,6 +48,8 @@ export interface Proof {
   readonly id: BlockId
   readonly length: number
   readonly replicas: readonly VerifiedReplica[]
+  /** Of them, nodes that had told of it before. */
+  readonly told: ReadonlySet<NodeId>
 }
 
 /** The master itself, which orders copies. */
@@ -181,7 +183,7 @@ export class Planner {
       if (owner !== undefined) for (const node of this.#good(owner.key)) present.add(node)
       if (proved.size === 0 || present.size < this.minCopies(copies)) return 'again'
       const replicas = [...proved].map(([node, generation]) => ({ node, generation }))
-      proofs.push({ id, length, replicas: this.#unknown(owner, replicas) })
+      proofs.push({ id, length, replicas, told: this.#told(owner, replicas) })
       return replicas
     }
   }
@@ -200,11 +202,13 @@ export class Planner {
 
   /** The commit that the proofs belong to was executed: its instances have replica rows. */
   committed(proofs: readonly Proof[]): void {
-    for (const { id, length, replicas } of proofs) {
+    for (const { id, length, replicas, told } of proofs) {
       const bytes = blockIdToBytes(id)
       for (const { node, generation } of replicas) {
         const known = this.#nodes.find(node)
-        if (known !== undefined) this.#unconfirmed.committed(known, id, bytes, generation, length)
+        if (known === undefined) continue
+        const instance = { generation, length }
+        this.#unconfirmed.committed(known, id, bytes, instance, told.has(node))
       }
     }
   }
@@ -221,14 +225,12 @@ export class Planner {
     return isReceiptMac(node.row.key, { ...receipt, block, length }, receipt.mac)
   }
 
-  /** Without those that have a row: of another commit, or since the node has told of them. */
-  #unknown(owner: Block | undefined, instances: readonly VerifiedReplica[]): readonly VerifiedReplica[] {
-    if (owner === undefined) return instances
+  /** Nodes whose instance has a row already: of another commit, or since they have told of it. */
+  #told(owner: Block | undefined, instances: readonly VerifiedReplica[]): ReadonlySet<NodeId> {
     const { replicas } = this.#turn.store
-    return instances.filter(({ node, generation }) => {
-      const known = replicas.generationOn(owner.key, node)
-      return known === undefined || known < generation
-    })
+    const has = ({ node, generation }: VerifiedReplica): boolean =>
+      owner !== undefined && (replicas.generationOn(owner.key, node) ?? 0n) >= generation
+    return new Set(instances.filter(has).map(({ node }) => node))
   }
 
   #judgePinned(who: Planning, stored: StoredBlock): readonly VerifiedReplica[] | 'again' {

@@ -30,7 +30,7 @@ import { u63 } from '../../wire/validate.ts'
 import type { Deleted } from '../../wire/gen/cairn/v1/nodes.ts'
 import type { Turn } from '../engine/turn.ts'
 import { type Node, type NodeRegistry, ns } from '../nodes/node-registry.ts'
-import { type Block, blockState } from '../store/blocks.ts'
+import type { Block } from '../store/blocks.ts'
 import type { Suspects } from '../repair/suspects.ts'
 import type { DoomedInstances } from './doomed-instances.ts'
 import type { Pins } from './pins.ts'
@@ -167,7 +167,7 @@ export class Removal {
   #condemnedToDeleting(budget: number): boolean {
     const { store, time, settings } = this.#turn
     const until = time - ns(this.#noteShortage() ? settings.condemnedShortMs : settings.condemnedMs)
-    const old = store.blocks.leaving(blockState.condemned, until, budget)
+    const old = store.blocks.condemnedBefore(until, budget)
     let moved = 0
     for (const block of old) {
       if (this.#pins.isPinned(block.key)) continue
@@ -207,15 +207,10 @@ export class Removal {
     const { store } = this.#turn
     const perNode = new Map<Node, Doomed[]>()
     if (![...this.#nodes.all()].some(node => this.#mayOrder(node))) return
+    let isFull = false
     const blocks = store.blocks.deletingAfter(this.#deletingAfter, budget)
     this.#deletingAfter = blocks.length < budget ? undefined : blocks.at(-1)
-    let before: Block | undefined
     for (const block of blocks) {
-      if ([...perNode.values()].some(list => list.length >= instancesPerOrder)) {
-        this.#deletingAfter = before
-        break
-      }
-      before = block
       const replicas = store.replicas.of(block.key)
       if (replicas.length === 0) store.blocks.gone(block.key)
       for (const { node: id, generation } of replicas) {
@@ -224,7 +219,11 @@ export class Removal {
         const list = perNode.get(node) ?? []
         perNode.set(node, list)
         list.push({ key: block.key, id: block.id, generation })
+        isFull ||= list.length >= instancesPerOrder
       }
+      if (!isFull) continue
+      this.#deletingAfter = block
+      break
     }
     for (const [node, list] of perNode) this.#order(node, list)
   }

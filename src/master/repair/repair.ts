@@ -190,8 +190,11 @@ export class Repair {
     if (receipt.node !== node.id || !this.#parts.planner.accepts(receipt, block.id, block.length, 0n, 0n))
       throw new FsError('EPROTO', `copied.receipt: not valid for order ${order.id}`)
     const generation = receipt.generation as Generation
-    this.#turn.store.replicas.record(block.key, node.id, generation)
-    this.#parts.unconfirmed.committed(node, toBlockId(block.id), block.id, generation, block.length)
+    const { replicas } = this.#turn.store
+    const told = (replicas.generationOn(block.key, node.id) ?? 0n) >= generation
+    replicas.record(block.key, node.id, generation)
+    const instance = { generation, length: block.length }
+    this.#parts.unconfirmed.committed(node, toBlockId(block.id), block.id, instance, told)
     this.orders.succeeded(block.key)
     this.totals.copied += 1
     if (order.purpose === 'balance') this.rebalance.moved(block.length)

@@ -94,7 +94,7 @@ export class Blocks {
   readonly #setWanted
   readonly #setHave
   readonly #setState
-  readonly #leaving
+  readonly #condemnedBefore
   readonly #short
   readonly #shortAfter
   readonly #surplusAfter
@@ -114,7 +114,7 @@ export class Blocks {
     const select = (where: string) => db.prepare<unknown[], Row>(`SELECT ${columns} FROM blocks ${where}`)
     this.#byKey = select('WHERE key = ?').safeIntegers().raw()
     this.#owner = select('WHERE id = ? AND state < 2').safeIntegers().raw()
-    this.#leaving = select('WHERE state > 0 AND state = ? AND since <= ? ORDER BY since LIMIT ?')
+    this.#condemnedBefore = select('WHERE state > 0 AND state = 1 AND since <= ? ORDER BY since LIMIT ?')
       .safeIntegers()
       .raw()
     this.#deletingAfter = select(
@@ -245,13 +245,9 @@ export class Blocks {
     this.#setHave.run(delta, key)
   }
 
-  /** In a state other than live since `until` or longer, oldest first. */
-  leaving(
-    state: typeof blockState.condemned | typeof blockState.deleting,
-    until: bigint,
-    limit: number,
-  ): Block[] {
-    return this.#leaving.all(state, until, limit).map(fromRow)
+  /** Condemned since `until` or longer, oldest first. */
+  condemnedBefore(until: bigint, limit: number): Block[] {
+    return this.#condemnedBefore.all(until, limit).map(fromRow)
   }
 
   /** In state deleting, after this one in the order in which they came to be so; from the first if undefined. */

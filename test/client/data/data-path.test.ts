@@ -334,6 +334,24 @@ test('what a truncation cut off is here again when it did not happen', async t =
   }
 })
 
+test('files that are removed while they are stored, which fails, take no memory', async t => {
+  const { env, master, data } = await harness({ writeBytes: 1024 * KiB })
+  const file = data.file(file1)
+  for (let round = 0; round < 10; round++) {
+    await env.run(Promise.resolve(file.write(0, pattern(200 * KiB, round))))
+    master.calls.length = 0
+    master.commitError = new FsError('ENOENT')
+    const flush = file.flush().catch(() => undefined)
+    while (!master.calls.includes('commit')) await env.pass(0.1)
+    await env.run(file.discardFrom(0))
+    await env.run(flush)
+    master.commitError = undefined
+  }
+  await env.run(Promise.resolve(file.write(0, pattern(1000 * KiB, 1))))
+  await env.run(file.flush())
+  t.is(file.dirtyBytes, 0)
+})
+
 test('what cannot be stored is dropped without a lease, and said: others may store what is newer', async t => {
   const { env, master, data } = await harness()
   const file = data.file(file1)
