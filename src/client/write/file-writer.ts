@@ -382,12 +382,13 @@ export class FileWriter {
     const storing: Promise<void>[] = []
     let hashed = 0
     for (const range of [...batch.ranges]) {
-      if (batch.cancelled) break
       hashed += range.data.length + hashCostBytes
       if (hashed > hashGroupBytes && storing.length > 0) {
         await nextTurn(this.#context.env.timers)
         hashed = 0
       }
+      // Asked after the wait: what is cancelled has let go of its chunks.
+      if (batch.cancelled) break
       storing.push(this.#storeRange(batch, range))
     }
     await Promise.all(storing)

@@ -366,6 +366,18 @@ test('what cannot be stored is dropped without a lease, and said: others may sto
   t.is((file.takeError() as FsError).code, 'ENOSPC')
 })
 
+test('of many blocks that wait for their turn, those that nobody wants any more are let be', async t => {
+  const { env, master, data } = await harness()
+  const file = data.file(file1)
+  for (let i = 0; i < 300; i++) await env.run(Promise.resolve(file.write(i * 10_000, pattern(100, i))))
+  const flush = file.flush()
+  file.abandon(new FsError('EIO', 'the session died'))
+  t.is((await t.throwsAsync<FsError>(env.run(flush))).code, 'EIO')
+  await env.pass(10_000)
+  t.is(master.commits.length, 0)
+  t.is(file.dirtyBytes, 0)
+})
+
 test('a removed file is forgotten without a word', async t => {
   const { env, master, data } = await harness()
   const file = data.file(file1)
