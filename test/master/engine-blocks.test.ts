@@ -430,6 +430,37 @@ test('a damaged copy stays until the block is whole without it', async t => {
   t.is(fixture.store.blocks.owner(id)?.have, 3)
 })
 
+test('a bad copy whose node goes before it has deleted it does not count when it is back', async t => {
+  const fixture = await EngineFixture.make({}, { copies: 2, minCopies: 1 })
+  const nodes = nodesOf(fixture, 'n1', 'n2')
+  const mount = new Mount(fixture)
+  const ids = Array.from({ length: 8 }, (_, index) =>
+    writeFile(mount, nodes, makeFile(mount, `f${index}`), `content ${index}`),
+  )
+  for (const node of nodes) node.tell()
+  const [bad] = nodes
+  if (bad === undefined) return
+  const all = [...nodes, new ChunkNode(fixture, 'n3')]
+  bad.hesitant = true
+  const generations = ids.map(id => bad.blocks.get(id.toString('hex'))?.generation ?? 0n)
+  for (const [index, id] of ids.entries())
+    bad.up({ $case: 'damaged', value: { id, generation: generations[index] ?? 0n, what: 'rotten' } })
+  fixture.pass(20_000, mount, ...all)
+  t.true(bad.deletes.length > 0)
+  t.true(fixture.store.badCopies.all().length > 0)
+  bad.lose()
+  bad.deletes.length = 0
+  bad.hesitant = false
+  bad.reattach()
+  fixture.pass(30_000, mount, ...all)
+  for (const [index, id] of ids.entries()) {
+    t.is(copiesOf(all, id), 2)
+    // Where it was replaced in its place it is another one.
+    t.not(bad.blocks.get(id.toString('hex'))?.generation, generations[index])
+  }
+  t.deepEqual(fixture.store.badCopies.all(), [])
+})
+
 test('content whose copies are all damaged is put again by who writes it again', async t => {
   const fixture = await EngineFixture.make({}, { copies: 2, minCopies: 1 })
   const nodes = nodesOf(fixture, 'n1', 'n2')

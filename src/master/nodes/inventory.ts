@@ -56,6 +56,8 @@ interface NodeInventory {
 export interface InventoryEvents {
   /** Copies of a block came or went: it may have too few or too many now. */
   changed(key: BlockKey): void
+  /** The node has the instance no more, whether it counted or not. */
+  removed(node: Node, id: Uint8Array, generation: Generation): void
 }
 
 interface Instance {
@@ -234,6 +236,7 @@ export class Inventory {
   #removed(node: Node, id: Buffer, generation: Generation): void {
     const { store } = this.#turn
     store.strays.settled(node.id, id, generation)
+    this.#events.removed(node, id, generation)
     const owner = store.blocks.owner(id)
     if (owner === undefined || store.replicas.generationOn(owner.key, node.id) !== generation) return
     store.replicas.forget(owner.key, node.id)
@@ -304,6 +307,7 @@ export class Inventory {
           generation,
         })
         store.replicas.forget(key, node.id)
+        this.#events.removed(node, id, generation)
         this.#events.changed(key)
       }
     }

@@ -135,10 +135,18 @@ export class Removal {
     node.freed = true
     for (const { key, id, generation } of order.instances) {
       store.strays.settled(node.id, id, generation)
+      this.removed(node, id, generation)
       if (key === undefined || store.replicas.generationOn(key, node.id) !== generation) continue
       store.replicas.forget(key, node.id)
       if (store.blocks.byKey(key)?.have === 0) store.blocks.gone(key)
     }
+  }
+
+  /** The node has the instance no more. */
+  removed(node: Node, id: Uint8Array, generation: Generation): void {
+    const owner = this.#turn.store.blocks.owner(id)
+    if (owner !== undefined && this.#suspects.whyBad(owner.key, node.id, generation) !== undefined)
+      this.#suspects.gone(owner.key, [node.id])
   }
 
   /** Orders to a node that is gone are told again when it is back. */

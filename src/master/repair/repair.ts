@@ -89,6 +89,10 @@ export class Repair {
     this.#find.changed(key)
   }
 
+  removed(node: Node, id: Uint8Array, generation: Generation): void {
+    this.#parts.removal.removed(node, id, generation)
+  }
+
   /** New copies: those on a node that does not keep them came after its rows were looked at. */
   committed(proofs: readonly Proof[]): void {
     for (const { id, replicas } of proofs) {
@@ -253,7 +257,11 @@ export class Repair {
   /** Puts the block where it belongs; answers how it is. */
   #classify(block: Block): CopyNeed<Node> | undefined {
     const view = this.views.of(block)
-    if (view.holders.every(({ bad }) => !bad)) this.#parts.suspects.settled(block.key)
+    // One that is not there any more is forgotten when its node says so.
+    this.#parts.suspects.gone(
+      block.key,
+      view.holders.filter(({ bad }) => !bad).map(({ node }) => node.id),
+    )
     const cls = classify(view, () => this.#couldSpread(view))
     const live = liveOf(view).length
     const lacking = block.have >= block.wanted && live < block.wanted ? live : undefined

@@ -1,7 +1,8 @@
 /**
  * Copies that were found bad, by their nodes, by readers or by repairs. They do not count, but stay until the
- * block has all its copies without them, since parts of them may be the only good ones. Kept in the database;
- * held in memory, as there are few of them.
+ * block has all its copies without them, since parts of them may be the only good ones, and are remembered until their
+ * node has deleted them: one that comes back before it has shows them again. Kept in the database; held in memory, as
+ * there are few of them.
  *
  * Bad is what somebody said. When no other copy is left, repair reads the bad ones once more now and then: a
  * copy that proves right by its SHA-256 heals the block.
@@ -53,9 +54,17 @@ export class Suspects {
     return this.#byBlock.keys()
   }
 
-  /** The block is whole without them, or gone. */
+  /** The block is gone. */
   settled(block: BlockKey): void {
     if (this.#byBlock.delete(block)) this.#store.badCopies.settled(block)
+  }
+
+  /** What these nodes have of the block is not what was bad, or is there no more. */
+  gone(block: BlockKey, nodes: Iterable<NodeId>): void {
+    const copies = this.#byBlock.get(block)
+    if (copies === undefined) return
+    for (const node of nodes) if (copies.delete(node)) this.#store.badCopies.gone(block, node)
+    if (copies.size === 0) this.#byBlock.delete(block)
   }
 
   nodeRemoved(node: NodeId): void {

@@ -28,7 +28,10 @@ const fromRow = ({ block, node, generation, what, since }: Row): BadCopy => ({
   since,
 })
 
-/** Quarantine: copies that do not count. A row means something only while the node's replica has its generation. */
+/**
+ * Quarantine: copies that do not count. A row means something only while the node's replica has its generation; without a
+ * replica it waits for the node to say that the copy is deleted.
+ */
 export class BadCopies {
   static readonly schema = `
     CREATE TABLE bad_copies (
@@ -43,6 +46,7 @@ export class BadCopies {
   readonly #all
   readonly #put
   readonly #delete
+  readonly #deleteOne
   readonly #deleteNode
 
   constructor(db: Database) {
@@ -51,6 +55,7 @@ export class BadCopies {
       'INSERT OR REPLACE INTO bad_copies (block, node, generation, what, since) VALUES (?, ?, ?, ?, ?)',
     )
     this.#delete = db.prepare<[bigint]>('DELETE FROM bad_copies WHERE block = ?')
+    this.#deleteOne = db.prepare<[bigint, bigint]>('DELETE FROM bad_copies WHERE block = ? AND node = ?')
     this.#deleteNode = db.prepare<[bigint]>('DELETE FROM bad_copies WHERE node = ?')
   }
 
@@ -65,6 +70,11 @@ export class BadCopies {
   /** The block is whole without them, or gone. */
   settled(block: BlockKey): void {
     this.#delete.run(block)
+  }
+
+  /** The node has another instance of it, or none. */
+  gone(block: BlockKey, node: NodeId): void {
+    this.#deleteOne.run(block, node)
   }
 
   nodeRemoved(node: NodeId): void {
