@@ -55,6 +55,8 @@ const timeless: ReadonlySet<Op['$case']> = new Set<Op['$case']>([
   'endSession',
 ])
 
+const ofLocks: ReadonlySet<Op['$case']> = new Set<Op['$case']>(['setLock', 'getLock'])
+
 export class PendingCalls {
   readonly #calls = new Map<bigint, PendingCall>()
   readonly #commands = new Set<bigint>()
@@ -73,9 +75,9 @@ export class PendingCalls {
     return this.#lastId
   }
 
-  /** The oldest call without an answer, if any. */
-  get firstId(): bigint | undefined {
-    for (const id of this.#calls.keys()) return id
+  /** The oldest call without an answer that may bring a lease, if any: not of those that may wait for a lock for ever. */
+  get firstGranting(): bigint | undefined {
+    for (const { id, op } of this.#calls.values()) if (!ofLocks.has(op.$case)) return id
     return undefined
   }
 

@@ -370,7 +370,7 @@ export class Session implements MasterPort {
       if (item !== undefined) this.#onItem(item)
       if (this.#link.current !== link) return
     }
-    this.#released.forget(this.#pending.firstId ?? this.#pending.lastId + 1n)
+    this.#released.forget(this.#pending.firstGranting ?? this.#pending.lastId + 1n)
   }
 
   #onItem(item: NonNullable<SessionDownItem['item']>): void {
