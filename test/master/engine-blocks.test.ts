@@ -287,6 +287,37 @@ test('an inventory that differs is resolved: what a node lost is copied anew, wh
   t.is(fixture.logs.filter(line => line === 'info inventory differs').length, differs, 'all agree now')
 })
 
+test('a part of an inventory that changes while it is compared is listed: a node counts as compared after that only', async t => {
+  const fixture = await EngineFixture.make({ inventoryMs: 1e9, rowsPerTick: 1 }, { copies: 2, minCopies: 1 })
+  const nodes = nodesOf(fixture, 'n1', 'n2')
+  const [node] = nodes
+  const mount = new Mount(fixture)
+  const ids = Array.from({ length: 20 }, (_, index) =>
+    writeFile(mount, nodes, makeFile(mount, `f${index}`), `content ${index}`),
+  )
+  for (const other of nodes) other.tell()
+  // The last of four parts is compared last.
+  const [lost, touching] = ids.filter(id => (id[0] ?? 0) >= 0xc0)
+  if (node === undefined || lost === undefined || touching === undefined) return t.fail()
+  const compared = (): boolean | undefined =>
+    status(fixture).nodes.find(({ id }) => id === node.node)?.compared
+  node.forget(lost)
+  node.obedient = false
+  node.reattach()
+  t.false(compared())
+  while (!node.items.some(item => item.$case === 'askDigest')) fixture.step({ kind: 'tick' })
+  node.obedient = true
+  node.obey()
+  t.false(compared())
+  node.forget(touching)
+  node.keep(touching, 1000, { generation: 9n, session: 1n, epoch: 1n, expiry: 1n })
+  node.tell()
+  fixture.pass(5000, mount, ...nodes)
+  t.true(compared())
+  t.true(fixture.logs.includes('warn a copy is lost'))
+  t.is(copiesOf(nodes, lost), 2)
+})
+
 test('an inventory older than a receipt does not undo it', async t => {
   const fixture = await EngineFixture.make({ inventoryMs: 2000 })
   const nodes = nodesOf(fixture, 'n1', 'n2', 'n3')

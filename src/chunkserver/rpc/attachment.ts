@@ -237,12 +237,8 @@ export class Attachment {
     const { cluster, node, incarnation } = store.identity
     const key = new Uint8Array(accepted.key)
     authority.accept({ cluster, node, incarnation, key, blockBytes: accepted.blockBytes })
-    const feed = new ChangeFeed(
-      env.timers,
-      store,
-      accepted.knownSequence,
-      item => this.#send(item),
-      error => this.#link.close(error),
+    const feed = new ChangeFeed(env.timers, store, accepted.knownSequence, this.#link, error =>
+      this.#link.close(error),
     )
     this.#feed = feed
     this.#unproven = new UnprovenFeed(store, env.log, () => this.#report())

@@ -5,7 +5,8 @@ import type { ChangeRow } from '../blocks/index-protocol.ts'
 import type { Timer, Timers } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
 import { blockIdToBytes } from '../../core/ids.ts'
-import type { BlockChange, NodeUp } from '../../wire/gen/cairn/v1/nodes.ts'
+import type { Link } from '../../core/network.ts'
+import type { BlockChange, NodeDown, NodeUp } from '../../wire/gen/cairn/v1/nodes.ts'
 
 /** Changes in one message. */
 const changesAtOnce = 2000
@@ -21,14 +22,17 @@ const forgetMs = 1000
 /** Blocks in one message of a listing. */
 const listingAtOnce = 5000
 
+type MasterLink = Pick<Link<NodeUp, NodeDown>, 'send' | 'drained'>
+
 /**
  * Tells one connection of the master what this store has: changes in order, digests and listings. One
- * thing at a time, so that a digest "as of change s" leaves when exactly the changes up to s have left.
+ * thing at a time, so that a digest "as of change s" leaves when exactly the changes up to s have left; and no more
+ * than the transport takes, so that an answer, which may be all that the store has, does not gather in memory.
  */
 export class ChangeFeed {
   readonly #timers: Timers
   readonly #store: BlockStore
-  readonly #send: (item: NonNullable<NodeUp['item']>) => void
+  readonly #link: MasterLink
   readonly #failed: (error: FsError) => void
   #sent: bigint
   #acked: bigint
@@ -42,12 +46,12 @@ export class ChangeFeed {
     timers: Timers,
     store: BlockStore,
     known: bigint,
-    send: (item: NonNullable<NodeUp['item']>) => void,
+    link: MasterLink,
     failed: (error: FsError) => void,
   ) {
     this.#timers = timers
     this.#store = store
-    this.#send = send
+    this.#link = link
     this.#failed = failed
     this.#sent = known
     this.#acked = known
@@ -95,7 +99,7 @@ export class ChangeFeed {
     this.#enqueue(async () => {
       const { sequence, digests } = await this.#store.index.ask('digest', { prefixBits })
       await this.#sendThrough(sequence, true)
-      this.#send({ $case: 'digest', value: { sequence, prefixBits, digests: [...digests] } })
+      await this.#send({ $case: 'digest', value: { sequence, prefixBits, digests: [...digests] } })
     })
   }
 
@@ -113,9 +117,9 @@ export class ChangeFeed {
     for (let at = 0; at === 0 || at < blocks.length; at += listingAtOnce) {
       const part = blocks.slice(at, at + listingAtOnce).map(toWire)
       const last = at + listingAtOnce >= blocks.length
-      this.#send({ $case: 'listing', value: { sequence, prefixBits, bucket, blocks: part, last } })
+      await this.#send({ $case: 'listing', value: { sequence, prefixBits, bucket, blocks: part, last } })
     }
-    this.#tellDamages(blocks)
+    await this.#tellDamages(blocks)
   }
 
   /**
@@ -127,8 +131,8 @@ export class ChangeFeed {
     const { sequence } = this.#store.totals
     const { changes } = await this.#store.index.ask('changes', { after: this.#sent, limit: 1 })
     if (changes.length > 0 || sequence <= this.#sent) return
-    this.#send({ $case: 'changes', value: { first: sequence + 1n, changes: [] } })
     this.#sent = sequence
+    await this.#send({ $case: 'changes', value: { first: sequence + 1n, changes: [] } })
   }
 
   /** `anyway`: also beyond what the master has acknowledged. */
@@ -142,18 +146,24 @@ export class ChangeFeed {
       const limit = wanted < BigInt(changesAtOnce) ? Number(wanted) : changesAtOnce
       const { first, changes } = await this.#store.index.ask('changes', { after: this.#sent, limit })
       if (changes.length === 0) return
-      this.#send({ $case: 'changes', value: { first, changes: changes.map(toWire) } })
+      // It may be acknowledged before the transport takes more.
       this.#sent = first + BigInt(changes.length) - 1n
-      this.#tellDamages(changes)
+      await this.#send({ $case: 'changes', value: { first, changes: changes.map(toWire) } })
+      await this.#tellDamages(changes)
     }
   }
 
   /** Damages were told before; of blocks that the master did not know then it knows only now. */
-  #tellDamages(rows: readonly ChangeRow[]): void {
+  async #tellDamages(rows: readonly ChangeRow[]): Promise<void> {
     for (const { id, generation, removed } of rows) {
       const damage = this.#store.damages.of(id)
-      if (!removed && damage?.generation === generation) this.#send(damagedItem(damage))
+      if (!removed && damage?.generation === generation) await this.#send(damagedItem(damage))
     }
+  }
+
+  async #send(item: NonNullable<NodeUp['item']>): Promise<void> {
+    this.#link.send({ item })
+    await this.#link.drained()
   }
 
   #enqueue(task: () => Promise<void>): void {

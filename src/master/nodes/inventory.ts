@@ -38,7 +38,7 @@ interface Comparison {
   readonly digests: readonly bigint[]
   /** Next bucket to be compared. */
   next: number
-  /** Buckets with changes after `sequence`: left to the next comparison. */
+  /** Buckets with changes after `sequence`: their digests say nothing. */
   readonly touched: Set<number>
   /** Buckets whose listing has not come whole. */
   readonly asked: Set<number>
@@ -251,7 +251,11 @@ export class Inventory {
       const bucket = comparison.next++
       const view = viewOf(this.#turn.store, node, bucket, comparison.prefixBits)
       left -= view.length + 1
-      if (comparison.touched.has(bucket)) continue
+      if (comparison.touched.has(bucket)) {
+        // The first comparison leaves none out: what the node has is taken for known after it.
+        if (!node.compared) buckets.push(bucket)
+        continue
+      }
       const hash = view.reduce((sum, { id, generation, length }) => {
         if (this.#isNewer(node, id)) return sum
         return sum ^ this.#hash(instanceBytes(id, generation, length))
