@@ -1,6 +1,6 @@
 import type { Checksums } from '../core/checksum.ts'
 import type { Env, Log } from '../core/env.ts'
-import { messageOf } from '../core/errors.ts'
+import { FsError, messageOf } from '../core/errors.ts'
 import type { Network, Serving } from '../core/network.ts'
 import { MiB, second } from '../core/units.ts'
 import { nodesAttach } from '../wire/services.ts'
@@ -33,6 +33,8 @@ export interface ChunkserverConfig {
 
 const scrubBytesDefault = 8 * MiB
 const maintainMs = 2 * second
+/** A disk that leaves its store's housekeeping waiting for so long takes no writes as far as anybody can tell. */
+const hungMs = 30 * second
 const retryMinMs = 100
 const retryMaxMs = 5 * second
 
@@ -190,10 +192,16 @@ export class ChunkserverNode {
 
   async #maintain(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      // Once it answers, the next round tries whether it takes writes again.
+      const hung = this.#env.timers.after(hungMs, () =>
+        this.#store.noteFailure(new FsError('EIO', `the disk has not answered for ${hungMs / second} s`)),
+      )
       try {
         await this.#store.maintain()
       } catch (error) {
         this.#log.warn('housekeeping failed', { error: messageOf(error) })
+      } finally {
+        hung.cancel()
       }
       await this.#sleep(maintainMs, signal)
     }

@@ -29,9 +29,13 @@ interface Attached {
 }
 
 /** A node with everything, attached to a master that the test plays. */
-async function attach(t: ExecutionContext, master = new TestMaster(1n), folder?: string): Promise<Attached> {
+async function attach(
+  t: ExecutionContext,
+  master = new TestMaster(1n),
+  folder?: string,
+  env = realEnv(quietLog),
+): Promise<Attached> {
   const network = new GrpcNetwork({ log: quietLog })
-  const env = realEnv(quietLog)
   const path = folder ?? (await temporaryFolder(t))
   const store = await openStore(path, { env })
   const masterNetwork = new GrpcNetwork({ log: quietLog })
@@ -389,4 +393,28 @@ test('a node asks once about files without a row, and takes as blocks those of t
     again.unproven.map(({ id }) => Buffer.from(id)),
     [other],
   )
+})
+
+test('a disk that does not answer at all is out of service until it does', async t => {
+  const real = realEnv(quietLog)
+  const faster = 100
+  const timers = {
+    after: (ms: number, callback: () => void) => real.timers.after(ms / faster, callback),
+    soon: (callback: () => void) => real.timers.soon(callback),
+    sleep: (ms: number, signal?: AbortSignal) => real.timers.sleep(ms / faster, signal),
+  }
+  const { master, store } = await attach(t, undefined, undefined, { ...real, timers })
+  const maintain = store.maintain.bind(store)
+  let answer = (): void => undefined
+  store.maintain = () => new Promise(resolve => (answer = resolve))
+  const heard = async (failing: boolean): Promise<string> => {
+    const from = master.heard.length
+    const { reason } = await master.hears('heartbeat', from, heartbeat => heartbeat.failing === failing)
+    return reason
+  }
+  t.is(await heard(false), '')
+  t.is(await heard(true), 'the disk has not answered for 30 s')
+  store.maintain = maintain
+  answer()
+  t.is(await heard(false), '')
 })
