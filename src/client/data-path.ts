@@ -37,7 +37,7 @@ export interface DataPathOptions {
   /** How far one sequential reader is read ahead of. */
   readonly readAheadBytes: number
   readonly writeBackAgeMs: number
-  /** A put that does not move for this long goes to another node. */
+  /** A put that does not move for this long goes to another node. The nodes of a chain share it. */
   readonly putStallMs: number
   /** A get that does not move for this long goes to another copy. */
   readonly getStallMs: number
@@ -55,7 +55,7 @@ export const dataPathDefaults: Omit<DataPathOptions, 'place' | 'local' | 'reques
   writtenBytes: 32 * MiB,
   readAheadBytes: 16 * MiB,
   writeBackAgeMs,
-  putStallMs: 10 * second,
+  putStallMs: 15 * second,
   getStallMs: 5 * second,
   giveUpMs: 30 * second,
 }

@@ -1,5 +1,7 @@
 import { readdir } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
+import { patienceFor } from '#src/chunkserver/rpc/incoming-put.ts'
 import { errno } from '#src/core/errors.ts'
 import { blockIdToBytes } from '#src/core/ids.ts'
 import { KiB, MiB } from '#src/core/units.ts'
@@ -126,6 +128,36 @@ test('a node behind in the chain that fails costs only the copies from it on', a
   t.is(outcomes[2]?.error?.errno, errno.ECANCELED, 'it is not to blame')
 })
 
+test('a node in the chain whose disk does not answer is named before the client gives up', async t => {
+  const nodes = [await startNode(t, 1n), await startNode(t, 2n), await startNode(t, 3n)] as const
+  nodes[1].store.putFile = () => new Promise(() => undefined)
+  const waitMs = 4000
+  const timedOut = sleep(waitMs).then(() => undefined)
+  const putting = connect(nodes[0]).put(testBlock(300 * KiB, 1), nodes, undefined, { patienceMs: waitMs })
+  const outcomes = await Promise.race([putting, timedOut])
+  t.deepEqual(
+    outcomes?.map(({ node, error }) => [node, error?.errno]),
+    [
+      [1n, undefined],
+      [2n, errno.ETIMEDOUT],
+      [3n, errno.ECANCELED],
+    ],
+  )
+})
+
+test('each node of a chain gives up before who waits for it', t => {
+  for (const copies of [2, 3, 5, 16])
+    for (const senderMs of [0, 3000, 15_000, 4_000_000_000]) {
+      let waits = patienceFor(copies - 1, senderMs, 15_000)
+      t.true(senderMs === 0 || waits < senderMs)
+      for (let behind = copies - 2; behind > 0; behind--) {
+        const next = patienceFor(behind, waits, 15_000)
+        t.true(next > 0 && next < waits && waits <= 15_000 * (behind + 1))
+        waits = next
+      }
+    }
+})
+
 test('a full node refuses puts, still passes them on, still deletes, and takes puts again', async t => {
   const full = await startNode(t, 1n, { capacityBytes: 500 * KiB })
   const other = await startNode(t, 2n)
@@ -171,7 +203,14 @@ const hello: BlocksUp['item'] = {
   value: { versionMin: 1, versionMax: 1, cluster: Buffer.alloc(16, 7), session: 3n, epoch: 1n, host: '' },
 }
 const block = testBlock(1000, 1)
-const begin = { call: 1n, block: metaOf(block), grant: grantFor(1n, block), chain: [], verifyId: true }
+const begin = {
+  call: 1n,
+  block: metaOf(block),
+  grant: grantFor(1n, block),
+  chain: [],
+  verifyId: true,
+  patienceMs: 0,
+}
 const hostile: Record<string, BlocksUp['item'][]> = {
   'no hello': [
     {

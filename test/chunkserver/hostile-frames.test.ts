@@ -27,7 +27,14 @@ test('streams of hostile frames end alone, keep nothing and take nothing from th
   const valid = (call: bigint): Buffer[] => [
     encoded({
       $case: 'put',
-      value: { call, block: metaOf(large), grant: grantFor(1n, large), chain: [], verifyId: true },
+      value: {
+        call,
+        block: metaOf(large),
+        grant: grantFor(1n, large),
+        chain: [],
+        verifyId: true,
+        patienceMs: 0,
+      },
     }),
     encoded({ $case: 'data', value: { call, data: large.data.subarray(0, 90_000) } }),
     encoded({ $case: 'data', value: { call, data: large.data.subarray(90_000) } }),

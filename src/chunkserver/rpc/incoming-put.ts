@@ -16,7 +16,7 @@ export interface PutParts {
   readonly authority: Authority
   readonly peers: Peers
   readonly checksums: Checksums
-  /** How long a node may make no progress before the nodes from it on are given up, ms. */
+  /** How long a node may make no progress before the nodes from it on are given up, ms, if the sender does not say. */
   readonly peerPatienceMs: number
 }
 
@@ -103,11 +103,10 @@ export class IncomingPut {
     const { id, length, checksums } = this.#claim
     // What this node does not verify itself, the next must.
     const onward = { block: { id: blockIdToBytes(id), length, checksums }, grant: next.grant, chain: rest }
-    // Those behind have their own patience, which must end before this one.
-    const patienceMs = peerPatienceMs * (rest.length + 1)
+    const patienceMs = patienceFor(this.#chain.length, begin.patienceMs, peerPatienceMs)
     this.#forward = peers
       .to(next.address, cluster)
-      .put({ ...onward, verifyId: begin.verifyId && !verifyId }, patienceMs)
+      .put({ ...onward, verifyId: begin.verifyId && !verifyId, patienceMs })
     this.#forward.outcomes.catch((error: unknown) => {
       this.#forwardError = FsError.from(error)
       this.#forward = undefined
@@ -212,6 +211,16 @@ class OwnCopy {
     this.#ended = true
     this.#store.space.settle(this.#bytes)
   }
+}
+
+/**
+ * How long a node waits for the `behind` nodes that follow it: an equal share for each, and one for itself, of what
+ * its sender waits (0: unknown). So each of a chain gives up before who waits for it, and names who did not answer:
+ * else the first, which is well, would be taken for the one that hangs.
+ */
+export function patienceFor(behind: number, senderMs: number, perNodeMs: number): number {
+  const most = perNodeMs * behind
+  return senderMs === 0 ? most : Math.min(most, Math.ceil((senderMs * behind) / (behind + 1)))
 }
 
 export function failureOf(node: bigint, error: FsError, index = 0): PutOutcome {

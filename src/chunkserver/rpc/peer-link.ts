@@ -63,12 +63,12 @@ export class PeerLink {
     this.#sweep()
   }
 
-  put(begin: Omit<PutBegin, 'call'>, patienceMs: number): PeerPut {
+  put(begin: Omit<PutBegin, 'call'>): PeerPut {
     let cancel = (): void => undefined
     let call = 0n
     const outcomes = new Promise<readonly PutOutcome[]>((resolve, reject) => {
       call = this.#add({
-        patienceMs,
+        patienceMs: begin.patienceMs,
         onOutcomes: resolve,
         onData: unexpected,
         onSmall: unexpected,

@@ -166,8 +166,9 @@ export class BlockLink {
   }
 
   /** Stores a large block on the node and, through it, on those of `begin.chain`. */
-  putLarge(begin: Omit<PutBegin, 'call'>, data: Buffer, stallMs: number): Promise<readonly PutOutcome[]> {
+  putLarge(begin: Omit<PutBegin, 'call'>, data: Buffer): Promise<readonly PutOutcome[]> {
     return new Promise((resolve, reject) => {
+      const stallMs = begin.patienceMs
       const call = this.#begin({ operation: 'put', stallMs, onPut: resolve, onError: reject })
       this.#send({ $case: 'put', value: { ...begin, call } })
       this.#pour(call, data).catch((thrown: unknown) => this.#fail(call, FsError.from(thrown)))

@@ -227,8 +227,9 @@ export class BlockStore {
     if (first === undefined) return
     try {
       const link = this.#streams.to(first.address, 'put')
-      const begin = { block: metaOf(block), grant: first.grant, chain, verifyId: true }
-      const outcomes = await link.putLarge(begin, block.data, this.#options.stallMs)
+      const patienceMs = this.#options.stallMs
+      const begin = { block: metaOf(block), grant: first.grant, chain, verifyId: true, patienceMs }
+      const outcomes = await link.putLarge(begin, block.data)
       const untried = new Set<bigint>()
       for (const { node, receipt, error: wire } of outcomes) {
         if (!targets.some(target => target.node === node)) continue

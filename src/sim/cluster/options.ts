@@ -40,7 +40,7 @@ export const simDataPath = {
   writtenBytes: 8 * KiB,
   readAheadBytes: 256 * KiB,
   writeBackAgeMs: 5 * second,
-  putStallMs: 3 * second,
+  putStallMs: 5 * second,
   getStallMs: 2 * second,
   giveUpMs: 20 * second,
 }

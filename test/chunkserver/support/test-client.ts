@@ -105,9 +105,15 @@ export class TestClient {
     block: TestBlock,
     chain: readonly { readonly node: bigint; readonly address: string }[],
     generation?: bigint,
-    change: { data?: Buffer; messageBytes?: number; domain?: Uint8Array; verifyId?: boolean } = {},
+    change: {
+      data?: Buffer
+      messageBytes?: number
+      domain?: Uint8Array
+      verifyId?: boolean
+      patienceMs?: number
+    } = {},
   ): Promise<PutOutcome[]> {
-    const { data = block.data, messageBytes = 2 ** 20, domain, verifyId = true } = change
+    const { data = block.data, messageBytes = 2 ** 20, domain, verifyId = true, patienceMs = 0 } = change
     const targets = chain.map(({ node, address }) => ({
       node,
       address,
@@ -115,7 +121,7 @@ export class TestClient {
     }))
     const [first, ...rest] = targets
     return this.#new('put', call => {
-      const begin = { call, block: metaOf(block), grant: first?.grant, chain: rest, verifyId }
+      const begin = { call, block: metaOf(block), grant: first?.grant, chain: rest, verifyId, patienceMs }
       this.link.send({ item: { $case: 'put', value: begin } })
       for (let at = 0; at < data.length; at += messageBytes)
         this.link.send({

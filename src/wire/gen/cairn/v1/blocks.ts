@@ -79,6 +79,11 @@ export interface PutBegin {
   chain: Target[];
   /** Fed by a client: verify the SHA-256 too, not just the checksums. */
   verifyId: boolean;
+  /**
+   * How long the sender waits for the outcomes once nothing moves any more. Whoever passes the block on waits less
+   * for those behind it, so that it can still tell which of them does not answer. 0: not said.
+   */
+  patienceMs: number;
 }
 
 export interface PutData {
@@ -849,7 +854,7 @@ export const BlockMeta: MessageFns<BlockMeta> = {
 };
 
 function createBasePutBegin(): PutBegin {
-  return { call: 0n, block: undefined, grant: undefined, chain: [], verifyId: false };
+  return { call: 0n, block: undefined, grant: undefined, chain: [], verifyId: false, patienceMs: 0 };
 }
 
 export const PutBegin: MessageFns<PutBegin> = {
@@ -871,6 +876,9 @@ export const PutBegin: MessageFns<PutBegin> = {
     }
     if (message.verifyId !== false) {
       writer.uint32(40).bool(message.verifyId);
+    }
+    if (message.patienceMs !== 0) {
+      writer.uint32(48).uint32(message.patienceMs);
     }
     return writer;
   },
@@ -928,6 +936,14 @@ export const PutBegin: MessageFns<PutBegin> = {
             message.verifyId = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.patienceMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -952,6 +968,7 @@ export const PutBegin: MessageFns<PutBegin> = {
     message.grant = (object.grant !== undefined && object.grant !== null) ? Grant.fromPartial(object.grant) : undefined;
     message.chain = object.chain?.map((e) => Target.fromPartial(e)) || [];
     message.verifyId = object.verifyId ?? false;
+    message.patienceMs = object.patienceMs ?? 0;
     return message;
   },
 };
