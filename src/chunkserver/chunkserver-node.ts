@@ -1,5 +1,5 @@
 import type { Checksums } from '../core/checksum.ts'
-import type { Env, Log } from '../core/env.ts'
+import type { Env, Log, Timer } from '../core/env.ts'
 import { FsError, messageOf } from '../core/errors.ts'
 import type { Network, Serving } from '../core/network.ts'
 import { MiB, second } from '../core/units.ts'
@@ -193,11 +193,16 @@ export class ChunkserverNode {
   async #maintain(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       // Once it answers, the next round tries whether it takes writes again.
-      const hung = this.#env.timers.after(hungMs, () =>
-        this.#store.noteFailure(new FsError('EIO', `the disk has not answered for ${hungMs / second} s`)),
-      )
+      const watch = (): Timer =>
+        this.#env.timers.after(hungMs, () =>
+          this.#store.noteFailure(new FsError('EIO', `the disk has not answered for ${hungMs / second} s`)),
+        )
+      let hung = watch()
       try {
-        await this.#store.maintain()
+        await this.#store.maintain(() => {
+          hung.cancel()
+          hung = watch()
+        })
       } catch (error) {
         this.#log.warn('housekeeping failed', { error: messageOf(error) })
       } finally {

@@ -145,6 +145,16 @@ test('a node in the chain whose disk does not answer is named before the client 
   )
 })
 
+test('nodes of a chain that have passed on all they were given are not blamed for a slow sender', async t => {
+  const nodes = [await startNode(t, 1n), await startNode(t, 2n), await startNode(t, 3n)]
+  const slowly = { patienceMs: 3000, messageBytes: 200 * KiB, pauseMs: 4000 }
+  const outcomes = await connect(nodes[0] as TestNode).put(testBlock(300 * KiB, 1), nodes, undefined, slowly)
+  t.deepEqual(
+    outcomes.map(({ error }) => error),
+    [undefined, undefined, undefined],
+  )
+})
+
 test('each node of a chain gives up before who waits for it', t => {
   for (const copies of [2, 3, 5, 16])
     for (const senderMs of [0, 3000, 15_000, 4_000_000_000]) {

@@ -492,6 +492,48 @@ test('a bad copy whose node goes before it has deleted it does not count when it
   t.deepEqual(fixture.store.badCopies.all(), [])
 })
 
+test('a bad copy that its node still has when the block is removed is no copy of the same content, written again', async t => {
+  const fixture = await EngineFixture.make({ condemnedMs: 5000 }, { copies: 2, minCopies: 1 })
+  const nodes = nodesOf(fixture, 'n1', 'n2')
+  const mount = new Mount(fixture)
+  const ids = Array.from({ length: 8 }, (_, index) =>
+    writeFile(mount, nodes, makeFile(mount, `f${index}`), `content ${index}`),
+  )
+  for (const node of nodes) node.tell()
+  const [bad] = nodes
+  if (bad === undefined) return
+  const others = [...nodes.slice(1), new ChunkNode(fixture, 'n3')]
+  bad.hesitant = true
+  const generationOf = (id: Buffer): bigint | undefined => bad.blocks.get(id.toString('hex'))?.generation
+  for (const id of ids)
+    bad.up({ $case: 'damaged', value: { id, generation: generationOf(id) ?? 0n, what: 'rotten' } })
+  fixture.pass(20_000, mount, bad, ...others)
+  const rotten = new Set(fixture.store.badCopies.all().map(({ block }) => block))
+  const left = ids.filter(id => rotten.has(fixture.store.blocks.owner(id)?.key as never))
+  t.true(left.length > 0)
+  const generations = left.map(generationOf)
+  bad.lose()
+  bad.deletes.length = 0
+  for (const index of ids.keys()) mount.call(unlink(`f${index}`), 'remove')
+  fixture.pass(20_000, mount, ...others)
+  for (const id of left) t.is(fixture.store.blocks.owner(id), undefined)
+  for (const [index, id] of ids.entries())
+    if (left.includes(id))
+      t.deepEqual(writeFile(mount, others, makeFile(mount, `g${index}`), `content ${index}`), id)
+  bad.hesitant = false
+  bad.reattach()
+  fixture.pass(1000, mount, bad, ...others)
+  for (const [index, id] of left.entries()) {
+    const key = fixture.store.blocks.owner(id)?.key
+    t.not(key, undefined)
+    const known = fixture.store.replicas.generationOn(key as never, bad.node as never)
+    t.true(known === undefined || known !== generations[index])
+  }
+  fixture.pass(20_000, mount, bad, ...others)
+  for (const [index, id] of left.entries()) t.not(generationOf(id), generations[index], 'it was deleted')
+  t.deepEqual(fixture.store.badCopies.all(), [])
+})
+
 test('content whose copies are all damaged is put again by who writes it again', async t => {
   const fixture = await EngineFixture.make({}, { copies: 2, minCopies: 1 })
   const nodes = nodesOf(fixture, 'n1', 'n2')
@@ -640,6 +682,19 @@ test('too few nodes: EAGAIN while others may be back, EIO when they are given up
   fixture.pass(6000, mount)
   t.is(errorOf(), errno.EIO)
   t.is(mount.errno(reserve), errno.EIO)
+  for (const node of nodes) {
+    node.failing = true
+    node.reattach()
+    node.beat()
+  }
+  t.is(errorOf(), errno.EAGAIN, 'their disks do not answer for a moment')
+  fixture.pass(6000, mount, ...nodes)
+  t.is(errorOf(), errno.EIO)
+  for (const node of nodes) {
+    node.failing = false
+    node.beat()
+  }
+  t.is(mount.call(plan(ino, sha('x'), 10), 'plan').blocks[0]?.targets.length, 3)
   for (const node of nodes) {
     node.totalBytes = 1n
     node.reattach()

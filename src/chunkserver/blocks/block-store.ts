@@ -280,15 +280,19 @@ export class BlockStore {
     await this.#index.ask('scrubbed', { id })
   }
 
-  /** Housekeeping, to be called every few seconds: free space, a failed disk, what deletions left. */
-  async maintain(): Promise<void> {
+  /**
+   * Housekeeping, to be called every few seconds: free space, a failed disk, what deletions left. `moved` hears of each
+   * answer of the disk, for who wants to know whether it hangs.
+   */
+  async maintain(moved: () => void = () => undefined): Promise<void> {
     this.#readers.sweep()
     await this.#prove()
     await this.space.refresh()
     if (this.space.failure !== undefined && this.#gone === undefined) await this.#probe()
     else if (this.#quietRounds++ >= quietRoundsMax) await this.#tryWriting()
-    if (this.space.failure === undefined) await this.#clearAway()
-    await this.#forgetUnlinked()
+    moved()
+    if (this.space.failure === undefined) await this.#clearAway(moved)
+    await this.#forgetUnlinked(moved)
     if (this.#vacuum) this.#vacuum = (await this.#index.ask('vacuum', { pages: vacuumPages })) > 0
   }
 
@@ -297,7 +301,7 @@ export class BlockStore {
     await this.#locks.idle()
     await this.#readers.close()
     await this.#unshare()
-    await this.#forgetUnlinked()
+    await this.#forgetUnlinked(() => undefined)
     if (this.#stuck.size === 0) await this.#index.closeInOrder()
     else await this.#index.close()
   }
@@ -424,28 +428,34 @@ export class BlockStore {
   }
 
   /** Removes what a failing disk would not remove when its time had come. */
-  async #clearAway(): Promise<void> {
+  async #clearAway(moved: () => void): Promise<void> {
     for (const path of [...this.#abandoned]) {
       await this.#disk.unlink(path).catch((error: unknown) => {
         if (FsError.from(error).code !== 'ENOENT') throw error
       })
       this.#abandoned.delete(path)
+      moved()
     }
-    for (const id of [...this.#stuck])
+    for (const id of [...this.#stuck]) {
       await this.#locks.run(id, async () => {
         // A put that was under way has come to its end, or another one has stored it since.
         const row = await this.#index.ask('lookup', { id })
         if (this.#stuck.delete(id) && row === undefined) await this.#unlink(id)
       })
+      moved()
+    }
   }
 
-  async #forgetUnlinked(): Promise<void> {
+  async #forgetUnlinked(moved: () => void): Promise<void> {
     const gone = this.#unlinked
     if (gone.length === 0) return
     this.#unlinked = []
     try {
-      for (const folder of new Set(gone.map(folderOf))) await this.#disk.syncFolder(folder)
-      await Promise.all(gone.map(id => this.#index.ask('forgetUnlinked', { id })))
+      for (const folder of new Set(gone.map(folderOf))) {
+        await this.#disk.syncFolder(folder)
+        moved()
+      }
+      await Promise.all(gone.map(id => this.#index.ask('forgetUnlinked', { id }).then(moved)))
     } catch (error) {
       this.#unlinked.push(...gone)
       throw error

@@ -18,6 +18,8 @@ interface PeerCall {
   /** Fails when nothing happened for this long. */
   readonly patienceMs: number
   lastProgress: number
+  /** Whether something is expected of the other node: of a put that waits for more data from its sender, nothing is. */
+  owed: boolean
   onOutcomes(outcomes: readonly PutOutcome[]): void
   onData(data: GetData): void
   onSmall(blocks: readonly SmallGot[], last: boolean): void
@@ -66,6 +68,8 @@ export class PeerLink {
   put(begin: Omit<PutBegin, 'call'>): PeerPut {
     let cancel = (): void => undefined
     let call = 0n
+    let missing = begin.block?.length ?? 0
+    let leaving = 0
     const outcomes = new Promise<readonly PutOutcome[]>((resolve, reject) => {
       call = this.#add({
         patienceMs: begin.patienceMs,
@@ -74,6 +78,7 @@ export class PeerLink {
         onSmall: unexpected,
         onEnd: reject,
       })
+      this.#owes(call, false)
       cancel = () => this.#cancel(call, new FsError('ECANCELED', 'put was given up'))
       this.#link.send({ item: { $case: 'put', value: { ...begin, call } } })
     })
@@ -85,12 +90,17 @@ export class PeerLink {
     return {
       outcomes,
       send: data => {
+        missing -= data.length
+        leaving += 1
+        this.#owes(call, true)
         if (this.#calls.has(call)) this.#link.send({ item: { $case: 'data', value: { call, data } } })
       },
       // A peer that takes nothing more costs this call alone, once its patience ends.
       drained: async () => {
         await Promise.race([this.#link.drained(), ended])
+        leaving -= 1
         this.#progress(call)
+        this.#owes(call, leaving > 0 || missing <= 0)
       },
       cancel,
     }
@@ -158,11 +168,19 @@ export class PeerLink {
     this.#link.close()
   }
 
-  #add(call: Omit<PeerCall, 'lastProgress'>): bigint {
+  /** From when something is owed, patience counts anew. */
+  #owes(call: bigint, owed: boolean): void {
+    const found = this.#calls.get(call)
+    if (found === undefined) return
+    if (owed && !found.owed) found.lastProgress = this.#env.clock.now()
+    found.owed = owed
+  }
+
+  #add(call: Omit<PeerCall, 'lastProgress' | 'owed'>): bigint {
     if (this.#closed !== undefined) throw this.#closed
     const id = ++this.#lastCall
     this.#lastUse = this.#env.clock.now()
-    this.#calls.set(id, { ...call, lastProgress: this.#lastUse })
+    this.#calls.set(id, { ...call, lastProgress: this.#lastUse, owed: true })
     return id
   }
 
@@ -218,8 +236,8 @@ export class PeerLink {
   /** One timer for all calls of the link, and for the link itself. */
   #sweep(): void {
     const now = this.#env.clock.now()
-    for (const [call, { lastProgress, patienceMs }] of this.#calls)
-      if (now - lastProgress > patienceMs)
+    for (const [call, { lastProgress, patienceMs, owed }] of this.#calls)
+      if (owed && now - lastProgress > patienceMs)
         this.#cancel(
           call,
           new FsError('ETIMEDOUT', `node at ${this.#link.peer} did not answer for ${patienceMs} ms`),

@@ -31,6 +31,8 @@ import { SmallPuts } from './small-puts.ts'
 const smallBytesMax = 64 * KiB
 const pauseFirstMs = 100
 const pauseMaxMs = 2 * second
+/** Of a longer chain, whose nodes share the time that it may stand still, each gets as much as of this one. */
+const usualTargets = 3
 /** Nodes that are just away are waited for so much longer. */
 const awayFactor = 3
 
@@ -227,7 +229,7 @@ export class BlockStore {
     if (first === undefined) return
     try {
       const link = this.#streams.to(first.address, 'put')
-      const patienceMs = this.#options.stallMs
+      const patienceMs = Math.ceil(this.#options.stallMs * Math.max(1, targets.length / usualTargets))
       const begin = { block: metaOf(block), grant: first.grant, chain, verifyId: true, patienceMs }
       const outcomes = await link.putLarge(begin, block.data)
       const untried = new Set<bigint>()

@@ -220,9 +220,13 @@ export class NodeRegistry {
       .map(node => ({ id: node.id, host: node.host, zone: node.zone, freeBytes: node.leftBytes, node }))
   }
 
-  /** It is down, but not for so long that it is given up; after a start of the master that is all nodes. */
+  /**
+   * It is down, or its disk fails, but not for so long that it is given up; after a start of the master that is all
+   * nodes.
+   */
   isBrieflyAway(node: Node): boolean {
-    return !node.isUp && this.#turn.now - node.downSinceMs < this.#turn.settings.repairDelayMs
+    const sinceMs = node.isUp ? node.failingSinceMs : node.downSinceMs
+    return sinceMs !== undefined && this.#turn.now - sinceMs < this.#turn.settings.repairDelayMs
   }
 
   /** Its copies are as good as lost from then on; undefined while it is there and works. */

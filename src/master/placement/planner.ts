@@ -299,7 +299,8 @@ export class Planner {
       node =>
         !node.row.draining && !wish.exclude.has(node.id) && !wish.present.some(({ id }) => id === node.id),
     )
-    const up = others.filter(node => node.isUp).length
+    // A disk that fails is no full one: it is away until it works.
+    const up = others.filter(node => node.isUp && node.failingSinceMs === undefined).length
     const away = others.filter(node => this.#nodes.isBrieflyAway(node))
     const returning = away.filter(node => node.freeBytes >= wish.length).length
     if (chosen.length + returning >= least)

@@ -180,13 +180,29 @@ export class Removal {
     for (const block of old) {
       if (this.#pins.isPinned(block.key)) continue
       store.blocks.beginDeleting(block.key, time)
+      const remembered = this.#nameBadCopies(block.key)
       this.#doom(block)
       // It is never read again.
       this.#suspects.settled(block.key)
-      if (block.have === 0) store.blocks.gone(block.key)
+      if (block.have === 0 && !remembered) store.blocks.gone(block.key)
       moved += 1
     }
     return moved > 0 && old.length === budget
+  }
+
+  /**
+   * Bad copies that were given up, but perhaps not deleted yet, have rows again until their nodes have: one that came back
+   * with its copy when the block is forgotten would offer it for the same content, written again. Whether there are any.
+   */
+  #nameBadCopies(key: BlockKey): boolean {
+    const { replicas } = this.#turn.store
+    const left = this.#suspects
+      .of(key)
+      .filter(
+        ({ node }) => this.#nodes.find(node) !== undefined && replicas.generationOn(key, node) === undefined,
+      )
+    for (const { node, generation } of left) replicas.record(key, node, generation)
+    return left.length > 0
   }
 
   /** Whoever has a receipt for one of its copies is not to count on it any more, told to its node or not. */

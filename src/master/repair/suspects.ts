@@ -49,6 +49,11 @@ export class Suspects {
     return copy !== undefined && this.#store.replicas.generationOn(block, node) === copy.generation
   }
 
+  /** The bad copies of a block that are remembered. */
+  of(block: BlockKey): readonly BadCopy[] {
+    return [...(this.#byBlock.get(block)?.values() ?? [])]
+  }
+
   /** Blocks with bad copies. */
   blocks(): IterableIterator<BlockKey> {
     return this.#byBlock.keys()

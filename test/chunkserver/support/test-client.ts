@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { BlockClaim } from '#src/chunkserver/blocks/block-verifier.ts'
 import { FsError } from '#src/core/errors.ts'
 import { type BlockId, blockIdToBytes } from '#src/core/ids.ts'
@@ -111,9 +112,12 @@ export class TestClient {
       domain?: Uint8Array
       verifyId?: boolean
       patienceMs?: number
+      /** Between messages of data. */
+      pauseMs?: number
     } = {},
   ): Promise<PutOutcome[]> {
-    const { data = block.data, messageBytes = 2 ** 20, domain, verifyId = true, patienceMs = 0 } = change
+    const { data = block.data, messageBytes = 2 ** 20, domain, verifyId = true } = change
+    const { patienceMs = 0, pauseMs = 0 } = change
     const targets = chain.map(({ node, address }) => ({
       node,
       address,
@@ -123,10 +127,13 @@ export class TestClient {
     return this.#new('put', call => {
       const begin = { call, block: metaOf(block), grant: first?.grant, chain: rest, verifyId, patienceMs }
       this.link.send({ item: { $case: 'put', value: begin } })
-      for (let at = 0; at < data.length; at += messageBytes)
-        this.link.send({
-          item: { $case: 'data', value: { call, data: data.subarray(at, at + messageBytes) } },
-        })
+      void (async () => {
+        for (let at = 0; at < data.length; at += messageBytes) {
+          if (at > 0 && pauseMs > 0) await sleep(pauseMs)
+          const part = data.subarray(at, at + messageBytes)
+          this.link.send({ item: { $case: 'data', value: { call, data: part } } })
+        }
+      })()
     })
   }
 
