@@ -64,8 +64,9 @@ export class Scrubber {
   /** Begins a round now, at its own rate (0: the usual one). */
   async start(bytesPerSecond: number): Promise<void> {
     this.#bytesPerSecond = bytesPerSecond === 0 ? this.#usual : bytesPerSecond
-    await this.#store.setScrubbed(undefined)
+    // First: a round that goes on would note how far it is.
     this.#again.abort()
+    await this.#store.setScrubbed(undefined)
   }
 
   /** Until aborted. */
@@ -105,10 +106,12 @@ export class Scrubber {
     this.#awakeMs = this.#env.clock.now()
     for (let count = 1; !signal.aborted; count++) {
       const row = await this.#store.index.ask('next', { after: this.#after })
+      if (row !== undefined) await this.#scrub(row, signal)
+      // What was cut short is not scrubbed.
+      if (isAborted(signal)) return false
       this.#after = row?.id
       if (row === undefined || count % blocksPerMark === 0) await this.#store.setScrubbed(row?.id)
       if (row === undefined) return true
-      await this.#scrub(row, signal)
       this.#blocks += 1
       this.#bytes += row.length
     }
@@ -158,3 +161,6 @@ export class Scrubber {
     })
   }
 }
+
+/** Asked again after each wait. */
+const isAborted = ({ aborted }: AbortSignal): boolean => aborted
