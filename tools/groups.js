@@ -11,7 +11,7 @@ export const groups = {
   unit: { has: path => !inFolder(['sim', ...realFolders])(path), concurrency: 2, needsMounts: false },
   sim: { has: inFolder(['sim']), concurrency: 2, needsMounts: false },
   // One file at a time: these measure waiting times, and a second cluster would steal the processor.
-  real: { has: inFolder(realFolders), concurrency: 1, needsMounts: true },
+  real: { has: inFolder(realFolders), concurrency: 2, needsMounts: true },
 }
 
 /** Every test file belongs to exactly one group, since `unit` takes what the others leave. */

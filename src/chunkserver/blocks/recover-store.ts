@@ -79,7 +79,12 @@ async function checkFolders({ disk, opened }: Recovery): Promise<void> {
     if (number === folderCount - 1)
       throw new UsageError(`the index has ${files} blocks in files, but the folder has none: was it emptied?`)
   }
-  for (const folder of storeFolders) await disk.makeFolder(folder)
+  let made = false
+  for (const folder of storeFolders) made = (await disk.makeFolder(folder)) || made
+  if (!made) return
+  // A power cut in the first start, or somebody, took some: a block is as durable as the name of its folder.
+  await disk.syncFolder(blocksFolder)
+  await disk.syncFolder('.')
 }
 
 async function listOrNothing(disk: Disk, folder: string): Promise<string[]> {

@@ -15,8 +15,8 @@ export interface Disk {
   unlink(path: string): Promise<void>
   /** Names in a folder, in any order. */
   list(path: string): Promise<string[]>
-  /** Creates a folder unless it exists; its parent exists. */
-  makeFolder(path: string): Promise<void>
+  /** Creates a folder unless it exists; its parent exists. Whether it created it. */
+  makeFolder(path: string): Promise<boolean>
   syncFolder(path: string): Promise<void>
   space(): Promise<DiskSpace>
 }

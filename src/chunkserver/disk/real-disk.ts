@@ -72,8 +72,8 @@ export class RealDisk implements Disk {
     return answer(readdir(this.#at(path)))
   }
 
-  async makeFolder(path: string): Promise<void> {
-    await answer(mkdir(this.#at(path), { recursive: true, mode: 0o700 }))
+  async makeFolder(path: string): Promise<boolean> {
+    return (await answer(mkdir(this.#at(path), { recursive: true, mode: 0o700 }))) !== undefined
   }
 
   async syncFolder(path: string): Promise<void> {

@@ -67,10 +67,12 @@ export class DiskPlatter {
     return this.#folders.has(path)
   }
 
-  makeFolder(path: string): void {
+  makeFolder(path: string): boolean {
     this.folder(parentOf(path))
     // Folders are made once, when a store is; that one can lose them is not worth modelling.
-    if (!this.#folders.has(path)) this.#folders.set(path, emptyFolder())
+    if (this.#folders.has(path)) return false
+    this.#folders.set(path, emptyFolder())
+    return true
   }
 
   get usedBytes(): number {
@@ -243,8 +245,8 @@ export class SimDisk implements Disk {
     return [...this.#platter.folder(path).names.keys()]
   }
 
-  async makeFolder(path: string): Promise<void> {
-    this.#platter.makeFolder(path)
+  async makeFolder(path: string): Promise<boolean> {
+    return this.#platter.makeFolder(path)
   }
 
   async syncFolder(path: string): Promise<void> {
