@@ -6,6 +6,7 @@
  * kernel's side of the session lives in the descriptor and ours is DriverState.
  */
 import type { Clock, Log } from '../core/env.ts'
+import { type FsError, messageOf } from '../core/errors.ts'
 import type { Negotiated } from './codec/init.ts'
 import { BusyPoll } from './device/busy-poll.ts'
 import { FuseDevice, type ReaderKind } from './device/device.ts'
@@ -64,6 +65,8 @@ export class FuseDriver implements MountDriver {
   readonly #session: Session
   readonly #guardian: Guardian
   readonly #mount: MountLine
+  /** Why the mount could not go on. */
+  #failure: FsError | undefined
 
   private constructor(
     path: string,
@@ -81,7 +84,10 @@ export class FuseDriver implements MountDriver {
     this.#guardian = guardian
     this.#mount = mount
     log.info('mounted', { path, device: mount.device, protocol: `7.${facts.minor}` })
-    this.done = finish(device, session, guardian, log)
+    this.done = this.#finish(log)
+    // Who serves the mount may come to wait for it later.
+    this.done.catch(() => undefined)
+    void device.notifications.failed.then(why => this.#fail(why, log))
   }
 
   /** Mounts. Resolves when the mount is usable; UsageError in one line if it cannot be had. */
@@ -195,6 +201,29 @@ export class FuseDriver implements MountDriver {
     await this.#device.close()
     await this.done
   }
+
+  /** Better no mount than one that shows what is no longer true. */
+  async #fail(why: FsError, log: Log): Promise<void> {
+    this.#failure = why
+    log.error('the mount ends', { path: this.path, why: why.message })
+    this.#session.abort()
+    try {
+      await this.#device.close()
+    } catch (thrown) {
+      log.error('the mount cannot be ended', { path: this.path, why: messageOf(thrown) })
+    }
+  }
+
+  async #finish(log: Log): Promise<void> {
+    const how = await this.#device.closed
+    try {
+      await this.#session.fileSystem?.destroy()
+    } finally {
+      await (how === 'unmounted' ? this.#guardian.dismiss() : this.#guardian.clear())
+      log.info('unmounted')
+    }
+    if (this.#failure !== undefined) throw this.#failure
+  }
 }
 
 function sessionOn(
@@ -209,13 +238,3 @@ function sessionOn(
 
 const pollOf = ({ busyPollMicros = 0, clock }: DriverOptions): BusyPoll =>
   new BusyPoll({ windowMicros: busyPollMicros, clock })
-
-async function finish(device: FuseDevice, session: Session, guardian: Guardian, log: Log): Promise<void> {
-  const how = await device.closed
-  try {
-    await session.fileSystem?.destroy()
-  } finally {
-    await (how === 'unmounted' ? guardian.dismiss() : guardian.clear())
-    log.info('unmounted')
-  }
-}

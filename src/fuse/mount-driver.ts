@@ -1,6 +1,9 @@
 /** A mount that is being served, whatever serves it. */
 export interface MountDriver {
-  /** Resolves when the mount is gone, for whatever reason, and the file system has written back what was left. */
+  /**
+   * Resolves when the mount is gone, and the file system has written back what was left; rejects then if the driver
+   * could not go on and ended it.
+   */
   readonly done: Promise<void>
   /** The canonical mount point. */
   readonly path: string

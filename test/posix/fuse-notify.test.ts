@@ -55,6 +55,17 @@ test('one name, and all names', async t => {
   t.is(await lookups(), before + (can ? 2 : 1))
 })
 
+test('where nothing can be said to the kernel the mount ends with an error', async t => {
+  const mounted = await MountedMemory.start({ ttlMs: 3_600_000, dyingThreads: true })
+  t.teardown(() => mounted.close())
+  await writeFile(`${mounted.path}/f`, 'before')
+  void mounted.ask('invalidateInode', 'f', 0, 0)
+  await mounted.exited
+  t.regex(mounted.said, /the mount ends.*the kernel cannot be told what to forget: a thread died/)
+  t.notRegex(mounted.said, /calls/)
+  t.false(readFileSync('/proc/mounts', 'utf8').includes(mounted.path))
+})
+
 test('what the kernel does not know is nothing to forget', async t => {
   const mounted = await mount(t)
   await t.notThrowsAsync(mounted.ask('invalidateInode', '', 0, 0))

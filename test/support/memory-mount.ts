@@ -1,20 +1,35 @@
 // Mounts a MemoryFileSystem: `node memory-mount.js PATH '{"ttlMs":0}' [reader]`. Prints "mounted",
-// runs until unmounted. With "delay" reads, writes and lookups are answered later, in any order.
+// runs until unmounted. With "dyingThreads" no notification can be written. With "delay" reads, writes and lookups are answered later, in any order.
 // Over IPC it takes commands [id, name, ...arguments] and answers [id, result].
 //
 // Not in the process of a test: one that has files of its own mount open deadlocks when it starts a child, since
 // the child closes them before it runs, and the parent, waiting for that, cannot answer the FLUSH.
 import { performance } from 'node:perf_hooks'
 import { must } from '#src/core/assert.ts'
+import { FsError } from '#src/core/errors.ts'
 import { type Ino, ino, rootIno } from '#src/core/ids.ts'
 import { nameFromText } from '#src/core/name.ts'
+import { NotificationThread } from '#src/fuse/device/notification-thread.ts'
 import { FuseDriver } from '#src/fuse/driver.ts'
 import type { Notifier } from '#src/fuse/filesystem.ts'
 import { MemoryFileSystem, type MemoryOptions } from './memory-filesystem.ts'
 import { stderrLog } from './stderr-log.ts'
 
 const [path = '', options = '{}', reader = 'epoll'] = process.argv.slice(2)
-const { delay, ...rest } = JSON.parse(options) as MemoryOptions & { readonly delay?: boolean }
+const { delay, dyingThreads, ...rest } = JSON.parse(options) as MemoryOptions & {
+  readonly delay?: boolean
+  readonly dyingThreads?: boolean
+}
+
+if (dyingThreads === true)
+  NotificationThread.start = (_fd, died) => ({
+    write: () => {
+      const why = new FsError('EIO', 'a thread died')
+      died(why)
+      return Promise.reject(why)
+    },
+    stop: () => Promise.resolve(),
+  })
 
 let held: (() => void)[] | undefined
 

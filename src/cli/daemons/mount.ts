@@ -179,13 +179,10 @@ export async function startMount(
   const control = await listenTo(env.log, replacing)
   let over = false
   const end = async (): Promise<void> => {
-    try {
-      await driver.done
-    } finally {
-      over = true
-      await control?.close()
-      if (device !== undefined) registry.remove(device)
-    }
+    const [served] = await Promise.allSettled([driver.done])
+    over = true
+    await control?.close()
+    if (device !== undefined) registry.remove(device)
     try {
       await files.close()
     } catch (error) {
@@ -197,6 +194,7 @@ export async function startMount(
       records?.close()
       await forget()
     }
+    if (served.status === 'rejected') throw served.reason
   }
   const ended = end()
   ended.catch(() => undefined)

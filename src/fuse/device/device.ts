@@ -42,7 +42,7 @@ export class FuseDevice implements Channel {
   constructor(fd: number, log: Log) {
     this.fd = fd
     this.#log = log
-    this.notifications = new NotificationThreads(fd)
+    this.notifications = new NotificationThreads(fd, log)
     this.closed = new Promise(resolve => {
       this.#setClosed = resolve
     })

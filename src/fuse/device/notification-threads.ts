@@ -1,5 +1,10 @@
+import type { Log } from '../../core/env.ts'
 import { FsError } from '../../core/errors.ts'
-import { NotificationThread } from './notification-thread.ts'
+import {
+  NotificationThread,
+  type NotificationWriter,
+  type StartNotificationWriter,
+} from './notification-thread.ts'
 import { writeNotification } from './write-notification.ts'
 
 /** More inodes than this whose pages are locked at once make notifications wait for each other. */
@@ -8,16 +13,19 @@ const threadsMax = 16
 const batchMax = 128
 /** A message that the kernel has not taken after this long waits for a lock. */
 const stuckMs = 100
+/** When so many threads have died over one message, more would, too. */
+const deathsMax = 4
 
 interface Message {
   readonly bytes: Uint8Array
   readonly resolve: (error: string | undefined) => void
-  readonly reject: (error: FsError) => void
   answered: boolean
+  /** Threads that had it and died. */
+  deaths: number
 }
 
 interface Lane {
-  readonly thread: NotificationThread
+  readonly thread: NotificationWriter
   /** Given to the thread and not answered, in order. */
   underWay: Message[]
   timer: NodeJS.Timeout | undefined
@@ -29,17 +37,36 @@ interface Lane {
  * request of ours, and that request may wait for another mount that waits for a notification of its own: so
  * none may wait behind one that is about another inode. A thread serves as long as nothing is stuck; then
  * what is behind is given to the next, perhaps twice, which does no harm.
+ *
+ * What a thread had when it died is given to another: the kernel forgets what it is told to, or the mount ends
+ * (`failed`). Until `stop`, what could not be written stays unanswered, so that nobody believes that it was.
  */
 export class NotificationThreads {
+  /** Resolves if no thread can be had that writes: the kernel's caches cannot be kept true any longer. */
+  readonly failed: Promise<FsError>
   readonly #fd: number
+  readonly #log: Log
+  readonly #start: StartNotificationWriter
   readonly #lanes: Lane[] = []
   #queue: Message[] = []
   #scheduled = false
   readonly #ending = new Set<Promise<unknown>>()
   #stopped: Promise<unknown> | undefined
+  #hasFailed = false
+  #setFailed: (why: FsError) => void = () => undefined
 
-  constructor(fd: number) {
+  /** Throws if a thread cannot be started. */
+  constructor(
+    fd: number,
+    log: Log,
+    start: StartNotificationWriter = died => NotificationThread.start(fd, died),
+  ) {
     this.#fd = fd
+    this.#log = log
+    this.#start = start
+    this.failed = new Promise(resolve => {
+      this.#setFailed = resolve
+    })
     // It takes a while to start: not when the first notification is urgent.
     this.#lane()
   }
@@ -47,8 +74,8 @@ export class NotificationThreads {
   /** Resolves when the kernel has done it, with the code of the error that it gave. */
   async write(bytes: Uint8Array): Promise<string | undefined> {
     if (this.#stopped !== undefined) return 'ENODEV'
-    return new Promise((resolve, reject) => {
-      this.#queue.push({ bytes, resolve, reject, answered: false })
+    return new Promise(resolve => {
+      this.#queue.push({ bytes, resolve, answered: false, deaths: 0 })
       if (this.#scheduled) return
       this.#scheduled = true
       queueMicrotask(() => {
@@ -81,14 +108,14 @@ export class NotificationThreads {
   }
 
   #give(): void {
-    if (this.#stopped !== undefined) return
+    if (this.#stopped !== undefined || this.#failed()) return
     this.#queue = this.#queue.filter(({ answered }) => !answered)
-    while (this.#queue.length > 0) {
+    while (this.#queue.length > 0 && !this.#failed()) {
       const lane = this.#freeLane()
       if (lane === undefined) return
       lane.underWay = this.#queue.splice(0, batchMax)
       for (const message of lane.underWay) this.#follow(lane, message)
-      this.#watch(lane)
+      if (this.#lanes.includes(lane)) this.#watch(lane)
     }
   }
 
@@ -97,28 +124,67 @@ export class NotificationThreads {
     const free = this.#lanes.find(lane => lane.underWay.length === 0)
     if (free !== undefined) return free
     const allStuck = this.#lanes.every(lane => lane.stuck)
-    return allStuck && this.#lanes.length < threadsMax ? this.#lane() : undefined
+    if (!allStuck || this.#lanes.length >= threadsMax) return undefined
+    try {
+      return this.#lane()
+    } catch (thrown) {
+      this.#fail(FsError.from(thrown))
+      return undefined
+    }
   }
 
   #lane(): Lane {
-    const lane = { thread: new NotificationThread(this.#fd), underWay: [], timer: undefined, stuck: false }
+    const thread = this.#start(why => this.#died(lane, why))
+    const lane: Lane = { thread, underWay: [], timer: undefined, stuck: false }
     this.#lanes.push(lane)
     return lane
   }
 
-  #follow(lane: Lane, message: Message): void {
-    const done = (settle: () => void): void => {
-      if (!message.answered) {
-        message.answered = true
-        settle()
-      }
-      lane.underWay = lane.underWay.filter(other => other !== message)
-      this.#watch(lane)
-      if (lane.underWay.length === 0) this.#give()
+  /** What it had, it may have written or not. The next one starts when there is something to write. */
+  #died(lane: Lane, why: FsError): void {
+    clearTimeout(lane.timer)
+    this.#lanes.splice(this.#lanes.indexOf(lane), 1)
+    const elsewhere = new Set([...this.#queue, ...this.#lanes.flatMap(({ underWay }) => underWay)])
+    const left = lane.underWay.filter(message => !message.answered && !elsewhere.has(message))
+    for (const message of lane.underWay) message.deaths += 1
+    lane.underWay = []
+    if (this.#stopped !== undefined) {
+      for (const { resolve } of left) resolve('ENODEV')
+      return
     }
+    this.#queue.unshift(...left)
+    this.#log.warn('a thread for notifications died', { why: why.message, again: left.length })
+    if (this.#queue.some(({ answered, deaths }) => !answered && deaths >= deathsMax)) this.#fail(why)
+    else this.#give()
+  }
+
+  /** Asked again after each message that was given: its thread may have died by that. */
+  #failed(): boolean {
+    return this.#hasFailed
+  }
+
+  #fail(why: FsError): void {
+    if (this.#hasFailed) return
+    this.#hasFailed = true
+    this.#setFailed(
+      new FsError('EIO', `the kernel cannot be told what to forget: ${why.message}`, { cause: why }),
+    )
+  }
+
+  #follow(lane: Lane, message: Message): void {
     lane.thread.write(message.bytes).then(
-      error => done(() => message.resolve(error)),
-      (thrown: unknown) => done(() => message.reject(FsError.from(thrown))),
+      error => {
+        if (!message.answered) {
+          message.answered = true
+          message.resolve(error)
+        }
+        lane.underWay = lane.underWay.filter(other => other !== message)
+        if (!this.#lanes.includes(lane)) return
+        this.#watch(lane)
+        if (lane.underWay.length === 0) this.#give()
+      },
+      // It died: `#died` gives the message to another.
+      () => undefined,
     )
   }
 
