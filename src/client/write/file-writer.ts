@@ -150,6 +150,12 @@ export class FileWriter {
     this.#sealAll()
   }
 
+  /** As flush, for who has not written it and wants its memory or space: an error is kept for whose it is. */
+  async writtenBack(): Promise<void> {
+    this.#sealAll()
+    await this.#batches.at(-1)?.done.promise.catch(() => undefined)
+  }
+
   closed(): void {
     this.#open = false
     if (this.#buffer.dirtyBytes === 0) this.#buffer.dropClean()

@@ -87,7 +87,7 @@ export class WriteBack implements WriteSchedule<FileWriter> {
         if (FsError.from(thrown).code !== 'ENOSPC' || retried || this.#dirty.size === 0) throw thrown
         // What is in flight may need less than was set aside for it.
         retried = true
-        await this.flushAll().catch(() => undefined)
+        await Promise.all([...this.#dirty].map(file => file.writtenBack()))
       }
     }
   }

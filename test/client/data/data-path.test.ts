@@ -195,6 +195,19 @@ test('an error that nobody waited for is kept until it is asked for', async t =>
   t.is(master.fileOf(file1).size, 100)
 })
 
+test('a write that wants the space of another file takes nothing of its errors', async t => {
+  const { env, master, data } = await harness()
+  master.spaceBytes = 3 * 600 * KiB
+  const file = data.file(file1)
+  await env.run(Promise.resolve(file.write(0, pattern(500 * KiB, 1))))
+  master.commitError = new FsError('EIO', 'refused')
+  const write = async (): Promise<void> => data.file(ino(8n)).write(0, pattern(200 * KiB, 2))
+  t.is((await t.throwsAsync<FsError>(env.run(write()))).code, 'ENOSPC')
+  t.true(master.calls.includes('commit'))
+  t.is((file.takeError() as FsError | undefined)?.code, 'EIO')
+  t.is(file.dirtyBytes, 500 * KiB)
+})
+
 test('an mtime that a program sets is not undone by an earlier write', async t => {
   const { env, master, data } = await harness()
   const file = data.file(file1)
