@@ -1,6 +1,6 @@
 /** Asks the master where blocks go, those of many files in one question. */
 import type { Timers } from '../../core/env.ts'
-import { FsError } from '../../core/errors.ts'
+import { type ErrnoName, FsError } from '../../core/errors.ts'
 import { type BlockId, blockIdToBytes, type Ino } from '../../core/ids.ts'
 import type { Target } from '../../wire/gen/cairn/v1/common.ts'
 import type { PlanReply } from '../../wire/gen/cairn/v1/session.ts'
@@ -11,6 +11,13 @@ import type { MasterPort } from '../ports.ts'
 /** Blocks in one question, and questions under way: more wait, and so gather. */
 const blocksPerPlan = 256
 const plansAtOnce = 4
+/**
+ * A question that the master refuses is asked again in so many parts: one file's trouble among 256 costs 32 more, and
+ * trouble of all little more than asking for each.
+ */
+const partsOfRefused = 16
+/** Not what the master answers to this question, but that it answers none. */
+const ofAll = new Set<ErrnoName>(['ETIMEDOUT', 'EKEYREVOKED', 'ECANCELED'])
 
 export interface PlanRequest {
   readonly ino: Ino
@@ -77,6 +84,7 @@ export class Planner {
 
   async #send(batch: Waiting[]): Promise<void> {
     this.#underWay++
+    const { session } = this.#master.identity
     try {
       const plans = await this.#ask(batch, { exclude: [], have: [] })
       for (const [index, { resolve }] of batch.entries()) {
@@ -84,9 +92,10 @@ export class Planner {
         if (plan !== undefined) resolve(plan)
       }
     } catch (thrown) {
-      // One file's trouble (it was removed) must not fail the others of the batch.
-      if (batch.length === 1) batch[0]?.reject(thrown)
-      else for (const one of batch) void this.#send([one])
+      // What is refused may be for one file or block: it was removed, or wants more copies, or room, than there are.
+      const isOfAll = this.#master.identity.session !== session || ofAll.has(FsError.from(thrown).code)
+      if (isOfAll || batch.length === 1) for (const { reject } of batch) reject(thrown)
+      else for (const part of split(batch, partsOfRefused)) void this.#send(part)
     } finally {
       this.#underWay--
       if (this.#waiting.length > 0) this.#schedule()
@@ -100,6 +109,11 @@ export class Planner {
     const value = { ino: first.ino, blocks, exclude: [...exclude], have: [...have] }
     return checkedPlans(await this.#master.call({ $case: 'plan', value }, 'plan'), requests.length)
   }
+}
+
+function split<T>(all: readonly T[], parts: number): T[][] {
+  const size = Math.ceil(all.length / parts)
+  return Array.from({ length: Math.ceil(all.length / size) }, (_, n) => all.slice(n * size, (n + 1) * size))
 }
 
 function checkedPlans(reply: PlanReply, count: number): BlockPlan[] {

@@ -91,6 +91,38 @@ test('hundreds of closed small files share plans and puts', async t => {
   for (const node of nodes.nodes.slice(0, 3)) t.true(node.putMessages <= 6, `${node.putMessages}`)
 })
 
+test('one file of many that the master refuses to plan costs the others few questions, and no error', async t => {
+  const { env, master, data } = await harness()
+  const files = Array.from({ length: 256 }, (_, n) => data.file(ino(BigInt(100 + n))))
+  for (const [n, file] of files.entries()) await env.run(Promise.resolve(file.write(0, pattern(200, n))))
+  const removed = ino(150n)
+  master.refusePlan = inos => (inos.includes(removed) ? new FsError('ENOENT') : undefined)
+  const results = await env.run(Promise.allSettled(files.map(file => file.flush())))
+  t.deepEqual(
+    results.flatMap(({ status }, n) => (status === 'rejected' ? [n] : [])),
+    [50],
+  )
+  t.is(master.calls.filter(name => name === 'plan').length, 1 + 16 + 16)
+})
+
+test('a master that is away fails a joined plan once, for all of it', async t => {
+  for (const [code, dies] of [
+    ['ETIMEDOUT', false],
+    ['EIO', true],
+  ] as const) {
+    const { env, master, data } = await harness({ giveUpMs: 0 })
+    const files = Array.from({ length: 256 }, (_, n) => data.file(ino(BigInt(100 + n))))
+    for (const [n, file] of files.entries()) await env.run(Promise.resolve(file.write(0, pattern(200, n))))
+    master.refusePlan = () => {
+      if (dies) master.identity = { session: 2n, epoch: 1n }
+      return new FsError(code)
+    }
+    const results = await env.run(Promise.allSettled(files.map(file => file.flush())))
+    t.is(results.filter(({ status }) => status === 'rejected').length, 256)
+    t.is(master.calls.filter(name => name === 'plan').length, 1)
+  }
+})
+
 test('with thousands of closed small files the oldest are stored early', async t => {
   const { env, master, data } = await harness({ writeBackAgeMs: 60_000 })
   for (let i = 0; i < 5000; i++) {

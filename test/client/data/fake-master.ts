@@ -120,6 +120,8 @@ export class FakeMaster implements MasterPort, AttrPort {
   alone = true
   /** Answered to a plan when too few nodes are up. */
   tooFew: ErrnoName = 'EIO'
+  /** What a plan for these inodes is refused with. */
+  refusePlan: (inos: readonly Ino[]) => FsError | undefined = () => undefined
   /** Thrown by the next commits. */
   commitError: FsError | undefined
   readonly #env: VirtualEnv
@@ -279,6 +281,8 @@ export class FakeMaster implements MasterPort, AttrPort {
     switch (op.$case) {
       case 'plan': {
         if (this.#random() < this.faults.planFails) throw new FsError('EAGAIN', 'no plan now')
+        const refusal = this.refusePlan(op.value.blocks.map(block => ino(block.ino)))
+        if (refusal !== undefined) throw refusal
         const { exclude, have } = op.value
         const others = [...exclude, ...have]
         const up = this.#nodes.nodes.filter(node => !others.includes(node.id) && !node.down)
