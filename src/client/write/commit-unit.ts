@@ -15,7 +15,6 @@ export const extentsPerCommit = 1000
 export interface CommitUnit {
   readonly batches: readonly Batch[]
   readonly ranges: readonly SealedRange[]
-  readonly mtime: bigint | undefined
   readonly time: bigint
   /** A truncation waits for the answer: if nothing was committed, what lies behind this goes. */
   clipTo: number
@@ -41,11 +40,9 @@ export function nextUnit(batches: readonly Batch[]): CommitUnit | undefined {
   }
   const last = taken.at(-1)
   if (last === undefined) return undefined
-  const mtime = taken.findLast(batch => batch.mtime !== undefined)?.mtime
   return {
     batches: taken,
     ranges,
-    mtime,
     time: last.time,
     clipTo: Number.POSITIVE_INFINITY,
     append: false,
@@ -91,7 +88,8 @@ export function commitOf(
     blocks,
     // Writes only ever extend a file; where it ends after a truncation is the master's to say.
     size: undefined,
-    mtime: timeToWire(unit.mtime),
+    // As of now: a program may have set it since the unit was made, before this is sent again.
+    mtime: timeToWire(unit.batches.findLast(batch => batch.mtime !== undefined)?.mtime),
     atime: undefined,
     killSuidgid: false,
     time: unit.time,

@@ -340,11 +340,10 @@ export class FileWriter {
 
   /** Beside the batches: nobody reads it before it is committed, and where it goes depends on none of them. */
   async #storeAppend(batch: Batch): Promise<number> {
-    const { ranges, mtime, time } = batch
+    const { ranges, time } = batch
     const unit: CommitUnit = {
       batches: [batch],
       ranges: [...ranges],
-      mtime,
       time,
       clipTo: Number.POSITIVE_INFINITY,
       append: true,

@@ -256,6 +256,22 @@ test('an mtime that a program sets is not undone by an earlier write', async t =
   t.is(master.fileOf(file1).mtime, mtime)
 })
 
+test('an mtime that a program sets is not undone by a commit that is sent again', async t => {
+  const { env, master, data } = await harness()
+  const file = data.file(file1)
+  master.faults.again = 1
+  await env.run(Promise.resolve(file.write(0, pattern(100, 1))))
+  const flush = file.flush()
+  while (!master.calls.includes('commit')) await env.pass(0.1)
+  file.mtimeSet()
+  await env.pass(10)
+  master.faults.again = 0
+  await env.run(flush)
+  t.true(master.calls.filter(name => name === 'commit').length > 1)
+  t.is(master.fileOf(file1).size, 100)
+  t.is(master.fileOf(file1).mtime, 0n)
+})
+
 test('a damaged copy is never served, and reported', async t => {
   const { env, master, nodes, data } = await harness()
   const file = data.file(file1)
