@@ -9,6 +9,7 @@ import { FileReader } from './read/file-reader.ts'
 import type { SmallFile } from './read/small-files.ts'
 import { FileWriter } from './write/file-writer.ts'
 import type { WriteContext } from './write/write-context.ts'
+import type { Interruptible } from './waiting.ts'
 
 /** What files of a mount share. */
 export interface FileParts {
@@ -54,8 +55,8 @@ export class FileState implements FileData {
     this.writer.closed()
   }
 
-  read(offset: number, size: number, signal?: AbortSignal): ReadBytes | Promise<ReadBytes> {
-    return this.#reader.read(offset, size, signal)
+  read(offset: number, size: number, reader?: Interruptible): ReadBytes | Promise<ReadBytes> {
+    return this.#reader.read(offset, size, reader)
   }
 
   /** What reading it ahead needs. */

@@ -5,6 +5,7 @@ import type { Ino } from '../core/ids.ts'
 import type { ReadBytes } from '../core/read-bytes.ts'
 import type { Op } from '../wire/commands.ts'
 import type { Reply } from '../wire/gen/cairn/v1/session.ts'
+import type { Interruptible } from './waiting.ts'
 
 /**
  * How the parts of the client see each other: session/ offers MasterPort, the data path (read/,
@@ -46,8 +47,11 @@ export interface MasterPort {
 
 /** What the data path holds of one regular file while it is open, dirty or leased. */
 export interface FileData {
-  /** Up to `size` bytes as pieces, clipped to the file's size, holes as zeros. Sees what was written but not yet stored. */
-  read(offset: number, size: number, signal?: AbortSignal): ReadBytes | Promise<ReadBytes>
+  /**
+   * Up to `size` bytes as pieces, clipped to the file's size, holes as zeros. Sees what was written but not yet stored.
+   * EINTR when `reader` is called back; what it waited for goes on.
+   */
+  read(offset: number, size: number, reader?: Interruptible): ReadBytes | Promise<ReadBytes>
   /** Accepts bytes into write-behind (copying them); waits when memory or granted space is used up. ENOSPC, EFBIG, EIO. */
   write(offset: number, data: Uint8Array): Promise<void> | void
   /**

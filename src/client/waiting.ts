@@ -18,6 +18,12 @@ export function deferred<T>(): Deferred<T> {
   return { promise, resolve, reject }
 }
 
+/** Who waits, and may be called back. */
+export interface Interruptible {
+  /** Made on first use, so only asked for by what waits. */
+  readonly signal: AbortSignal
+}
+
 /** Lets other work of the process run: for long computations in slices. */
 export function nextTurn(timers: Timers): Promise<void> {
   return new Promise(resolve => timers.soon(resolve))
@@ -26,7 +32,11 @@ export function nextTurn(timers: Timers): Promise<void> {
 /** Rejects with EINTR as soon as the signal aborts; what was waited for goes on. */
 export async function interruptible<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return await promise
-  if (signal.aborted) throw new FsError('EINTR')
+  if (signal.aborted) {
+    // Nobody hears of its error.
+    promise.catch(() => undefined)
+    throw new FsError('EINTR')
+  }
   const stop = deferred<never>()
   const onAbort = (): void => stop.reject(new FsError('EINTR'))
   signal.addEventListener('abort', onAbort, { once: true })

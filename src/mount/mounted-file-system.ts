@@ -38,6 +38,15 @@ import type {
   WriteFlags,
 } from '../fuse/filesystem.ts'
 import { KernelCache } from './kernel-cache.ts'
+import { Reader } from './reader.ts'
+
+/** What is known of this machine's processes and threads. */
+export interface Processes {
+  /** The supplementary groups, none if they cannot be known. */
+  readonly groupsOf: (pid: number) => readonly number[]
+  /** Whether it is being killed; false if that cannot be known. */
+  readonly isKilled: (pid: number) => boolean
+}
 
 /** What the kernel is told is good for at most this long, however long the lease. */
 const ttlMaxMs = 30 * second
@@ -55,25 +64,16 @@ export class MountedFileSystem implements FileSystem {
   readonly #files: Files
   /** Without a way to have the kernel forget names at once, it is not to remember any. */
   readonly #keepsNames: boolean
-  readonly #groupsOf: (pid: number) => readonly number[]
+  readonly #processes: Processes
   /** Whose capabilities were removed last, and by whom. */
   #uncapped: { readonly ino: Ino; readonly pid: number } | undefined
 
-  /**
-   * `keepsNames`: Notifier.invalidateAllNames works on this kernel. `groupsOf`: the supplementary groups of a
-   * process, none if they cannot be known.
-   */
-  constructor(
-    env: Env,
-    files: Files,
-    notifier: Notifier,
-    keepsNames: boolean,
-    groupsOf: (pid: number) => readonly number[],
-  ) {
+  /** `keepsNames`: Notifier.invalidateAllNames works on this kernel. */
+  constructor(env: Env, files: Files, notifier: Notifier, keepsNames: boolean, processes: Processes) {
     this.#env = env
     this.#files = files
     this.#keepsNames = keepsNames
-    this.#groupsOf = groupsOf
+    this.#processes = processes
     files.attachKernel(new KernelCache(env, notifier, files.root))
   }
 
@@ -206,8 +206,17 @@ export class MountedFileSystem implements FileSystem {
     return { entry: { ...this.#attrAnswer(attr), nameTtlMs: 0 }, opened: openedFor(opened) }
   }
 
-  read(_ino: Ino, handle: Handle, offset: number, size: number, fills: boolean): Answer<ReadBytes> {
-    return this.#files.contents.read(this.#file(handle), offset, size, fills)
+  read(
+    _ino: Ino,
+    handle: Handle,
+    offset: number,
+    size: number,
+    fills: boolean,
+    caller: Caller,
+  ): Answer<ReadBytes> {
+    const reader = new Reader(caller, this.#env.timers, this.#processes.isKilled)
+    const found = this.#files.contents.read(this.#file(handle), offset, size, { fills, reader })
+    return found instanceof Promise ? found.finally(() => reader.over()) : found
   }
 
   write(
@@ -382,7 +391,7 @@ export class MountedFileSystem implements FileSystem {
   #losesSetgid(attr: Attr, caller: Caller): boolean {
     if ((attr.mode & S_ISGID) === 0) return false
     if ((attr.mode & S_IXGRP) !== 0) return true
-    return caller.gid !== attr.gid && !this.#groupsOf(caller.pid).includes(attr.gid)
+    return caller.gid !== attr.gid && !this.#processes.groupsOf(caller.pid).includes(attr.gid)
   }
 
   async #make(parent: Ino, name: Name, how: NewInode, { uid, gid }: Caller): Promise<Entry> {

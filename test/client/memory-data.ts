@@ -3,6 +3,7 @@ import { FsError } from '#src/core/errors.ts'
 import type { Ino } from '#src/core/ids.ts'
 import { keptBytes, type ReadBytes } from '#src/core/read-bytes.ts'
 import type { AttrPort, DataPath, FileData, MasterPort } from '#src/client/ports.ts'
+import { type Interruptible, interruptible } from '#src/client/waiting.ts'
 import { attrFromWire } from '#src/wire/attr.ts'
 
 /** What all mounts of one test have stored: contents by inode. */
@@ -84,6 +85,8 @@ export class MemoryFile implements FileData {
   #cutOff: { at: number; bytes: Buffer }[] = []
   #mtime: bigint | undefined
   failure: FsError | undefined
+  /** Nobody reads before it resolves. */
+  coming: Promise<void> | undefined
   /** There is no room for an append before it resolves. */
   room: Promise<void> | undefined
   #error: FsError | undefined
@@ -105,7 +108,8 @@ export class MemoryFile implements FileData {
     return this.#dirty.reduce((end, { at, bytes }) => Math.max(end, at + bytes.length), 0)
   }
 
-  async read(offset: number, size: number): Promise<ReadBytes> {
+  async read(offset: number, size: number, reader?: Interruptible): Promise<ReadBytes> {
+    if (this.coming !== undefined) await interruptible(this.coming, reader?.signal)
     const committed = await this.#data.attrs.committed(this.#ino)
     this.#cut(committed.size)
     const attr = this.overlay(committed)

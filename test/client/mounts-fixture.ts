@@ -53,6 +53,8 @@ export class Mounts {
   readonly network = new PairNetwork()
   /** Of the master's disk. */
   readonly room: { full: boolean; spent: boolean; exhausted: () => void }
+  /** Processes that are being killed. */
+  readonly killed = new Set<number>()
   readonly #server: MasterServer
   readonly #contents: Contents = new Map()
   readonly #mounts: Mount[] = []
@@ -134,7 +136,10 @@ export class Mounts {
       invalidateAttributesNow: ino => void forgotten.push(`inode ${ino} now`),
       invalidateAllNamesNow: () => void forgotten.push('names now'),
     }
-    const fs = new MountedFileSystem(env, files, notifier, true, () => [])
+    const fs = new MountedFileSystem(env, files, notifier, true, {
+      groupsOf: () => [],
+      isKilled: pid => this.killed.has(pid),
+    })
     const mount = { fs, files, session, data, calls, forgotten }
     this.#mounts.push(mount)
     return mount
@@ -159,7 +164,7 @@ export async function make(
 }
 
 export async function content({ fs }: Mount, ino: Ino, handle: bigint): Promise<string> {
-  return Buffer.concat((await fs.read(ino, handle, 0, 1 << 20, true)).pieces).toString()
+  return Buffer.concat((await fs.read(ino, handle, 0, 1 << 20, true, root)).pieces).toString()
 }
 
 /** Opens for reading, reads, closes. */

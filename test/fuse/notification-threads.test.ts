@@ -143,6 +143,9 @@ test('a real thread that ends is replaced by one that writes', async t => {
   const path = join(directory, 'device')
   const fd = openSync(path, 'a')
   t.teardown(() => closeSync(fd))
+  // Notifications keep no process alive.
+  const alive = setInterval(() => undefined, 1000)
+  t.teardown(() => clearInterval(alive))
   // It reads nothing, and ends at the first message.
   const dying = new Worker(
     "require('node:worker_threads').parentPort.once('message', () => process.exit(3))",

@@ -11,7 +11,7 @@ import { messageOf, NotStoredError } from '../../core/errors.ts'
 import { RequestLog } from '../../core/request-log.ts'
 import { OperationTimes } from '../../core/operation-times.ts'
 import { second } from '../../core/units.ts'
-import { groupsOfProcess } from '../../fuse/device/process-groups.ts'
+import { groupsOfProcess, isBeingKilled } from '../../fuse/device/processes.ts'
 import { type DriverOptions, FuseDriver } from '../../fuse/driver.ts'
 import type { FileSystem, Notifier } from '../../fuse/filesystem.ts'
 import type { MountDriver } from '../../fuse/mount-driver.ts'
@@ -145,7 +145,10 @@ export async function startMount(
     throw error
   }
   const fileSystem = (notifier: Notifier, keepsNames: boolean): FileSystem =>
-    new MountedFileSystem(env, files, notifier, keepsNames, groupsOfProcess)
+    new MountedFileSystem(env, files, notifier, keepsNames, {
+      groupsOf: groupsOfProcess,
+      isKilled: isBeingKilled,
+    })
   let driver: MountDriver
   if (takeOver !== undefined && state !== undefined && inherited !== undefined) {
     const served = fileSystem(inherited.notifier, state.driver.facts.canInvalidateAllNames)

@@ -6,10 +6,17 @@ import { attrFromWire } from '../../wire/attr.ts'
 import { u64 } from '../../wire/validate.ts'
 import type { Inode } from '../cache/inode.ts'
 import type { FileData } from '../ports.ts'
+import { type Interruptible, interruptible } from '../waiting.ts'
 import type { AccessTimes } from './access-times.ts'
 import type { Attributes } from './attributes.ts'
 import { chain, type FilesContext, mustBeWritable } from './context.ts'
 import type { OpenFile } from './handles.ts'
+
+export interface ReadHow {
+  /** The kernel keeps what it is given as pages, for which there must be a lease as long as it does. */
+  readonly fills: boolean
+  readonly reader?: Interruptible
+}
 
 export interface WriteHow {
   /** From the page cache. */
@@ -55,9 +62,13 @@ export class Contents {
     this.#atimes = atimes
   }
 
-  /** `fills`: the kernel keeps what it is given as pages, for which there must be a lease as long as it does. */
-  read(file: OpenFile, offset: number, size: number, fills: boolean): ReadBytes | Promise<ReadBytes> {
-    if (!fills) return this.#read(file, offset, size)
+  read(
+    file: OpenFile,
+    offset: number,
+    size: number,
+    { fills, reader }: ReadHow,
+  ): ReadBytes | Promise<ReadBytes> {
+    if (!fills) return this.#read(file, offset, size, reader)
     const { node } = file
     node.reading += 1
     let found: ReadBytes | Promise<ReadBytes>
@@ -65,8 +76,8 @@ export class Contents {
       const acquired = this.#attributes.acquire(node, 'read')
       found =
         acquired === undefined
-          ? this.#read(file, offset, size)
-          : acquired.then(() => this.#read(file, offset, size))
+          ? this.#read(file, offset, size, reader)
+          : interruptible(acquired, reader?.signal).then(() => this.#read(file, offset, size, reader))
     } catch (thrown) {
       this.#filled(node)
       throw thrown
@@ -146,12 +157,17 @@ export class Contents {
     return count
   }
 
-  #read(file: OpenFile, offset: number, size: number): ReadBytes | Promise<ReadBytes> {
+  #read(
+    file: OpenFile,
+    offset: number,
+    size: number,
+    reader: Interruptible | undefined,
+  ): ReadBytes | Promise<ReadBytes> {
     const { node } = file
     const data = this.#fresh(node)
     if (!file.how.noAtime && node.attr !== undefined && size > 0)
       this.#atimes.touch(node, this.#attributes.shown(node.attr))
-    return data.read(offset, size)
+    return data.read(offset, size, reader)
   }
 
   /**

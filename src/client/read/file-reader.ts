@@ -7,7 +7,7 @@ import type { ReadBytes } from '../../core/read-bytes.ts'
 import { Hold } from '../cache/pieces.ts'
 import type { Range } from '../interval-set.ts'
 import type { AttrPort } from '../ports.ts'
-import { interruptible } from '../waiting.ts'
+import { type Interruptible, interruptible } from '../waiting.ts'
 import type { FileWriter, OverlayPart } from '../write/file-writer.ts'
 import type { BlockReader } from './block-reader.ts'
 import type { MappedExtent } from './extent-map.ts'
@@ -53,16 +53,16 @@ export class FileReader {
   }
 
   /** At once when all of it is at hand. */
-  read(offset: number, size: number, signal?: AbortSignal): ReadBytes | Promise<ReadBytes> {
-    if (this.#writer.cutting !== undefined) return this.#readLater(offset, size, signal)
+  read(offset: number, size: number, reader?: Interruptible): ReadBytes | Promise<ReadBytes> {
+    if (this.#writer.cutting !== undefined) return this.#readLater(offset, size, reader?.signal)
     const committed = this.#attrs.committed(this.#ino)
-    if (committed instanceof Promise) return this.#readLater(offset, size, signal, committed)
+    if (committed instanceof Promise) return this.#readLater(offset, size, reader?.signal, committed)
     const begun = this.#begin(this.#attrs.latest(committed), offset, size)
-    if ('unknown' in begun) return this.#readLater(offset, size, signal, committed)
+    if ('unknown' in begun) return this.#readLater(offset, size, reader?.signal, committed)
     const { pieces, hold } = begun
     const here: Uint8Array[][] = []
     for (const piece of pieces) {
-      if (piece instanceof Promise) return this.#readLater(offset, size, signal, committed, begun)
+      if (piece instanceof Promise) return this.#readLater(offset, size, reader?.signal, committed, begun)
       here.push(piece)
     }
     return { pieces: here.length === 1 ? (here[0] ?? []) : here.flat(), release: () => hold.release() }

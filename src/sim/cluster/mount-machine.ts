@@ -5,7 +5,7 @@ import { Session } from '../../client/session/session.ts'
 import { FsError } from '../../core/errors.ts'
 import { second } from '../../core/units.ts'
 import type { FileSystem } from '../../fuse/filesystem.ts'
-import { MountedFileSystem } from '../../mount/mounted-file-system.ts'
+import { MountedFileSystem, type Processes } from '../../mount/mounted-file-system.ts'
 import { FileIo } from '../kernel/file-io.ts'
 import { Kernel } from '../kernel/kernel.ts'
 import { KernelNotifier } from '../kernel/kernel-notifier.ts'
@@ -20,6 +20,9 @@ import { type PlantedBugs, simDataPath } from './options.ts'
 import { plantFalseReceipts } from './plant-in-master.ts'
 import { plantedReader } from './plant-in-node.ts'
 import { plantInData, plantInFileSystem, plantInNotifier, plantInSession } from './plant.ts'
+
+/** Nobody is killed while it waits, and nobody is in more groups than one. */
+const noProcesses: Processes = { groupsOf: () => [], isKilled: () => false }
 
 /** A mount that works: what programs call. */
 export interface Mounted {
@@ -157,7 +160,7 @@ export class MountMachine {
     const notifier = plantInNotifier(this.#bugs, new KernelNotifier(kernel, io, this.#knowsEpochs), kernel)
     const fs = plantInFileSystem(
       this.#bugs,
-      new MountedFileSystem(env, files, notifier, this.#knowsEpochs, () => []),
+      new MountedFileSystem(env, files, notifier, this.#knowsEpochs, noProcesses),
     )
     await kernel.attach(fs)
     return { env, kernel, names, io, fs, session, files }

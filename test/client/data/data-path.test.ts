@@ -341,7 +341,7 @@ test('an interrupted read is EINTR, and the file goes on', async t => {
   file.forgetExtents()
   for (const node of nodes.nodes) node.frozen = true
   const stop = new AbortController()
-  const read = file.read(0, 100, stop.signal)
+  const read = file.read(0, 100, stop)
   env.timers.after(10, () => stop.abort())
   t.is((await t.throwsAsync<FsError>(env.run(read))).code, 'EINTR')
   for (const node of nodes.nodes) node.frozen = false
