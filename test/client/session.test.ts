@@ -372,6 +372,25 @@ test('after a restart of the master leases are reclaimed before anything else is
   await call
 })
 
+test('a master that refuses what is reclaimed is asked less and less often', async t => {
+  const { env, network } = await attached()
+  network.onDial = end => {
+    end.welcome({ reclaim: true })
+    setImmediate(() => {
+      const error = { $case: 'error' as const, value: { errno: 5, message: 'no' } }
+      for (const call of end.calls) if (caseOf(call) === 'reclaim') end.reply(call.id, error)
+    })
+  }
+  const dials = network.ends.length
+  network.last.break()
+  await env.advance(20_000)
+  const refused = network.ends.length - dials
+  t.true(refused >= 20 && refused <= 50, `${refused} in 20 s`)
+  network.onDial = end => end.welcome()
+  await env.advance(2000)
+  t.false(network.last.closed)
+})
+
 test('a recall is answered with what is kept', async t => {
   const { network, holder } = await attached()
   holder.kept = 'read'

@@ -73,7 +73,7 @@ export class MasterLink {
     this.#link?.send(frame)
   }
 
-  /** The master took us: the next loss is a new matter. */
+  /** All that was to be said first was answered well: the next loss is a new matter. */
   settled(): void {
     this.#attempts = 0
   }

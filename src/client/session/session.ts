@@ -414,7 +414,6 @@ export class Session implements MasterPort {
       this.#incarnation += 1
       this.#options.began?.(this.key)
     }
-    this.#link.settled()
     this.#onContact(wire.time, this.#link.dialledAt)
     const reclaim = before !== undefined && !renewed && wire.reclaim
     this.#env.log.info(reclaim ? 'Attached, reclaiming leases' : 'Attached to the master', {
@@ -442,6 +441,8 @@ export class Session implements MasterPort {
    */
   #attachedNow(): void {
     this.#attached = true
+    // Not before: who cannot reclaim is welcomed again and again.
+    this.#link.settled()
     this.#outbox.forgetCalls()
     const calls = [...this.#pending.all()]
     const ends = calls.filter(({ op }) => op.$case === 'endSession')
