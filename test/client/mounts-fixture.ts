@@ -55,11 +55,14 @@ export class Mounts {
   readonly room: { full: boolean; spent: boolean; exhausted: () => void }
   /** Processes that are being killed. */
   readonly killed = new Set<number>()
+  /** The master's. */
+  readonly store: Store
   readonly #server: MasterServer
   readonly #contents: Contents = new Map()
   readonly #mounts: Mount[] = []
 
-  private constructor(server: MasterServer, network: PairNetwork, room: Mounts['room']) {
+  private constructor(store: Store, server: MasterServer, network: PairNetwork, room: Mounts['room']) {
+    this.store = store
     this.#server = server
     this.room = room
     this.network = network
@@ -88,10 +91,11 @@ export class Mounts {
         throw error
       },
     })
-    return new Mounts(server, network, room)
+    return new Mounts(store, server, network, room)
   }
 
-  async mount(options: Partial<ClientOptions> = {}): Promise<Mount> {
+  /** `waitMs`: how long calls wait for a master that is away. */
+  async mount(options: Partial<ClientOptions> = {}, waitMs = 5000): Promise<Mount> {
     const env = realEnv(silentLog)
     const session = new Session(env, this.network, {
       address: 'master:1',
@@ -101,7 +105,7 @@ export class Mounts {
       program: 'test',
       zone: '',
       readOnly: options.readOnly ?? false,
-      waitMs: 5000,
+      waitMs,
       startWaitMs: 5000,
     })
     const calls: Op['$case'][] = []

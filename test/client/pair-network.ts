@@ -9,13 +9,15 @@ const caller: Caller = { peer: 'client', identity: undefined }
 export class PairNetwork implements Network {
   readonly #served = new Map<string, { def: StreamDef<unknown, unknown>; accept: Accept }>()
   readonly #ends = new Set<End>()
+  /** Nobody can be dialled. */
+  away = false
 
   dial<Up, Down>(address: string, def: StreamDef<Up, Down>): Link<Up, Down> {
     const client = new End(address, def.up, def.down)
     this.#ends.add(client)
     setImmediate(() => {
       const served = this.#served.get(def.path)
-      if (served === undefined) {
+      if (served === undefined || this.away) {
         client.close(new FsError('ECONNREFUSED', `nobody serves ${def.path}`))
         return
       }

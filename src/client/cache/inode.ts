@@ -109,6 +109,8 @@ export class Inode {
   #losses: Losses | undefined
   /** While its last name goes, nobody opens it: the master was told whether it is open. */
   removal: Promise<unknown> | undefined
+  /** While it gets a name, which may be its first: until then it is not given up. */
+  linking: Promise<unknown> | undefined
   #turns: Turns | undefined
 
   // ---- recalls
@@ -203,6 +205,7 @@ export class Inode {
   get isBusy(): boolean {
     return (
       this.removal !== undefined ||
+      this.linking !== undefined ||
       this.creation !== undefined ||
       this.settling !== undefined ||
       this.promised + this.changing + this.truncating + this.reading > 0 ||

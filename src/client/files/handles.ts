@@ -215,9 +215,21 @@ export class Handles {
       }),
     )
     if (node.opens > 0) return
+    if (node.removed && node.linking !== undefined) void this.#closeWhenLinked(node)
+    else this.#closeLast(node)
+  }
+
+  #closeLast(node: Inode): void {
     if (node.removed) void this.#removals.discard(node)
     else if (node.orphaned) void this.#closePerhapsRemoved(node)
     else this.#closed(node)
+  }
+
+  /** It is getting its first name: what was written to it is perhaps not nobody's. */
+  async #closeWhenLinked(node: Inode): Promise<void> {
+    await this.#removals.linked(node)
+    // It may have been opened and closed again meanwhile.
+    if (node.opens === 0 && !node.discarding) this.#closeLast(node)
   }
 
   /** Another mount was removing it while it was open here: the master keeps it for us if that succeeded. */

@@ -151,9 +151,13 @@ export class Names {
   }
 
   async link(ino: Ino, parent: Ino, name: Name): Promise<Attr> {
-    const { session, cache, options } = this.#context
-    mustBeWritable(options)
+    mustBeWritable(this.#context.options)
     checkName(name)
+    return this.#removals.whileLinking(ino, () => this.#link(ino, parent, name))
+  }
+
+  async #link(ino: Ino, parent: Ino, name: Name): Promise<Attr> {
+    const { session, cache } = this.#context
     await this.#settle(ino)
     const value = { ino, parent, name: nameToBytes(name), time: session.time() }
     return whileChanging(this.#context, [ino, parent], async () => {
@@ -163,6 +167,8 @@ export class Names {
       if (node !== undefined) {
         node.removed = false
         node.orphaned = false
+        // The answer tells the kernel of it.
+        node.forgotten = false
       }
       cache.noteCommand(attr)
       cache.noteCommand(attrFromWireIfPresent(reply.parent, 'parent'))

@@ -38,6 +38,28 @@ export class Removals {
     }
   }
 
+  /**
+   * Runs what gives the inode another name. If that is its first (O_TMPFILE), the last close meanwhile does not give it
+   * up: see `linked`.
+   */
+  async whileLinking<T>(ino: Ino, link: () => Promise<T>): Promise<T> {
+    const node = this.#context.cache.make(ino)
+    const before = node.linking
+    const running = link()
+    const settled = Promise.allSettled([before, running])
+    node.linking = settled
+    try {
+      return await running
+    } finally {
+      if (node.linking === settled) node.linking = undefined
+    }
+  }
+
+  /** Waits until it is known whether the inode has a name. */
+  async linked(node: Inode): Promise<void> {
+    while (node.linking !== undefined) await node.linking
+  }
+
   /** Waits for removals under way. */
   async settled(node: Inode): Promise<void> {
     while (node.removal !== undefined) await node.removal
@@ -114,6 +136,6 @@ export class Removals {
     const node = cache.get(ino)
     if (node?.removed !== true || node.opens > 0) return
     node.forgotten = true
-    if (!node.discarding) cache.remove(node)
+    if (!node.discarding && node.linking === undefined) cache.remove(node)
   }
 }
