@@ -20,6 +20,10 @@ const code = async (work: Promise<unknown>): Promise<string> =>
     (thrown: unknown) => FsError.from(thrown).code,
   )
 
+const until = async (holds: () => boolean): Promise<void> => {
+  while (!holds()) await new Promise(resolve => setTimeout(resolve, 10))
+}
+
 /** A file without a name that has `text`, not stored. */
 async function tmpfile({ fs }: Mount, text: string) {
   const { entry, opened } = await fs.tmpfile(rootIno, file(), writing, root)
@@ -84,5 +88,27 @@ test('a file without a name is given up when it is closed while its link fails',
   await new Promise(resolve => setTimeout(resolve, 100))
   t.false(mounts.store.orphans.has(ino))
   t.is(mounts.store.inodes.find(ino), undefined)
+  t.is(mount.data.dirtyBytes, 0)
+})
+
+test('a removed file that is closed while the master is away is given up when it is back', async t => {
+  await using mounts = await Mounts.start()
+  const mount = await mounts.mount({}, 300)
+  const { ino, handle } = await make(mount, rootIno, 'f', 'text')
+  await mount.fs.unlink(rootIno, name('f'))
+  await mount.files.flushAll()
+  t.true(mounts.store.orphans.has(ino))
+  mounts.network.away = true
+  mounts.network.cut()
+  await until(() => !mount.session.isAttached)
+  mount.fs.release(ino, handle, undefined)
+  // Calls are given up by then.
+  t.is(await code(Promise.resolve(mount.fs.statfs())), 'ETIMEDOUT')
+  await new Promise(resolve => setTimeout(resolve, 1000))
+  mounts.network.away = false
+  await until(() => mount.session.isAttached)
+  await mount.fs.statfs()
+  await new Promise(resolve => setTimeout(resolve, 200))
+  t.false(mounts.store.orphans.has(ino))
   t.is(mount.data.dirtyBytes, 0)
 })

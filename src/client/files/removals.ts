@@ -110,7 +110,8 @@ export class Removals {
   async #closeOrphan(node: Inode, file: FileData | undefined): Promise<void> {
     const { session, env } = this.#context
     const { ino } = node
-    const close = (unsent: boolean) => session.call({ $case: 'closeOrphan', value: { ino, unsent } }, 'done')
+    // Posted: it is sent however late the master is back, since it keeps the file as long as the session.
+    const close = (unsent: boolean) => session.post({ $case: 'closeOrphan', value: { ino, unsent } }, 'done')
     const dirty = file !== undefined && file.dirtyBytes > 0
     // From here on nobody may open it: what he wrote would be nobody's, since the master keeps it for us no longer.
     node.orphaned = false
