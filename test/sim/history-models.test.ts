@@ -463,6 +463,13 @@ test('what an unanswered call made shows its number later, and only one', t => {
   t.true(then(absent('b', 'x')))
   t.false(then(found('b', 'x', '7'), found('b', 'x', '8')))
   t.false(then(absent('b', 'x'), found('b', 'x', '7')))
+  // By who has it open, and was not told under which name.
+  t.true(then(links('7', 1), found('b', 'x', '7')))
+  t.false(then(links('7', 1), found('b', 'x', '8')))
+  t.false(then(links('7', 2)))
+  t.false(then(absent('b', 'x'), links('7', 1)))
+  t.true(then(link('b', '7', 'y'), links('7', 2), found('b', 'x', '7')))
+  t.false(then(absent('b', 'x'), link('b', '7', 'y')))
 })
 
 // ---- locks

@@ -250,7 +250,7 @@ function list(state: NamesState, { session, dir, answer }: Of<'list'>): readonly
 
 function links(state: NamesState, { ino, answer }: Of<'links'>): readonly NamesState[] {
   if (answer === undefined || 'error' in answer) return [state]
-  return answer.links === (state.files.get(ino) ?? 0) ? [state] : none
+  return withFile(state, ino).filter(({ files }) => answer.links === (files.get(ino) ?? 0))
 }
 
 function make(state: NamesState, op: Of<'create'> | Of<'mkdir'>): readonly NamesState[] {
@@ -382,9 +382,13 @@ function mayFail(
   }
 }
 
-function link(state: NamesState, { session, ino, dir, name, answer }: Of<'link'>): readonly NamesState[] {
+function link(state: NamesState, op: Of<'link'>): readonly NamesState[] {
+  const { session, ino, dir, name, answer } = op
   const error = errorOf(answer)
   const count = state.files.get(ino)
+  // Somebody has it open who was not told how it is reached.
+  if (error === undefined && count === undefined)
+    return withFile(state, ino).flatMap(known => (known === state ? none : link(known, op)))
   if (error !== undefined && goneErrors.has(error))
     return count === undefined || !state.dirs.has(dir) ? [state] : none
   if (!state.dirs.has(dir)) return none
@@ -439,6 +443,13 @@ function leadsTo(state: NamesState, dir: Id, name: string, ino: Id, is: Kind): r
   if (found === ino) return [state]
   if (!found.startsWith('?') || state.knows(ino)) return none
   return [renumbered(state, found, ino)]
+}
+
+/** What is known of a file by its number alone: it may be any that an unanswered call made. */
+function withFile(state: NamesState, ino: Id): readonly NamesState[] {
+  if (state.knows(ino)) return [state]
+  const unknown = [...state.files.keys()].filter(id => id.startsWith('?'))
+  return [state, ...unknown.map(id => renumbered(state, id, ino))]
 }
 
 /** What an unanswered call made shows its number. */
