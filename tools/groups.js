@@ -10,7 +10,7 @@ const inFolder = folders => path => folders.includes(path.split('/')[1])
 export const groups = {
   unit: { has: path => !inFolder(['sim', ...realFolders])(path), concurrency: 2, needsMounts: false },
   sim: { has: inFolder(['sim']), concurrency: 2, needsMounts: false },
-  // One file at a time: these measure waiting times, and a second cluster would steal the processor.
+  // Two files at a time: these mostly wait.
   real: { has: inFolder(realFolders), concurrency: 2, needsMounts: true },
 }
 

@@ -102,9 +102,11 @@ export class MemoryDisk implements Disk {
       .map(name => name.slice(path.length + 1))
   }
 
-  async makeFolder(path: string): Promise<void> {
+  async makeFolder(path: string): Promise<boolean> {
     await this.#weather.before(`mkdir ${path}`)
+    const known = this.#folders.size
     this.#folders.add(path)
+    return this.#folders.size > known
   }
 
   async syncFolder(path: string): Promise<void> {
