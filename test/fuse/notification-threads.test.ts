@@ -2,6 +2,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import os from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import test from 'ava'
 import { silentLog } from '#src/core/env.ts'
@@ -118,6 +119,9 @@ test('where every thread dies it has failed, and nothing is said to be written b
   )
   await threads.stop()
   await turn()
+  t.is(answers.size, 0, 'the kernel may still serve what is old')
+  threads.settle()
+  await turn()
   t.deepEqual(
     [...answers],
     [
@@ -125,6 +129,33 @@ test('where every thread dies it has failed, and nothing is said to be written b
       ['b', 'ENODEV'],
     ],
   )
+})
+
+test('what a thread had from behind a message that is stuck does not go back there when it dies', async t => {
+  const { fakes, answers, write, failure } = started()
+  write('a', 'b', 'c')
+  await turn()
+  // As soon as the first is stuck: the second would be after as long.
+  while (fakes.length < 2) await sleep(5)
+  t.deepEqual(fakes[1]?.given, ['b', 'c'])
+  fakes[1]?.die()
+  await turn()
+  t.deepEqual(fakes[2]?.given, ['b', 'c'])
+  fakes[2]?.take(2)
+  await turn()
+  t.deepEqual([...answers.keys()], ['b', 'c'])
+  t.is(failure(), undefined)
+})
+
+test('while a thread is stuck, one that cannot be started is tried again', async t => {
+  const { fakes, answers, write, failure } = started(1)
+  write('a', 'b')
+  await turn()
+  await sleep(300)
+  t.is(failure(), undefined)
+  fakes[0]?.take(2)
+  await turn()
+  t.deepEqual([...answers.keys()], ['a', 'b'])
 })
 
 test('where no thread can be started it has failed', async t => {

@@ -4,7 +4,7 @@ import type { Ino } from '../../core/ids.ts'
 import { fileBytesMax } from '../../core/limits.ts'
 import { second } from '../../core/units.ts'
 import { attrFromWire, leaseToWire, setAttrToWire } from '../../wire/attr.ts'
-import type { SetAttr } from '../../wire/gen/cairn/v1/session.ts'
+import type { AttrReply, SetAttr } from '../../wire/gen/cairn/v1/session.ts'
 import { u64 } from '../../wire/validate.ts'
 import type { Inode } from '../cache/inode.ts'
 import { atLeast } from '../cache/inode-cache.ts'
@@ -39,6 +39,16 @@ export class Attributes implements AttrPort {
     const { cache } = this.#context
     mustBeOurs(cache.get(ino))
     return cache.attr(ino) ?? this.#ask(ino)
+  }
+
+  /** As committed, however late the master is back: fails with the session only, or as the inode is gone. */
+  async inTheEnd(ino: Ino): Promise<Attr> {
+    try {
+      return await this.committed(ino)
+    } catch (thrown) {
+      if (FsError.from(thrown).code !== 'ETIMEDOUT') throw thrown
+      return await this.#told(ino, this.#context.session.post({ $case: 'getAttr', value: { ino } }, 'attr'))
+    }
   }
 
   latest(resolved: Attr): Attr {
@@ -210,10 +220,13 @@ export class Attributes implements AttrPort {
   }
 
   async #ask(ino: Ino): Promise<Attr> {
-    const { session, cache } = this.#context
+    return this.#told(ino, this.#context.session.call({ $case: 'getAttr', value: { ino } }, 'attr'))
+  }
+
+  async #told(ino: Ino, asked: Promise<AttrReply>): Promise<Attr> {
+    const { cache } = this.#context
     const { mark } = cache
-    const reply = await session.call({ $case: 'getAttr', value: { ino } }, 'attr')
-    const attr = attrFromWire(reply.attr)
+    const attr = attrFromWire((await asked).attr)
     cache.noteQuery(attr, mark)
     return cache.attr(ino) ?? attr
   }

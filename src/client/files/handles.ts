@@ -236,7 +236,7 @@ export class Handles {
   async #closePerhapsRemoved(node: Inode): Promise<void> {
     const { cache, env } = this.#context
     try {
-      const attr = await this.#attributes.committed(node.ino)
+      const attr = await this.#attributes.inTheEnd(node.ino)
       if (node.opens > 0) return
       if (attr.nlink === 0) {
         node.removed = true

@@ -310,6 +310,8 @@ export class Leases implements LeaseHolder {
       node.atime === undefined &&
       node.lost === undefined &&
       node.removal === undefined &&
+      node.linking === undefined &&
+      !node.discarding &&
       node.creation === undefined &&
       node.promised === 0 &&
       !this.#locks.holdsAny(node.ino)

@@ -134,12 +134,12 @@ export class FuseDevice implements Channel {
   async close(): Promise<void> {
     await this.notifications.stop()
     this.#usable = false
-    if (this.#reader !== undefined) {
-      await this.#reader.close()
-      return
+    if (this.#reader !== undefined) await this.#reader.close()
+    else {
+      closeSync(this.fd)
+      this.#setClosed('cut')
     }
-    closeSync(this.fd)
-    this.#setClosed('cut')
+    this.notifications.settle()
   }
 }
 

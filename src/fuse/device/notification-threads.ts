@@ -53,6 +53,7 @@ export class NotificationThreads {
   readonly #ending = new Set<Promise<unknown>>()
   #stopped: Promise<unknown> | undefined
   #hasFailed = false
+  #later: NodeJS.Timeout | undefined
   #setFailed: (why: FsError) => void = () => undefined
 
   /** Throws if a thread cannot be started. */
@@ -100,11 +101,20 @@ export class NotificationThreads {
     return writeNotification(this.#fd, bytes)
   }
 
-  /** Resolves when the threads are gone and can no longer use the descriptor. */
+  /**
+   * Resolves when the threads are gone and can no longer use the descriptor. What is left is answered, too, unless none
+   * could be had: then the kernel believes what is old until the descriptor is closed (`settle`).
+   */
   stop(): Promise<unknown> {
+    clearTimeout(this.#later)
     this.#stopped ??= Promise.all([...this.#ending, ...this.#lanes.map(lane => this.#end(lane))])
-    for (const { resolve } of this.#queue.splice(0)) resolve('ENODEV')
+    if (!this.#hasFailed) this.settle()
     return this.#stopped
+  }
+
+  /** The kernel serves nobody any more. */
+  settle(): void {
+    for (const { resolve } of this.#queue.splice(0)) resolve('ENODEV')
   }
 
   #give(): void {
@@ -128,7 +138,7 @@ export class NotificationThreads {
     try {
       return this.#lane()
     } catch (thrown) {
-      this.#fail(FsError.from(thrown))
+      this.#noneToBeHad(FsError.from(thrown))
       return undefined
     }
   }
@@ -144,7 +154,9 @@ export class NotificationThreads {
   #died(lane: Lane, why: FsError): void {
     clearTimeout(lane.timer)
     this.#lanes.splice(this.#lanes.indexOf(lane), 1)
-    const elsewhere = new Set([...this.#queue, ...this.#lanes.flatMap(({ underWay }) => underWay)])
+    // What waits behind the stuck message of another lane is nowhere.
+    const working = this.#lanes.filter(({ stuck }) => !stuck).flatMap(({ underWay }) => underWay)
+    const elsewhere = new Set([...this.#queue, ...working])
     const left = lane.underWay.filter(message => !message.answered && !elsewhere.has(message))
     for (const message of lane.underWay) message.deaths += 1
     lane.underWay = []
@@ -154,8 +166,23 @@ export class NotificationThreads {
     }
     this.#queue.unshift(...left)
     this.#log.warn('a thread for notifications died', { why: why.message, again: left.length })
-    if (this.#queue.some(({ answered, deaths }) => !answered && deaths >= deathsMax)) this.#fail(why)
-    else this.#give()
+    if (!this.#queue.some(({ answered, deaths }) => !answered && deaths >= deathsMax)) this.#give()
+    else this.#noneToBeHad(why)
+  }
+
+  /** No thread can be had now. One that is stuck may serve in a moment; without any, nothing will ever be written. */
+  #noneToBeHad(why: FsError): void {
+    if (this.#lanes.length === 0) {
+      this.#fail(why)
+      return
+    }
+    this.#log.warn('no thread for notifications can be had', {
+      why: why.message,
+      threads: this.#lanes.length,
+    })
+    clearTimeout(this.#later)
+    this.#later = setTimeout(() => this.#give(), stuckMs)
+    this.#later.unref()
   }
 
   /** Asked again after each message that was given: its thread may have died by that. */

@@ -17,7 +17,14 @@ export function groupsOfProcess(pid: number): readonly number[] {
 
 /** Whether a process or thread is being killed. False if it cannot be known. */
 export function isBeingKilled(pid: number): boolean {
-  const sets = statusOf(pid).matchAll(/^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)$/gm)
+  let status: string
+  try {
+    status = statusOf(pid)
+  } catch {
+    // Too many open files, or a /proc that hides others: it is asked again.
+    return false
+  }
+  const sets = status.matchAll(/^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)$/gm)
   return [...sets].some(([, set = '0']) => (BigInt(`0x${set}`) & killBit) !== 0n)
 }
 

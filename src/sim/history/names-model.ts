@@ -100,12 +100,20 @@ export class NamesState {
   readonly files: ReadonlyMap<Id, number>
   /** In the order in which they were made. */
   readonly soft: readonly Soft[]
+  /** Numbers of files that have lost their last names: of none that an unanswered call made. */
+  readonly nameless: ReadonlySet<Id>
   #key: string | undefined
 
-  constructor(dirs: ReadonlyMap<Id, Dir>, files: ReadonlyMap<Id, number>, soft: readonly Soft[]) {
+  constructor(
+    dirs: ReadonlyMap<Id, Dir>,
+    files: ReadonlyMap<Id, number>,
+    soft: readonly Soft[],
+    nameless: ReadonlySet<Id>,
+  ) {
     this.dirs = dirs
     this.files = files
     this.soft = soft
+    this.nameless = nameless
   }
 
   get key(): string {
@@ -124,6 +132,8 @@ export class NamesState {
         .sort()
         .join(),
       this.soft.map(({ session, before }) => `${session}/${before.map(leads).join()}`).join(),
+      // Of importance only where a number may still show.
+      [...this.files.keys()].some(isUnknown) ? [...this.nameless].sort().join() : '',
     ].join('|')
     return this.#key
   }
@@ -151,7 +161,12 @@ export class NamesState {
 /** The names of a few directories and files, as POSIX has them, with what the death of a mount may take. */
 export function namesModel(root: Id): Model<NamesState, NamesOp> {
   return {
-    start: new NamesState(new Map([[root, { parent: undefined, names: new Map() }]]), new Map(), []),
+    start: new NamesState(
+      new Map([[root, { parent: undefined, names: new Map() }]]),
+      new Map(),
+      [],
+      new Set(),
+    ),
     key: state => state.key,
     apply,
     observes: op =>
@@ -441,16 +456,18 @@ function leadsTo(state: NamesState, dir: Id, name: string, ino: Id, is: Kind): r
   const found = state.at(dir, name)
   if (found === undefined || state.kindOf(found) !== is) return none
   if (found === ino) return [state]
-  if (!found.startsWith('?') || state.knows(ino)) return none
+  if (!isUnknown(found) || state.knows(ino) || state.nameless.has(ino)) return none
   return [renumbered(state, found, ino)]
 }
 
 /** What is known of a file by its number alone: it may be any that an unanswered call made. */
 function withFile(state: NamesState, ino: Id): readonly NamesState[] {
-  if (state.knows(ino)) return [state]
-  const unknown = [...state.files.keys()].filter(id => id.startsWith('?'))
+  if (state.knows(ino) || state.nameless.has(ino)) return [state]
+  const unknown = [...state.files.keys()].filter(isUnknown)
   return [state, ...unknown.map(id => renumbered(state, id, ino))]
 }
+
+const isUnknown = (id: Id): boolean => id.startsWith('?')
 
 /** What an unanswered call made shows its number. */
 function renumbered(state: NamesState, from: Id, to: Id): NamesState {
@@ -475,6 +492,7 @@ function renumbered(state: NamesState, from: Id, to: Id): NamesState {
         ino: ino === undefined ? undefined : id(ino),
       })),
     })),
+    state.nameless,
   )
 }
 
@@ -483,11 +501,13 @@ class Edit {
   readonly dirs: Map<Id, Dir>
   readonly files: Map<Id, number>
   soft: Soft[]
+  readonly nameless: Set<Id>
 
   constructor(state: NamesState) {
     this.dirs = new Map(state.dirs)
     this.files = new Map(state.files)
     this.soft = [...state.soft]
+    this.nameless = new Set(state.nameless)
   }
 
   setName(dir: Id, name: string, ino: Id): void {
@@ -505,8 +525,11 @@ class Edit {
     this.clearName(dir, name)
     if (ino === undefined || this.dirs.delete(ino)) return
     const count = (this.files.get(ino) ?? 1) - 1
-    if (count === 0) this.files.delete(ino)
-    else this.files.set(ino, count)
+    if (count > 0) this.files.set(ino, count)
+    else {
+      this.files.delete(ino)
+      if (!isUnknown(ino)) this.nameless.add(ino)
+    }
   }
 
   /** The name leads there, as it did before. */
@@ -517,7 +540,10 @@ class Edit {
     if (ino === undefined) return
     this.setName(dir, name, ino)
     if (is === 'dir') this.dirs.set(ino, { parent: dir, names: new Map() })
-    else this.files.set(ino, (this.files.get(ino) ?? 0) + 1)
+    else {
+      this.files.set(ino, (this.files.get(ino) ?? 0) + 1)
+      this.nameless.delete(ino)
+    }
   }
 
   /** What comes now may be undone: it changes these names. */
@@ -539,7 +565,7 @@ class Edit {
   }
 
   done(): NamesState {
-    return new NamesState(this.dirs, this.files, this.soft)
+    return new NamesState(this.dirs, this.files, this.soft, this.nameless)
   }
 
   #change(dir: Id, change: (names: Map<string, Id>) => void): void {
