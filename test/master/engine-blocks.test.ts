@@ -461,21 +461,28 @@ test('a damaged copy stays until the block is whole without it', async t => {
   t.is(fixture.store.blocks.owner(id)?.have, 3)
 })
 
-test('a bad copy whose node goes before it has deleted it does not count when it is back', async t => {
-  const fixture = await EngineFixture.make({}, { copies: 2, minCopies: 1 })
-  const nodes = nodesOf(fixture, 'n1', 'n2')
+/** Eight blocks on two nodes, one of which says that all of its copies are bad, and carries out no order to delete them. */
+function withRottenNode(fixture: EngineFixture) {
+  const bad = new ChunkNode(fixture, 'n1')
+  const nodes = [bad, new ChunkNode(fixture, 'n2')]
   const mount = new Mount(fixture)
   const ids = Array.from({ length: 8 }, (_, index) =>
     writeFile(mount, nodes, makeFile(mount, `f${index}`), `content ${index}`),
   )
   for (const node of nodes) node.tell()
-  const [bad] = nodes
-  if (bad === undefined) return
-  const all = [...nodes, new ChunkNode(fixture, 'n3')]
   bad.hesitant = true
+  for (const id of ids) {
+    const { generation = 0n } = bad.blocks.get(id.toString('hex')) ?? {}
+    bad.up({ $case: 'damaged', value: { id, generation, what: 'rotten' } })
+  }
+  return { nodes, mount, ids, bad }
+}
+
+test('a bad copy whose node goes before it has deleted it does not count when it is back', async t => {
+  const fixture = await EngineFixture.make({}, { copies: 2, minCopies: 1 })
+  const { nodes, mount, ids, bad } = withRottenNode(fixture)
+  const all = [...nodes, new ChunkNode(fixture, 'n3')]
   const generations = ids.map(id => bad.blocks.get(id.toString('hex'))?.generation ?? 0n)
-  for (const [index, id] of ids.entries())
-    bad.up({ $case: 'damaged', value: { id, generation: generations[index] ?? 0n, what: 'rotten' } })
   fixture.pass(20_000, mount, ...all)
   t.true(bad.deletes.length > 0)
   t.true(fixture.store.badCopies.all().length > 0)
@@ -494,19 +501,9 @@ test('a bad copy whose node goes before it has deleted it does not count when it
 
 test('a bad copy that its node still has when the block is removed is no copy of the same content, written again', async t => {
   const fixture = await EngineFixture.make({ condemnedMs: 5000 }, { copies: 2, minCopies: 1 })
-  const nodes = nodesOf(fixture, 'n1', 'n2')
-  const mount = new Mount(fixture)
-  const ids = Array.from({ length: 8 }, (_, index) =>
-    writeFile(mount, nodes, makeFile(mount, `f${index}`), `content ${index}`),
-  )
-  for (const node of nodes) node.tell()
-  const [bad] = nodes
-  if (bad === undefined) return
+  const { nodes, mount, ids, bad } = withRottenNode(fixture)
   const others = [...nodes.slice(1), new ChunkNode(fixture, 'n3')]
-  bad.hesitant = true
   const generationOf = (id: Buffer): bigint | undefined => bad.blocks.get(id.toString('hex'))?.generation
-  for (const id of ids)
-    bad.up({ $case: 'damaged', value: { id, generation: generationOf(id) ?? 0n, what: 'rotten' } })
   fixture.pass(20_000, mount, bad, ...others)
   const rotten = new Set(fixture.store.badCopies.all().map(({ block }) => block))
   const left = ids.filter(id => rotten.has(fixture.store.blocks.owner(id)?.key as never))

@@ -385,11 +385,12 @@ export class FileIo {
         page.uptodate = true
       }
       // A short read means the end of the file, unless something newer is known.
-      if (data.length < length && inode.version <= version && inode.sizeUnstable === 0) {
-        if (inode.size > offset + data.length) {
+      const fileEnd = offset + data.length
+      if (data.length < length && inode.size > fileEnd) {
+        if (inode.version <= version && inode.sizeUnstable === 0) {
           inode.version = kernel.nextVersion()
-          inode.size = offset + data.length
-        }
+          inode.size = fileEnd
+        } else inode.madeUpFrom = Math.min(inode.madeUpFrom, fileEnd)
       }
     } finally {
       for (const { release } of locked) release()

@@ -43,6 +43,8 @@ export class KernelInode {
    * ends where the file ended before.
    */
   sizesIgnored = 0
+  /** From here on pages had zeros that the file system did not give: the file ended before what was held for its size. */
+  madeUpFrom = Number.POSITIVE_INFINITY
   /** How often the file system has told of it: what FORGET gives back. */
   lookups = 0
   opens = 0

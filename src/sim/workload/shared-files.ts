@@ -188,8 +188,9 @@ export class SharedFiles {
           }
           if (witness.isEarly(found, vantage.mount, since)) return []
           const wasLate = witness.isLate(ino, vantage.mount, since) || file.inode.sizesIgnored > sizesIgnored
+          if (found === 'end' && wasLate) return []
           // With a size that is too large, the kernel makes zeros of what is not there.
-          if ((found === 'end' || found === 0) && wasLate) return []
+          if (found === 0 && wasLate && (from + at) * cellBytes >= file.inode.madeUpFrom) return []
           return [{ kind: 'read', session, cell: from + at, found }]
         }).flat()
       },
